@@ -1,0 +1,1 @@
+//! Chunker, walk, snapshot and restore.

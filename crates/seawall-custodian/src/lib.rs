@@ -1,0 +1,1 @@
+//! The custodian: checks a request before answering it with an encrypted partial.

@@ -1,0 +1,182 @@
+//! A directory of the real file system as a [`Disk`].
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Component, Path, PathBuf};
+
+use seawall_base::{Disk, DiskFile, OpenMode};
+
+/// Files below one directory. New files are 0600, new directories 0700: nothing Seawall keeps
+/// is anybody else's business.
+#[derive(Debug, Clone)]
+pub struct FsDisk {
+    root: PathBuf,
+}
+
+impl FsDisk {
+    /// Creates the directory (0700) if it is not there and uses it.
+    pub fn create(root: impl Into<PathBuf>) -> io::Result<Self> {
+        let root = root.into();
+        if !root.is_dir() {
+            fs::create_dir_all(&root)?;
+            fs::set_permissions(&root, Permissions::from_mode(0o700))?;
+        }
+        Ok(Self { root })
+    }
+
+    /// The directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn path(&self, relative: &str) -> io::Result<PathBuf> {
+        let path = Path::new(relative);
+        if path.components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir)) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                format!("{relative:?} would leave the directory"),
+            ));
+        }
+        Ok(self.root.join(path))
+    }
+}
+
+/// Adds the path to an error: "permission denied" alone tells nobody what to mend.
+fn at(path: &Path, e: io::Error) -> io::Error {
+    if e.kind() == io::ErrorKind::NotFound {
+        return e;
+    }
+    io::Error::new(e.kind(), format!("{}: {e}", path.display()))
+}
+
+impl Disk for FsDisk {
+    fn open(&self, path: &str, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
+        let path = self.path(path)?;
+        let mut options = OpenOptions::new();
+        options.read(true).mode(0o600);
+        match mode {
+            OpenMode::Read => {}
+            OpenMode::Write => {
+                options.write(true);
+            }
+            OpenMode::Create => {
+                options.write(true).create(true);
+            }
+        }
+        let file = options.open(&path).map_err(|e| at(&path, e))?;
+        Ok(Box::new(FsFile { file, path }))
+    }
+
+    fn list(&self, dir: &str) -> io::Result<Vec<String>> {
+        let dir = self.path(dir)?;
+        let entries = match fs::read_dir(&dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(e) => return Err(at(&dir, e)),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            // Names that are not UTF-8 are not ours: we only ever create ASCII ones.
+            if let Ok(name) = entry?.file_name().into_string() {
+                names.push(name);
+            }
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn create_dir_all(&self, dir: &str) -> io::Result<()> {
+        let mut path = self.root.clone();
+        for part in self.path(dir)?.strip_prefix(&self.root).unwrap_or(Path::new("")) {
+            path.push(part);
+            match fs::create_dir(&path) {
+                Ok(()) => fs::set_permissions(&path, Permissions::from_mode(0o700))?,
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(e) => return Err(at(&path, e)),
+            }
+        }
+        Ok(())
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let (from, to) = (self.path(from)?, self.path(to)?);
+        fs::rename(&from, &to).map_err(|e| at(&to, e))
+    }
+
+    fn remove(&self, path: &str) -> io::Result<()> {
+        let path = self.path(path)?;
+        fs::remove_file(&path).map_err(|e| at(&path, e))
+    }
+
+    fn sync_dir(&self, dir: &str) -> io::Result<()> {
+        let path = self.path(dir)?;
+        File::open(&path).and_then(|d| d.sync_all()).map_err(|e| at(&path, e))
+    }
+}
+
+#[derive(Debug)]
+struct FsFile {
+    file: File,
+    path: PathBuf,
+}
+
+impl DiskFile for FsFile {
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata().map_err(|e| at(&self.path, e))?.len())
+    }
+
+    fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(buf, offset).map_err(|e| at(&self.path, e))
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, offset).map_err(|e| at(&self.path, e))
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.file.set_len(len).map_err(|e| at(&self.path, e))
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        self.file.sync_data().map_err(|e| at(&self.path, e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use seawall_base::{read_file, write_atomic};
+
+    use super::*;
+
+    fn disk() -> (tempfile::TempDir, FsDisk) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let disk = FsDisk::create(dir.path().join("d")).expect("a disk");
+        (dir, disk)
+    }
+
+    #[test]
+    fn replaces_whole_files_and_reads_them_back() {
+        let (_dir, disk) = disk();
+        disk.create_dir_all("a/b").expect("directories");
+        assert_eq!(read_file(&disk, "a/b/f", 10).expect("absent"), None);
+        write_atomic(&disk, "a/b/f", b"one").expect("written");
+        write_atomic(&disk, "a/b/f", b"three").expect("replaced");
+        assert_eq!(read_file(&disk, "a/b/f", 10).expect("read"), Some(b"three".to_vec()));
+        assert_eq!(disk.list("a/b").expect("listed"), ["f"]);
+        let too_long = read_file(&disk, "a/b/f", 4).expect_err("above the limit");
+        assert_eq!(too_long.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn stays_inside_its_directory_and_private() {
+        let (_dir, disk) = disk();
+        assert!(disk.open("../x", OpenMode::Create).is_err());
+        assert!(disk.open("/etc/hostname", OpenMode::Read).is_err());
+        disk.open("f", OpenMode::Create).expect("created");
+        disk.create_dir_all("g").expect("created");
+        let mode = |p| fs::metadata(disk.root().join(p)).expect("metadata").permissions().mode();
+        assert_eq!(mode("f") & 0o777, 0o600);
+        assert_eq!(mode("g") & 0o777, 0o700);
+    }
+}

@@ -1,0 +1,1 @@
+//! Sealed objects: convergent, misuse-resistant, padded; the store never learns what it stores.

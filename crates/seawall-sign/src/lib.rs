@@ -1,0 +1,1 @@
+//! Keys, short-lived signing subkeys, DSSE envelopes and in-toto statements.

@@ -1,0 +1,1 @@
+//! One append-only Merkle log per origin: C2SP tlog-tiles, checkpoints, proofs, witnesses and mirrors.

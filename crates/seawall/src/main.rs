@@ -1,0 +1,3 @@
+//! The program: one file per command.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Chores of the house: `tidy` and generated pages.
+
+fn main() {}
