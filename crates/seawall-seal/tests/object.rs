@@ -197,7 +197,7 @@ proptest! {
     fn round_trips(plain: Vec<u8>) {
         let s = sealed(&plain);
         let opened = open_in_domain(&domain(), &s.object_ref, CHUNK, &s.bytes);
-        prop_assert_eq!(opened.expect("opens").as_slice(), &plain[..]);
+        prop_assert_eq!(opened.expect("opens").to_vec(), plain);
     }
 
     #[test]
