@@ -1,0 +1,1 @@
+//! Writing restored file trees.
