@@ -1,1 +1,44 @@
 //! Escrow groups, TDH2 capsules, share files, and the cryptography of requests and approvals.
+//!
+//! A snapshot is one reference; a [`Capsule`] seals that reference under a fresh key `K_s`, and
+//! `K_s` goes to an escrow [`Group`]: only `threshold` of its custodians together can open it.
+//! The scheme is TDH2 (Shoup and Gennaro 2002) over ristretto255 and not plain `ElGamal`, because a
+//! re-randomised `ElGamal` capsule would let an approval for one snapshot open another.
+//!
+//! Order is enforced by types: a [`Capsule`] is only bytes someone sent; [`Capsule::check`] makes
+//! a [`CheckedCapsule`], and nothing else can be answered with a [`Partial`]; only
+//! [`Partial::verify`] makes a [`VerifiedPartial`], and only those reach [`open`].
+//!
+//! Pure: randomness is passed in. It must not know what a manifest, a statement or a log is; a
+//! label is all it sees of them. No code path assembles a group's secret.
+//!
+//! The construction and this code are **unaudited**.
+
+mod aead;
+mod capsule;
+mod ceremony;
+mod curve;
+mod group;
+mod label;
+mod onetime;
+mod open;
+mod partial;
+mod randomness;
+mod share;
+mod share_file;
+#[cfg(test)]
+mod testkit;
+#[cfg(test)]
+mod vectors;
+
+pub use capsule::{Capsule, CapsuleError, CheckedCapsule, MAX_CAPSULE, MAX_PAYLOAD, SUITE};
+pub use ceremony::{CeremonyError, local};
+pub use group::{Group, GroupError, MAX_CLASS, MAX_MEMBERS, Member};
+pub use label::{Label, LabelError, LabelFields, MAX_ORIGIN};
+pub use onetime::{MAX_SEALED_PLAINTEXT, OneTimeError, OneTimePublic, OneTimeSecret, seal};
+pub use open::{OpenError, open};
+pub use partial::{PARTIAL_LEN, Partial, PartialError, VerifiedPartial};
+pub use share::{SecretShare, ShareError};
+pub use share_file::{
+    KdfCost, MAX_SHARE_FILE, ShareFile, ShareFileError, SharePublic, ShareSecret,
+};

@@ -1,0 +1,334 @@
+//! The capsule: a snapshot's root reference, sealed so that only a group's quorum can open it.
+//!
+//! A hybrid of AES-256-GCM-SIV and TDH2 (Shoup and Gennaro, "Securing threshold cryptosystems
+//! against chosen ciphertext attack", J. Cryptology 15, 2002, section 4.1) over ristretto255.
+//! The payload is sealed under a key derived from a fresh `K_s`; `K_s` is TDH2-encrypted to the
+//! group's key with a label. The proof's challenge covers the group key, the label and *every*
+//! other byte of the capsule, so [`Capsule::check`] refuses any altered one without a quorum.
+//!
+//! A capsule may still have been made wrongly on purpose: that `K_s` matches its commitment and
+//! opens the payload is only seen once a quorum has answered (see [`crate::open`]).
+//!
+//! The layout is in `docs/formats/capsule.md`. Suite 1 has no post-quantum half; its section is
+//! in the encoding and must be empty.
+
+use curve25519_dalek::ristretto::RistrettoPoint;
+use curve25519_dalek::scalar::Scalar;
+use curve25519_dalek::traits::VartimeMultiscalarMul;
+use seawall_base::wire::{Reader, WireError, Writer};
+use seawall_base::{GroupId, Rng};
+use zeroize::Zeroizing;
+
+use crate::aead;
+use crate::curve::{Element, decode_scalar, hash_to_scalar, random_scalar, second_generator};
+use crate::group::Group;
+use crate::label::Label;
+
+/// The one cryptographic suite this version knows.
+pub const SUITE: u8 = 1;
+/// Largest payload, in bytes.
+pub const MAX_PAYLOAD: usize = 4096;
+/// Largest encoded capsule, in bytes.
+pub const MAX_CAPSULE: usize = 1 + 8 * 32 + 4 + MAX_PAYLOAD + aead::TAG_LEN + 4;
+
+const MASK_CONTEXT: &str = "seawall 2026-11 capsule mask v1";
+const PROOF_CONTEXT: &str = "seawall 2026-11 capsule proof v1";
+const COMMIT_CONTEXT: &str = "seawall 2026-11 capsule commitment v1";
+const PAYLOAD_CONTEXT: &str = "seawall 2026-11 capsule payload key v1";
+
+/// Why a capsule was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CapsuleError {
+    /// Not the encoding of a capsule.
+    #[error("capsule is malformed: {0}")]
+    Malformed(#[from] WireError),
+    /// Made by a newer version.
+    #[error("capsule uses suite {found}, this version knows suite {SUITE}; upgrade seawall")]
+    Suite {
+        /// The suite named.
+        found: u8,
+    },
+    /// The payload to seal is too long.
+    #[error("capsule payload of {found} bytes is above the limit of {MAX_PAYLOAD}")]
+    PayloadTooLong {
+        /// Its length.
+        found: usize,
+    },
+    /// Sealed to another group.
+    #[error("capsule is sealed to {found}, not to {expected}")]
+    OtherGroup {
+        /// The group the capsule names.
+        found: GroupId,
+        /// The group it was checked against.
+        expected: GroupId,
+    },
+    /// Made for another snapshot.
+    #[error("capsule was made for another snapshot: its label is not this manifest's")]
+    OtherLabel,
+    /// The validity proof does not hold: altered, re-randomised, or never valid.
+    #[error("capsule proof does not hold: it was altered, or copied from another capsule")]
+    Proof,
+}
+
+/// A decoded capsule: well-formed bytes that prove nothing yet.
+#[derive(Clone)]
+pub struct Capsule {
+    group: GroupId,
+    label: Label,
+    u: Element,
+    u_bar: Element,
+    challenge: Scalar,
+    response: Scalar,
+    masked_key: [u8; 32],
+    commitment: [u8; 32],
+    sealed: Vec<u8>,
+}
+
+/// The secrets behind one capsule; a second capsule never uses the same.
+pub(crate) struct Secrets {
+    pub(crate) key: Zeroizing<[u8; 32]>,
+    pub(crate) r: Zeroizing<Scalar>,
+    pub(crate) s: Zeroizing<Scalar>,
+}
+
+impl Capsule {
+    /// Seals `payload` (at most [`MAX_PAYLOAD`] bytes) to `group` under `label`.
+    pub fn seal(
+        group: &Group,
+        label: &Label,
+        payload: &[u8],
+        rng: &mut dyn Rng,
+    ) -> Result<Self, CapsuleError> {
+        let mut key = Zeroizing::new([0; 32]);
+        rng.fill(key.as_mut_slice());
+        let secrets = Secrets { key, r: random_scalar(rng), s: random_scalar(rng) };
+        Self::seal_with(group, label, payload, &secrets)
+    }
+
+    pub(crate) fn seal_with(
+        group: &Group,
+        label: &Label,
+        payload: &[u8],
+        secrets: &Secrets,
+    ) -> Result<Self, CapsuleError> {
+        if payload.len() > MAX_PAYLOAD {
+            return Err(CapsuleError::PayloadTooLong { found: payload.len() });
+        }
+        let sealed = aead::seal(&payload_key(&secrets.key), &label.0, payload);
+        let commitment = commit(&secrets.key, label);
+        Ok(Self::prove(group, label, sealed, commitment, secrets))
+    }
+
+    /// Encrypts `K_s` and proves it, whatever the payload and commitment are.
+    pub(crate) fn prove(
+        group: &Group,
+        label: &Label,
+        sealed: Vec<u8>,
+        commitment: [u8; 32],
+        secrets: &Secrets,
+    ) -> Self {
+        let nonzero = "a non-zero multiple of a generator is never the identity";
+        let shared = Zeroizing::new((group.key_element().point() * *secrets.r).compress());
+        let mut capsule = Self {
+            group: group.id(),
+            label: *label,
+            u: Element::of(RistrettoPoint::mul_base(&secrets.r)).expect(nonzero),
+            u_bar: Element::of(second_generator() * *secrets.r).expect(nonzero),
+            challenge: Scalar::ZERO,
+            response: Scalar::ZERO,
+            masked_key: xor(&secrets.key, &mask(shared.as_bytes())),
+            commitment,
+            sealed,
+        };
+        let w = RistrettoPoint::mul_base(&secrets.s);
+        let w_bar = second_generator() * *secrets.s;
+        capsule.challenge = capsule.challenge_for(group, &w, &w_bar);
+        capsule.response = *secrets.s + *secrets.r * capsule.challenge;
+        capsule
+    }
+
+    /// Decodes one capsule and nothing after it.
+    pub fn decode(bytes: &[u8]) -> Result<Self, CapsuleError> {
+        let mut r = Reader::new(bytes);
+        let suite = r.u8()?;
+        if suite != SUITE {
+            return Err(CapsuleError::Suite { found: suite });
+        }
+        let capsule = Self {
+            group: GroupId(r.array()?),
+            label: Label(r.array()?),
+            u: read_element(&mut r, "point u")?,
+            u_bar: read_element(&mut r, "point u-bar")?,
+            challenge: read_scalar(&mut r, "scalar e")?,
+            response: read_scalar(&mut r, "scalar f")?,
+            masked_key: r.array()?,
+            commitment: r.array()?,
+            sealed: r.bytes(MAX_PAYLOAD + aead::TAG_LEN)?.to_vec(),
+        };
+        if capsule.sealed.len() < aead::TAG_LEN {
+            return Err(r.invalid("sealed payload").into());
+        }
+        r.bytes(0)?;
+        r.finish()?;
+        Ok(capsule)
+    }
+
+    /// The capsule's bytes; [`Capsule::decode`] accepts these and no others for it.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut w = Writer::new();
+        w.u8(SUITE)
+            .raw(self.group.as_bytes())
+            .raw(&self.label.0)
+            .raw(self.u.bytes())
+            .raw(self.u_bar.bytes())
+            .raw(self.challenge.as_bytes())
+            .raw(self.response.as_bytes())
+            .raw(&self.masked_key)
+            .raw(&self.commitment)
+            .bytes(&self.sealed)
+            .bytes(&[]);
+        w.into_vec()
+    }
+
+    /// The group the capsule says it is sealed to. A claim until [`Capsule::check`].
+    pub const fn group(&self) -> GroupId {
+        self.group
+    }
+
+    /// The label the capsule says it carries. A claim until [`Capsule::check`].
+    pub const fn label(&self) -> Label {
+        self.label
+    }
+
+    /// Checks that the capsule is sealed to `group`, carries `label`, and that its maker knew
+    /// what was encrypted (the TDH2 validity proof).
+    pub fn check(&self, group: &Group, label: &Label) -> Result<CheckedCapsule, CapsuleError> {
+        if self.group != group.id() {
+            return Err(CapsuleError::OtherGroup { found: self.group, expected: group.id() });
+        }
+        if self.label != *label {
+            return Err(CapsuleError::OtherLabel);
+        }
+        // w = f*G - e*u and w-bar = f*G-bar - e*u-bar.
+        let commit = |generator: &RistrettoPoint, point: &RistrettoPoint| {
+            RistrettoPoint::vartime_multiscalar_mul(
+                [self.response, -self.challenge],
+                [generator, point],
+            )
+        };
+        let base = curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
+        let w = commit(&base, self.u.point());
+        let w_bar = commit(second_generator(), self.u_bar.point());
+        if self.challenge_for(group, &w, &w_bar) != self.challenge {
+            return Err(CapsuleError::Proof);
+        }
+        Ok(CheckedCapsule { capsule: self.clone() })
+    }
+
+    fn challenge_for(&self, group: &Group, w: &RistrettoPoint, w_bar: &RistrettoPoint) -> Scalar {
+        let mut t = Writer::new();
+        t.u8(SUITE)
+            .raw(&group.key())
+            .raw(self.group.as_bytes())
+            .raw(&self.label.0)
+            .raw(&self.masked_key)
+            .raw(&self.commitment)
+            .bytes(&self.sealed)
+            .bytes(&[])
+            .raw(self.u.bytes())
+            .raw(w.compress().as_bytes())
+            .raw(self.u_bar.bytes())
+            .raw(w_bar.compress().as_bytes());
+        hash_to_scalar(PROOF_CONTEXT, t.as_slice())
+    }
+}
+
+impl std::fmt::Debug for Capsule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Capsule")
+            .field("group", &self.group)
+            .field("label", &hex::encode(self.label.0))
+            .field("sealed", &self.sealed.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Capsule {
+    fn eq(&self, other: &Self) -> bool {
+        self.encode() == other.encode()
+    }
+}
+
+impl Eq for Capsule {}
+
+/// A capsule whose group, label and validity proof were checked: the only kind that custodians
+/// answer and a restorer opens.
+#[derive(Debug, Clone)]
+pub struct CheckedCapsule {
+    capsule: Capsule,
+}
+
+impl CheckedCapsule {
+    /// The capsule as it was received.
+    pub const fn capsule(&self) -> &Capsule {
+        &self.capsule
+    }
+
+    pub(crate) const fn group(&self) -> GroupId {
+        self.capsule.group
+    }
+
+    pub(crate) const fn label(&self) -> &Label {
+        &self.capsule.label
+    }
+
+    pub(crate) const fn u(&self) -> &Element {
+        &self.capsule.u
+    }
+
+    pub(crate) const fn commitment(&self) -> &[u8; 32] {
+        &self.capsule.commitment
+    }
+
+    /// `K_s`, given the group's secret times `u`.
+    pub(crate) fn unmask(&self, shared: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+        Zeroizing::new(xor(&self.capsule.masked_key, &mask(shared)))
+    }
+
+    pub(crate) fn open_payload(&self, key: &[u8; 32]) -> Option<Zeroizing<Vec<u8>>> {
+        aead::open(&payload_key(key), &self.capsule.label.0, &self.capsule.sealed)
+    }
+}
+
+/// The commitment to `K_s` under `label` that a capsule carries.
+pub(crate) fn commit(key: &[u8; 32], label: &Label) -> [u8; 32] {
+    let mut input = Zeroizing::new([0; 64]);
+    input[..32].copy_from_slice(key);
+    input[32..].copy_from_slice(&label.0);
+    blake3::derive_key(COMMIT_CONTEXT, input.as_slice())
+}
+
+fn payload_key(key: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(blake3::derive_key(PAYLOAD_CONTEXT, key))
+}
+
+/// TDH2's H1: the one-time pad for `K_s`.
+fn mask(shared: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+    Zeroizing::new(blake3::derive_key(MASK_CONTEXT, shared))
+}
+
+fn xor(a: &[u8; 32], b: &[u8; 32]) -> [u8; 32] {
+    std::array::from_fn(|i| a[i] ^ b[i])
+}
+
+/// A point that is canonical and not the identity; the error points just past it.
+pub(crate) fn read_element(r: &mut Reader<'_>, what: &'static str) -> Result<Element, WireError> {
+    let bytes = r.array()?;
+    Element::decode(bytes).ok_or_else(|| r.invalid(what))
+}
+
+/// A canonical scalar; the error points just past it.
+pub(crate) fn read_scalar(r: &mut Reader<'_>, what: &'static str) -> Result<Scalar, WireError> {
+    let bytes = r.array()?;
+    decode_scalar(bytes).ok_or_else(|| r.invalid(what))
+}
