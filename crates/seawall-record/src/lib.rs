@@ -1,1 +1,82 @@
-//! Predicate types of every statement, the public reference-set tree, and the order of verification.
+//! Predicate types of every statement, the public reference-set tree, and the order in which a
+//! log of statements is verified.
+//!
+//! Floor 2. What the fleet's members say to one another is defined here and nowhere else, with
+//! the rules that make a sequence of such sayings believable ([`LogState`]).
+//!
+//! It must not know: how an object is sealed, what a capsule's bytes mean, how a log is stored
+//! or proven. A capsule is opaque bytes here; an origin is a string.
+
+mod bundle;
+mod dossier;
+mod encoding;
+mod enrolment;
+mod genesis;
+mod log_state;
+mod manifest;
+pub mod reference_set;
+mod request;
+
+pub use bundle::{
+    BundlePredicate, EnrolmentBundle, FleetCard, MAX_BUNDLE, OpenedBundle, RegionAddress,
+};
+pub use dossier::{Dossier, DossierParts, MAX_DOSSIER, VerifiedDossier};
+pub use encoding::{Base64, Hex32};
+pub use enrolment::{Enrolment, Role, Subkey};
+pub use genesis::{CustodianRecord, EscrowGroupRecord, Fleet, Genesis, WitnessRecord};
+pub use log_state::{Accepted, LogState};
+pub use manifest::{Manifest, ManifestCore, ReferenceSet, Totals};
+pub use request::{Approval, Receipt, Request};
+
+use seawall_base::FleetId;
+use seawall_sign::SignError;
+
+/// Why a statement, or a sequence of them, is not believed. None is cured by trying again.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    /// A signature or the form of a statement.
+    #[error("{what}: {source}")]
+    Statement {
+        /// Which statement.
+        what: &'static str,
+        /// What is wrong with it.
+        source: SignError,
+    },
+    /// It belongs to another fleet.
+    #[error("{what} belongs to {found}, not to {expected}")]
+    OtherFleet {
+        /// Which statement.
+        what: &'static str,
+        /// The fleet expected.
+        expected: FleetId,
+        /// The fleet found.
+        found: FleetId,
+    },
+    /// A rule of the record is broken.
+    #[error("{what}: {why}")]
+    Refused {
+        /// Which statement.
+        what: &'static str,
+        /// The rule.
+        why: String,
+    },
+}
+
+impl RecordError {
+    fn refused(what: &'static str, why: impl Into<String>) -> Self {
+        Self::Refused { what, why: why.into() }
+    }
+
+    fn statement(what: &'static str) -> impl FnOnce(SignError) -> Self {
+        move |source| Self::Statement { what, source }
+    }
+}
+
+/// Checks a free text: printable, one line, bounded. What people read must not fool a terminal.
+fn check_text(what: &'static str, text: &str, limit: usize) -> Result<(), RecordError> {
+    if text.is_empty() || text.len() > limit || text.chars().any(char::is_control) {
+        let why = format!("text must be 1 to {limit} bytes without control characters");
+        return Err(RecordError::refused(what, why));
+    }
+    Ok(())
+}

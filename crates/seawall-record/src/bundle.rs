@@ -1,0 +1,204 @@
+//! What an operator hands to a new member: the fleet's anchor, its regions, its secrets.
+
+use seawall_base::{FleetId, Sha256, Timestamp};
+use seawall_sign::{Envelope, Predicate, Statement, Subject};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::{Base64, Enrolment, Fleet, RecordError, Role, check_text};
+
+/// Largest bundle or fleet card in bytes of JSON.
+pub const MAX_BUNDLE: usize = 1 << 20;
+
+/// Where a region is reached, and its enrolment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionAddress {
+    /// `HOST:PORT` of its TLS endpoint.
+    pub address: String,
+    /// Its enrolment (a DSSE envelope), root-signed.
+    pub enrolment: Box<RawValue>,
+}
+
+impl RegionAddress {
+    /// Checks that the fleet enrolled this region.
+    pub fn open(&self, fleet: &Fleet) -> Result<Enrolment, RecordError> {
+        check_text("region address", &self.address, 256)?;
+        Enrolment::open(fleet, &envelope("region enrolment", &self.enrolment)?, Role::Region)
+    }
+}
+
+/// Parses an envelope embedded in a larger JSON document.
+pub(crate) fn envelope(what: &'static str, raw: &RawValue) -> Result<Envelope, RecordError> {
+    Envelope::parse(raw.get().as_bytes()).map_err(RecordError::statement(what))
+}
+
+/// An envelope as a part of a larger JSON document.
+pub(crate) fn raw(envelope: &Envelope) -> Box<RawValue> {
+    let json = String::from_utf8(envelope.to_json()).expect("JSON is UTF-8");
+    RawValue::from_string(json).expect("an envelope is one JSON value")
+}
+
+/// The public face of a fleet: for regions, and for anyone who wants to check something.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FleetCard {
+    /// Names the format: `seawall-fleet/1`.
+    pub format: String,
+    /// The genesis statement (a DSSE envelope).
+    pub genesis: Box<RawValue>,
+}
+
+impl FleetCard {
+    const FORMAT: &str = "seawall-fleet/1";
+
+    /// The card of a fleet.
+    pub fn new(fleet: &Fleet) -> Self {
+        Self { format: Self::FORMAT.to_owned(), genesis: raw(fleet.envelope()) }
+    }
+
+    /// Parses and checks a card.
+    pub fn open(json: &[u8]) -> Result<Fleet, RecordError> {
+        let card: Self = parse("fleet card", json, Self::FORMAT, |c: &Self| &c.format)?;
+        Fleet::open(envelope("genesis statement", &card.genesis)?)
+    }
+}
+
+fn parse<T: for<'de> Deserialize<'de>>(
+    what: &'static str,
+    json: &[u8],
+    format: &str,
+    format_of: impl Fn(&T) -> &String,
+) -> Result<T, RecordError> {
+    if json.len() > MAX_BUNDLE {
+        return Err(RecordError::refused(what, "larger than 1 MiB"));
+    }
+    let it: T = serde_json::from_slice(json)
+        .map_err(|e| RecordError::refused(what, format!("not a {format} file: {e}")))?;
+    if format_of(&it) != format {
+        let why = format!("format {:?} is not {format}", format_of(&it));
+        return Err(RecordError::refused(what, why));
+    }
+    Ok(it)
+}
+
+/// The root-signed heart of an enrolment bundle.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BundlePredicate {
+    /// The fleet.
+    pub fleet: FleetId,
+    /// Digest of the new member's enrolment.
+    pub member: Sha256,
+    /// `HOST:PORT` and enrolment digest of each region, in order of preference.
+    pub regions: Vec<(String, Sha256)>,
+    /// The tenant's secret, encrypted to the member's recipient key with the digest of its
+    /// enrolment as associated data.
+    pub sealed_secrets: Base64,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+impl Predicate for BundlePredicate {
+    const TYPE: &'static str = "urn:seawall:predicate:bundle:1";
+}
+
+/// An enrolment bundle as a file.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EnrolmentBundle {
+    /// Names the format: `seawall-bundle/1`.
+    pub format: String,
+    /// The genesis statement.
+    pub genesis: Box<RawValue>,
+    /// The member's enrolment.
+    pub enrolment: Box<RawValue>,
+    /// The regions it may use.
+    pub regions: Vec<RegionAddress>,
+    /// The signed [`BundlePredicate`].
+    pub bundle: Box<RawValue>,
+}
+
+/// An enrolment bundle whose every signature has been checked.
+#[derive(Debug)]
+pub struct OpenedBundle {
+    /// The fleet.
+    pub fleet: Fleet,
+    /// The member's enrolment, checked.
+    pub enrolment: Enrolment,
+    /// The enrolment statement.
+    pub enrolment_envelope: Envelope,
+    /// The tenant's secret, still encrypted.
+    pub sealed_secrets: Vec<u8>,
+    /// The regions, each checked.
+    pub regions: Vec<RegionAddress>,
+}
+
+impl EnrolmentBundle {
+    const FORMAT: &str = "seawall-bundle/1";
+
+    /// A bundle of its parts; `bundle` is the signed [`BundlePredicate`].
+    pub fn new(
+        fleet: &Fleet,
+        enrolment: &Envelope,
+        regions: Vec<RegionAddress>,
+        bundle: &Envelope,
+    ) -> Self {
+        Self {
+            format: Self::FORMAT.to_owned(),
+            genesis: raw(fleet.envelope()),
+            enrolment: raw(enrolment),
+            regions,
+            bundle: raw(bundle),
+        }
+    }
+
+    /// Digest of a region's enrolment, as listed in [`BundlePredicate::regions`].
+    pub fn region_digest(region: &RegionAddress) -> Result<Sha256, RecordError> {
+        Ok(envelope("region enrolment", &region.enrolment)?.digest())
+    }
+
+    /// Parses a bundle and checks every signature in it against `pinned`, or against the
+    /// bundle's own genesis when there is no pin yet.
+    pub fn open(json: &[u8], pinned: Option<FleetId>) -> Result<OpenedBundle, RecordError> {
+        const WHAT: &str = "enrolment bundle";
+        let it: Self = parse(WHAT, json, Self::FORMAT, |b: &Self| &b.format)?;
+        let genesis = envelope("genesis statement", &it.genesis)?;
+        let fleet = match pinned {
+            Some(pinned) => Fleet::open_pinned(genesis, pinned)?,
+            None => Fleet::open(genesis)?,
+        };
+        let enrolment_envelope = envelope("enrolment", &it.enrolment)?;
+        let enrolment = Enrolment::open(&fleet, &enrolment_envelope, Role::Node)?;
+        let heart: BundlePredicate = fleet.open_root_signed(WHAT, &envelope(WHAT, &it.bundle)?)?;
+        if heart.fleet != fleet.id() || heart.member != enrolment_envelope.digest() {
+            return Err(RecordError::refused(WHAT, "made for another fleet or member"));
+        }
+        let listed: Vec<_> = it
+            .regions
+            .iter()
+            .map(|r| {
+                r.open(&fleet)?;
+                Ok((r.address.clone(), Self::region_digest(r)?))
+            })
+            .collect::<Result<_, RecordError>>()?;
+        if listed != heart.regions {
+            return Err(RecordError::refused(WHAT, "its regions are not the ones signed for"));
+        }
+        let sealed_secrets = heart.sealed_secrets.0;
+        Ok(OpenedBundle {
+            fleet,
+            enrolment,
+            enrolment_envelope,
+            sealed_secrets,
+            regions: it.regions,
+        })
+    }
+}
+
+impl BundlePredicate {
+    /// The statement for root keys to sign.
+    pub fn statement(self) -> Statement<Self> {
+        Statement::new(Subject::sha256("member", self.member), self)
+    }
+}

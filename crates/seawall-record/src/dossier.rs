@@ -1,0 +1,163 @@
+//! A request with all its evidence in one file, so that a custodian needs no network.
+
+use seawall_base::{FleetId, Sha256};
+use seawall_sign::{Envelope, Statement};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::bundle::{envelope, raw};
+use crate::log_state::check_manifest;
+use crate::{Enrolment, Fleet, Hex32, Manifest, RecordError, Request, Role, Subkey};
+
+/// Largest dossier in bytes of JSON.
+pub const MAX_DOSSIER: usize = 1 << 20;
+
+const WHAT: &str = "request file";
+
+/// A restore request and everything a custodian needs to judge it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dossier {
+    format: String,
+    request: Box<RawValue>,
+    genesis: Box<RawValue>,
+    /// Enrolment and subkey of the requester.
+    requester: [Box<RawValue>; 2],
+    /// Enrolment and subkey of the node that wrote the snapshot.
+    author: [Box<RawValue>; 2],
+    manifest: Box<RawValue>,
+    checkpoint: String,
+    inclusion: Vec<Hex32>,
+}
+
+/// The parts of a dossier as envelopes; nothing in it has been verified.
+#[derive(Debug, Clone)]
+pub struct DossierParts {
+    /// The request statement.
+    pub request: Envelope,
+    /// The genesis statement.
+    pub genesis: Envelope,
+    /// Enrolment and subkey of the requester.
+    pub requester: [Envelope; 2],
+    /// Enrolment and subkey of the snapshot's author.
+    pub author: [Envelope; 2],
+    /// The manifest statement, exactly as it stands in the log.
+    pub manifest: Envelope,
+    /// A signed checkpoint of the author's log that covers the manifest (C2SP signed note).
+    pub checkpoint: String,
+    /// The manifest's inclusion proof under that checkpoint.
+    pub inclusion: Vec<Sha256>,
+}
+
+impl Dossier {
+    const FORMAT: &str = "seawall-request/1";
+
+    /// A dossier of its parts.
+    pub fn new(parts: &DossierParts) -> Self {
+        let pair = |p: &[Envelope; 2]| [raw(&p[0]), raw(&p[1])];
+        Self {
+            format: Self::FORMAT.to_owned(),
+            request: raw(&parts.request),
+            genesis: raw(&parts.genesis),
+            requester: pair(&parts.requester),
+            author: pair(&parts.author),
+            manifest: raw(&parts.manifest),
+            checkpoint: parts.checkpoint.clone(),
+            inclusion: parts.inclusion.iter().map(|h| Hex32(h.0)).collect(),
+        }
+    }
+
+    /// Parses a dossier. Verifying it is the custodian's (and the restorer's) work.
+    pub fn parse(json: &[u8]) -> Result<DossierParts, RecordError> {
+        if json.len() > MAX_DOSSIER {
+            return Err(RecordError::refused(WHAT, "larger than 1 MiB"));
+        }
+        let it: Self = serde_json::from_slice(json)
+            .map_err(|e| RecordError::refused(WHAT, format!("not a {} file: {e}", Self::FORMAT)))?;
+        if it.format != Self::FORMAT {
+            let why = format!("format {:?} is not {}", it.format, Self::FORMAT);
+            return Err(RecordError::refused(WHAT, why));
+        }
+        if it.inclusion.len() > 63 {
+            return Err(RecordError::refused(WHAT, "an inclusion proof has at most 63 hashes"));
+        }
+        let pair = |p: &[Box<RawValue>; 2], enrolment, subkey| {
+            Ok([envelope(enrolment, &p[0])?, envelope(subkey, &p[1])?])
+        };
+        Ok(DossierParts {
+            request: envelope("restore request", &it.request)?,
+            genesis: envelope("genesis statement", &it.genesis)?,
+            requester: pair(&it.requester, "requester's enrolment", "requester's subkey")?,
+            author: pair(&it.author, "node's enrolment", "node's subkey")?,
+            manifest: envelope("manifest", &it.manifest)?,
+            checkpoint: it.checkpoint,
+            inclusion: it.inclusion.iter().map(|h| Sha256(h.0)).collect(),
+        })
+    }
+}
+
+/// A dossier whose statements are all signed by whom they should be.
+///
+/// What remains for who holds the log's proofs and a clock: the checkpoint's signature (by
+/// [`VerifiedDossier::author_subkey`]), the inclusion proof, the capsule, and the expiry.
+#[derive(Debug, Clone)]
+pub struct VerifiedDossier {
+    /// The fleet, equal to the pinned one.
+    pub fleet: Fleet,
+    /// The request.
+    pub request: Request,
+    /// Digest of the request statement.
+    pub request_digest: Sha256,
+    /// Who asks.
+    pub requester: Enrolment,
+    /// Whose snapshot it is.
+    pub author: Enrolment,
+    /// The author's subkey that signed the manifest and the checkpoint.
+    pub author_subkey: Subkey,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// Digest of the manifest statement.
+    pub manifest_digest: Sha256,
+}
+
+impl DossierParts {
+    /// Checks every signature and every cross-reference, beginning with the fleet's id.
+    pub fn verify(&self, pinned: FleetId) -> Result<VerifiedDossier, RecordError> {
+        let fleet = Fleet::open_pinned(self.genesis.clone(), pinned)?;
+        let (requester, requester_subkey) = member(&fleet, &self.requester)?;
+        let request = Request::open(&self.request, requester_subkey.key)?;
+        let refuse = |why: &str| Err(RecordError::refused("restore request", why));
+        if request.fleet != fleet.id() || request.requester != requester.node() {
+            return refuse("made in the name of another fleet or requester");
+        }
+        if !requester_subkey.valid_at(request.created) {
+            return refuse("signed with a subkey that was not valid when it was made");
+        }
+        let (author, author_subkey) = member(&fleet, &self.author)?;
+        let manifest = Statement::<Manifest>::open(&self.manifest, &[author_subkey.key], 1)
+            .map_err(RecordError::statement("manifest"))?
+            .predicate;
+        check_manifest(&fleet, &author_subkey, &manifest)?;
+        let manifest_digest = self.manifest.digest();
+        if request.manifest != manifest_digest || request.origin != manifest.core.origin {
+            return refuse("asks for another snapshot than the one in the file");
+        }
+        let request_digest = self.request.digest();
+        Ok(VerifiedDossier {
+            fleet,
+            request,
+            request_digest,
+            requester,
+            author,
+            author_subkey,
+            manifest,
+            manifest_digest,
+        })
+    }
+}
+
+fn member(fleet: &Fleet, pair: &[Envelope; 2]) -> Result<(Enrolment, Subkey), RecordError> {
+    let enrolment = Enrolment::open(fleet, &pair[0], Role::Node)?;
+    let subkey = Subkey::open(&enrolment, &pair[1])?;
+    Ok((enrolment, subkey))
+}

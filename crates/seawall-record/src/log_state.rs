@@ -1,0 +1,199 @@
+//! The rules of one node's log, applied entry by entry.
+//!
+//! Everyone who reads a log (the region before it commits an entry, `verify`, a restorer) runs
+//! this one machine over it: the first entry enrols the node, subkeys are certified by its
+//! identity key, and every manifest is signed by a subkey valid at its time and continues the
+//! chain of the one before. A log that breaks a rule is refused at that entry, by name.
+
+use std::collections::BTreeMap;
+
+use seawall_base::{Sha256, Timestamp};
+use seawall_sign::{Envelope, Predicate, Statement, VerifyingKey, predicate_type};
+
+use crate::{Enrolment, Fleet, Manifest, RecordError, Role, Subkey};
+
+/// What an entry turned out to be.
+#[derive(Debug, Clone)]
+pub enum Accepted {
+    /// The node's enrolment.
+    Enrolment(Box<Enrolment>),
+    /// A signing subkey.
+    Subkey(Subkey),
+    /// A snapshot, with the digest by which others name it.
+    Manifest(Sha256, Box<Manifest>),
+}
+
+/// Where a log stands after the entries accepted so far.
+#[derive(Debug, Clone)]
+pub struct LogState {
+    fleet: Fleet,
+    origin: String,
+    enrolment: Option<(Enrolment, Envelope)>,
+    subkeys: BTreeMap<VerifyingKey, (Subkey, Envelope)>,
+    last: Option<(Sha256, u64, Timestamp)>,
+    entries: u64,
+}
+
+impl LogState {
+    /// An empty log of `fleet` under `origin`.
+    pub fn new(fleet: Fleet, origin: &str) -> Self {
+        Self {
+            fleet,
+            origin: origin.to_owned(),
+            enrolment: None,
+            subkeys: BTreeMap::new(),
+            last: None,
+            entries: 0,
+        }
+    }
+
+    /// How many entries have been accepted.
+    pub const fn entries(&self) -> u64 {
+        self.entries
+    }
+
+    /// The node's enrolment, once accepted.
+    pub fn enrolment(&self) -> Option<&Enrolment> {
+        self.enrolment.as_ref().map(|(e, _)| e)
+    }
+
+    /// The node's enrolment statement.
+    pub fn enrolment_envelope(&self) -> Option<&Envelope> {
+        self.enrolment.as_ref().map(|(_, e)| e)
+    }
+
+    /// The statement that certified `key`, if this log holds one.
+    pub fn subkey(&self, key: VerifyingKey) -> Option<(&Subkey, &Envelope)> {
+        self.subkeys.get(&key).map(|(s, e)| (s, e))
+    }
+
+    /// All keys that may sign checkpoints of this log at `when`.
+    pub fn checkpoint_keys(&self, when: Timestamp) -> impl Iterator<Item = VerifyingKey> {
+        self.subkeys.values().filter(move |(s, _)| s.valid_at(when)).map(|(s, _)| s.key)
+    }
+
+    /// All subkeys ever certified: for checking checkpoints of the past.
+    pub fn all_subkeys(&self) -> impl Iterator<Item = VerifyingKey> {
+        self.subkeys.keys().copied()
+    }
+
+    /// Digest and sequence of the last manifest.
+    pub fn last_manifest(&self) -> Option<(Sha256, u64)> {
+        self.last.map(|(digest, sequence, _)| (digest, sequence))
+    }
+
+    /// Takes the next entry, or says why the log is not believed from here on.
+    pub fn accept(&mut self, entry: &[u8]) -> Result<Accepted, RecordError> {
+        let envelope = Envelope::parse(entry).map_err(RecordError::statement("log entry"))?;
+        let kind = predicate_type(&envelope).map_err(RecordError::statement("log entry"))?;
+        let accepted = match (kind.as_str(), &self.enrolment) {
+            (Enrolment::TYPE, None) => self.accept_enrolment(envelope)?,
+            (Enrolment::TYPE, Some(_)) => {
+                return Err(RecordError::refused("enrolment", "a log has one, as its first entry"));
+            }
+            (_, None) => {
+                return Err(RecordError::refused(
+                    "log entry",
+                    "the first entry must enrol the node",
+                ));
+            }
+            (Subkey::TYPE, Some((owner, _))) => {
+                let subkey = Subkey::open(owner, &envelope)?;
+                self.subkeys.insert(subkey.key, (subkey.clone(), envelope));
+                Accepted::Subkey(subkey)
+            }
+            (Manifest::TYPE, Some(_)) => self.accept_manifest(&envelope)?,
+            (other, Some(_)) => {
+                let why = format!("predicate type {other:?} has no place in a node's log");
+                return Err(RecordError::refused("log entry", why));
+            }
+        };
+        self.entries += 1;
+        Ok(accepted)
+    }
+
+    fn accept_enrolment(&mut self, envelope: Envelope) -> Result<Accepted, RecordError> {
+        let enrolment = Enrolment::open(&self.fleet, &envelope, Role::Node)?;
+        let accepted = Accepted::Enrolment(Box::new(enrolment.clone()));
+        self.enrolment = Some((enrolment, envelope));
+        Ok(accepted)
+    }
+
+    fn accept_manifest(&mut self, envelope: &Envelope) -> Result<Accepted, RecordError> {
+        const WHAT: &str = "manifest";
+        let manifest = self.open_manifest(envelope)?;
+        let (expected, previous) = match self.last {
+            Some((digest, sequence, _)) => (sequence + 1, Some(digest)),
+            None => (1, None),
+        };
+        let core = &manifest.core;
+        if core.sequence != expected {
+            let why = format!(
+                "sequence {} where {expected} must follow: a snapshot was dropped, repeated or rolled back",
+                core.sequence
+            );
+            return Err(RecordError::refused(WHAT, why));
+        }
+        if core.previous != previous {
+            let why = "does not continue from the manifest before it: the history was rewritten";
+            return Err(RecordError::refused(WHAT, why));
+        }
+        let digest = envelope.digest();
+        self.last = Some((digest, core.sequence, core.created));
+        Ok(Accepted::Manifest(digest, Box::new(manifest)))
+    }
+
+    /// Checks one manifest against the keys of this log, without its place in the chain.
+    pub fn open_manifest(&self, envelope: &Envelope) -> Result<Manifest, RecordError> {
+        const WHAT: &str = "manifest";
+        let signer = envelope
+            .signers()
+            .find_map(|key| self.subkeys.get(&key))
+            .map(|(subkey, _)| subkey)
+            .ok_or_else(|| RecordError::refused(WHAT, "not signed by a subkey of this log"))?;
+        let manifest = Statement::<Manifest>::open(envelope, &[signer.key], 1)
+            .map_err(RecordError::statement(WHAT))?
+            .predicate;
+        check_manifest(&self.fleet, signer, &manifest)?;
+        if manifest.core.origin != self.origin {
+            let why =
+                format!("written for log {:?}, found in {:?}", manifest.core.origin, self.origin);
+            return Err(RecordError::refused(WHAT, why));
+        }
+        Ok(manifest)
+    }
+}
+
+/// What must hold of any manifest signed by `signer`: fleet, node, validity, group and class.
+pub(crate) fn check_manifest(
+    fleet: &Fleet,
+    signer: &Subkey,
+    manifest: &Manifest,
+) -> Result<(), RecordError> {
+    const WHAT: &str = "manifest";
+    let core = &manifest.core;
+    if core.fleet != fleet.id() {
+        let (expected, found) = (fleet.id(), core.fleet);
+        return Err(RecordError::OtherFleet { what: WHAT, expected, found });
+    }
+    if core.node != signer.node {
+        return Err(RecordError::refused(WHAT, "names another node than its signer's"));
+    }
+    if !signer.valid_at(core.created) {
+        let why = format!(
+            "made {} with a subkey valid from {} to {}",
+            core.created, signer.not_before, signer.not_after
+        );
+        return Err(RecordError::refused(WHAT, why));
+    }
+    let group = fleet
+        .group(core.group)
+        .ok_or_else(|| RecordError::refused(WHAT, "its escrow group is not one of the fleet's"))?;
+    if group.class_number != core.class {
+        return Err(RecordError::refused(WHAT, "its data class is not its escrow group's"));
+    }
+    if manifest.capsule.0.len() > 8_192 {
+        return Err(RecordError::refused(WHAT, "its capsule is above 8 KiB"));
+    }
+    Ok(())
+}

@@ -1,0 +1,91 @@
+//! A snapshot as the rest of the world sees it: no name, no key, only digests and totals.
+
+use seawall_base::{FleetId, GroupId, NodeId, ObjectId, Sha256, Timestamp};
+use seawall_sign::{Predicate, Statement, Subject};
+use serde::{Deserialize, Serialize};
+
+use crate::Base64;
+
+/// A snapshot's manifest: everything the capsule's label covers, and the capsule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// What the capsule is bound to.
+    pub core: ManifestCore,
+    /// The sealed root reference and its escrowed key (`seawall-escrow`); opaque here.
+    pub capsule: Base64,
+}
+
+/// The part of a manifest that the capsule's label covers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ManifestCore {
+    /// The fleet.
+    pub fleet: FleetId,
+    /// The node that wrote it.
+    pub node: NodeId,
+    /// Origin line of the log it stands in.
+    pub origin: String,
+    /// Counts the snapshots of one log from 1, without gaps.
+    pub sequence: u64,
+    /// Digest of the previous manifest statement; none for sequence 1.
+    pub previous: Option<Sha256>,
+    /// When the node says it was finished.
+    pub created: Timestamp,
+    /// Data class number, as in sealed objects.
+    pub class: u8,
+    /// The escrow group that can open it.
+    pub group: GroupId,
+    /// The objects it consists of.
+    pub reference_set: ReferenceSet,
+    /// What was stored.
+    pub totals: Totals,
+}
+
+/// Root and totals of a reference-set tree ([`crate::reference_set`]).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReferenceSet {
+    /// Id of the root page.
+    pub root: ObjectId,
+    /// Number of objects.
+    pub count: u64,
+    /// Sum of their sealed sizes in bytes.
+    pub bytes: u64,
+}
+
+/// What a snapshot holds. A restore must arrive at exactly these figures.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Totals {
+    /// Regular files, each hard link counted.
+    pub files: u64,
+    /// Directories, the root not counted.
+    pub directories: u64,
+    /// Symlinks, fifos and devices.
+    pub others: u64,
+    /// Apparent bytes of regular files, hard links counted once.
+    pub bytes: u64,
+    /// Entries found but not stored, or stored while they changed.
+    pub problems: u64,
+}
+
+impl Predicate for Manifest {
+    const TYPE: &'static str = "urn:seawall:predicate:snapshot:1";
+}
+
+impl ManifestCore {
+    /// SHA-256 of the canonical JSON of the core: fields in the order above, no white space.
+    pub fn digest(&self) -> Sha256 {
+        let json = serde_json::to_vec(self).expect("numbers and text always serialise");
+        Sha256::of(&json)
+    }
+}
+
+impl Manifest {
+    /// The statement for the node's subkey to sign.
+    pub fn statement(self) -> Statement<Self> {
+        let subject = Subject::blake3("reference-set", self.core.reference_set.root);
+        Statement::new(subject, self)
+    }
+}
