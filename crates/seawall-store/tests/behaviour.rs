@@ -1,0 +1,79 @@
+//! What a store does when nothing goes wrong, and what it refuses.
+
+use std::sync::Arc;
+
+use seawall_base::{MAX_OBJECT, ObjectId};
+use seawall_sim::SimDisk;
+use seawall_store::{Options, Stats, Store, StoreError};
+
+fn open(disk: &SimDisk, zone_bytes: u64) -> Store {
+    let options = Options { zone_bytes, salt: [7; 32] };
+    let (store, report) = Store::open(Arc::new(disk.clone()), "s", options).expect("opens");
+    assert_eq!((report.damage, report.torn), (vec![], vec![]));
+    store
+}
+
+fn put(store: &Store, body: &[u8], ix: Option<[u8; 32]>) -> (ObjectId, bool) {
+    let id = ObjectId::of(body);
+    (id, store.put(id, ix, body).expect("put"))
+}
+
+#[test]
+fn objects_are_visible_after_a_flush_and_after_opening_again() {
+    let disk = SimDisk::new();
+    let store = open(&disk, 1 << 20);
+    let ix = [3; 32];
+    let (id, new) = put(&store, b"body", Some(ix));
+    assert!(new);
+    assert!(!put(&store, b"body", Some(ix)).1, "deduplicated while pending");
+    assert!(!store.contains(id) && store.get(id).expect("read").is_none());
+    assert_eq!((store.find(&ix), store.known(&ix)), (None, Some(id)));
+    store.flush().expect("flushed");
+    store.flush().expect("nothing to do");
+    for store in [store, open(&disk, 1 << 20), open(&disk, 1 << 20)] {
+        assert_eq!(store.get(id).expect("read").as_deref(), Some(&b"body"[..]));
+        assert_eq!((store.find(&ix), store.known(&ix)), (Some(id), Some(id)));
+        assert_eq!((store.size_of(id), store.ids()), (Some(4), vec![id]));
+        assert_eq!(store.stats(), Stats { objects: 1, bytes: 4, zones: 1 });
+        assert!(!put(&store, b"body", None).1);
+    }
+}
+
+#[test]
+fn wrong_ids_and_oversized_bodies_are_refused() {
+    let store = open(&SimDisk::new(), 1 << 20);
+    let claimed = ObjectId([0; 32]);
+    assert!(matches!(store.put(claimed, None, b"x"), Err(StoreError::WrongId { .. })));
+    let body = vec![0; MAX_OBJECT + 1];
+    let error = store.put(ObjectId::of(&body), None, &body).expect_err("too large");
+    assert!(error.to_string().contains("16777217 bytes"), "{error}");
+    let largest = &body[..MAX_OBJECT];
+    let (id, _) = put(&store, largest, None);
+    store.flush().expect("flushed");
+    assert_eq!(store.get(id).expect("read").as_deref(), Some(largest));
+}
+
+#[test]
+fn zones_roll_and_everything_stays_readable() {
+    let disk = SimDisk::new();
+    let store = open(&disk, 1_024);
+    let bodies: Vec<Vec<u8>> = (0..100u8).map(|i| vec![i; usize::from(i) * 13]).collect();
+    for body in &bodies {
+        put(&store, body, None);
+    }
+    store.flush().expect("flushed");
+    let zones = store.stats().zones;
+    assert!(zones > 40, "{zones}");
+    for path in disk.paths() {
+        let len = disk.read(&path).expect("read").len();
+        let alone = 64 + 4 * 80 + 99 * 13 + 1;
+        assert!(len <= 1_024 || len <= alone, "{path} has {len} bytes");
+    }
+    let store = open(&disk, 1_024);
+    assert_eq!(store.stats().zones, zones);
+    for body in &bodies {
+        assert_eq!(store.get(ObjectId::of(body)).expect("read").as_ref(), Some(body));
+    }
+    let report = store.verify(&mut |_| {}).expect("verified");
+    assert_eq!((report.records, report.damage), (100, vec![]));
+}
