@@ -208,20 +208,23 @@ impl Meta {
 
     /// Reads metadata; whatever follows it is left for the caller.
     pub fn decode(r: &mut Reader<'_>) -> Result<Self, WireError> {
-        let mode = u32::from(r.u16()?);
-        let (uid, gid) = (r.u32()?, r.u32()?);
-        let (mtime_sec, mtime_nsec) = (r.i64()?, r.u32()?);
+        let mut meta = Self {
+            mode: u32::from(r.u16()?),
+            uid: r.u32()?,
+            gid: r.u32()?,
+            mtime_sec: r.i64()?,
+            mtime_nsec: r.u32()?,
+            xattrs: Vec::new(),
+        };
         let count = r.length(MAX_XATTR_COUNT)?;
-        let mut xattrs = Vec::new();
         let mut room = MAX_XATTRS;
         for _ in 0..count {
             let name = r.bytes(MAX_XATTR_NAME.min(room))?.to_vec();
             room -= name.len();
             let value = r.bytes(MAX_XATTR_VALUE.min(room))?.to_vec();
             room -= value.len();
-            xattrs.push(Xattr { name, value });
+            meta.xattrs.push(Xattr { name, value });
         }
-        let meta = Self { mode, uid, gid, mtime_sec, mtime_nsec, xattrs };
         match meta.flaw() {
             Some(what) => Err(r.invalid(what)),
             None => Ok(meta),

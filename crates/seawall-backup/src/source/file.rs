@@ -1,0 +1,122 @@
+//! Reading one regular file: where its data is, its bytes, and whether it held still.
+
+use std::io;
+use std::os::fd::OwnedFd;
+
+use rustix::fs::{SeekFrom, Stat};
+use rustix::io::Errno;
+
+/// A span of a file that holds data; what lies between spans is holes, which read as zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extent {
+    /// First byte.
+    pub offset: u64,
+    /// Bytes, at least one.
+    pub len: u64,
+}
+
+/// What changes whenever a file is written to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stamp {
+    size: i64,
+    mtime: (i64, u64),
+    ctime: (i64, u64),
+}
+
+impl Stamp {
+    fn of(stat: &Stat) -> Self {
+        Self {
+            size: stat.st_size,
+            mtime: (stat.st_mtime, stat.st_mtime_nsec),
+            ctime: (stat.st_ctime, stat.st_ctime_nsec),
+        }
+    }
+}
+
+/// An open regular file, read as the size it had when opened.
+#[derive(Debug)]
+pub struct FileReader {
+    fd: OwnedFd,
+    opened: Stamp,
+}
+
+impl FileReader {
+    pub(super) fn new(fd: OwnedFd, stat: &Stat) -> Self {
+        Self { fd, opened: Stamp::of(stat) }
+    }
+
+    pub(super) const fn fd(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Length in bytes when the file was opened.
+    pub fn size(&self) -> u64 {
+        u64::try_from(self.opened.size).expect("the kernel reports no negative size")
+    }
+
+    /// The first span of data at or after `offset`; `None` if only a hole is left.
+    ///
+    /// On file systems that do not tell holes, all the rest is one span.
+    pub fn data_after(&self, offset: u64) -> io::Result<Option<Extent>> {
+        let size = self.size();
+        if offset >= size {
+            return Ok(None);
+        }
+        let start = match rustix::fs::seek(&self.fd, SeekFrom::Data(offset)) {
+            Ok(start) if start >= size => return Ok(None),
+            Ok(start) => start,
+            Err(Errno::NXIO) => return Ok(None),
+            Err(Errno::INVAL | Errno::NOTSUP | Errno::SPIPE) => {
+                return Ok(Some(Extent { offset, len: size - offset }));
+            }
+            Err(e) => return Err(e.into()),
+        };
+        // A file cut short between the two questions has no hole after `start`: its bytes are
+        // asked for all the same, come up short, and the change is noticed.
+        let end = match rustix::fs::seek(&self.fd, SeekFrom::Hole(start)) {
+            Ok(end) if end > start => end.min(size),
+            Ok(_) | Err(Errno::NXIO) => size,
+            Err(e) => return Err(e.into()),
+        };
+        Ok(Some(Extent { offset: start, len: end - start }))
+    }
+
+    /// All spans of data in order. One question to the kernel each, so a file of many holes costs
+    /// no memory.
+    pub fn extents(&self) -> impl Iterator<Item = io::Result<Extent>> + '_ {
+        let mut at = 0;
+        let mut failed = false;
+        std::iter::from_fn(move || {
+            if failed {
+                return None;
+            }
+            let next = self.data_after(at);
+            match &next {
+                Ok(Some(extent)) => at = extent.offset + extent.len,
+                Ok(None) => {}
+                Err(_) => failed = true,
+            }
+            next.transpose()
+        })
+    }
+
+    /// Fills `buf` from `offset`, less only at the end of the file; returns how many bytes.
+    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            match rustix::io::pread(&self.fd, &mut buf[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Whether size, modification time or change time differ from when the file was opened. Asked
+    /// after the last read, it says whether the bytes read may be a mixture.
+    pub fn changed_since_open(&self) -> io::Result<bool> {
+        Ok(Stamp::of(&rustix::fs::fstat(&self.fd)?) != self.opened)
+    }
+}

@@ -1,0 +1,53 @@
+//! Writing the content of one file, in any order and from any thread.
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+use super::{TargetError, io_error};
+
+/// A file being restored. Spans never written stay holes; zeros written are stored as zeros.
+#[derive(Debug)]
+pub struct FileWriter {
+    fd: OwnedFd,
+    path: Vec<u8>,
+    size: u64,
+}
+
+impl FileWriter {
+    pub(super) const fn new(fd: OwnedFd, path: Vec<u8>, size: u64) -> Self {
+        Self { fd, path, size }
+    }
+
+    /// Path from the target directory.
+    pub fn path(&self) -> &[u8] {
+        &self.path
+    }
+
+    /// Writes all of `bytes` at `offset`. Refused beyond the size the file is to have.
+    pub fn write_at(&self, offset: u64, bytes: &[u8]) -> Result<(), TargetError> {
+        if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > self.size) {
+            return Err(TargetError::BeyondEnd { path: self.path.clone() });
+        }
+        let mut done = 0;
+        while done < bytes.len() {
+            match rustix::io::pwrite(&self.fd, &bytes[done..], offset + done as u64) {
+                Ok(0) => return Err(self.failed(Errno::IO)),
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(self.failed(e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets the length, which turns an unwritten end into a hole.
+    pub(super) fn close(self) -> Result<(OwnedFd, Vec<u8>), TargetError> {
+        rustix::fs::ftruncate(&self.fd, self.size).map_err(|e| self.failed(e))?;
+        Ok((self.fd, self.path))
+    }
+
+    fn failed(&self, error: Errno) -> TargetError {
+        io_error(&self.path, "write", error.into())
+    }
+}
