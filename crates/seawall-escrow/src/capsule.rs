@@ -332,3 +332,210 @@ pub(crate) fn read_scalar(r: &mut Reader<'_>, what: &'static str) -> Result<Scal
     let bytes = r.array()?;
     decode_scalar(bytes).ok_or_else(|| r.invalid(what))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testkit::{
+        BAD_ENCODINGS, Seeded, changed_labels, hex32, label_fields, three_of_five,
+    };
+
+    fn sealed(payload: &[u8]) -> (Group, Label, Capsule) {
+        let (group, _) = three_of_five("capsule");
+        let label = label_fields(group.id()).label().expect("a label");
+        let capsule =
+            Capsule::seal(&group, &label, payload, &mut Seeded::new("capsule")).expect("seals");
+        (group, label, capsule)
+    }
+
+    /// Where each 32-byte field starts: group, label, u, u-bar, e, f, masked key, commitment.
+    const fn field(n: usize) -> usize {
+        1 + 32 * n
+    }
+
+    fn with_field(capsule: &Capsule, n: usize, bytes: [u8; 32]) -> Vec<u8> {
+        let mut encoded = capsule.encode();
+        encoded[field(n)..field(n + 1)].copy_from_slice(&bytes);
+        encoded
+    }
+
+    fn refusal(bytes: &[u8], group: &Group, label: &Label) -> CapsuleError {
+        Capsule::decode(bytes)
+            .and_then(|capsule| capsule.check(group, label))
+            .expect_err("an altered capsule is refused")
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+        #[test]
+        fn what_is_sealed_decodes_to_itself_and_checks(payload in prop::collection::vec(any::<u8>(), 0..MAX_PAYLOAD)) {
+            let (group, label, capsule) = sealed(&payload);
+            let bytes = capsule.encode();
+            prop_assert_eq!(bytes.len(), MAX_CAPSULE - MAX_PAYLOAD + payload.len());
+            let decoded = Capsule::decode(&bytes).expect("decodes");
+            prop_assert_eq!(&decoded, &capsule);
+            prop_assert_eq!((decoded.group(), decoded.label()), (group.id(), label));
+            let checked = decoded.check(&group, &label).expect("checks");
+            prop_assert_eq!(checked.capsule(), &capsule);
+        }
+
+        #[test]
+        fn arbitrary_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..600)) {
+            prop_assert!(Capsule::decode(&bytes).is_err());
+            if let Some(first) = bytes.first_mut() {
+                *first = SUITE;
+            }
+            prop_assert!(Capsule::decode(&bytes).is_err());
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_refused_before_a_quorum_is_asked() {
+        let (group, label, capsule) = sealed(b"root reference");
+        let bytes = capsule.encode();
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            refusal(&bad, &group, &label);
+        }
+    }
+
+    #[test]
+    fn truncated_and_trailing_bytes_are_refused() {
+        let (_, _, capsule) = sealed(b"root reference");
+        let mut bytes = capsule.encode();
+        for len in 0..bytes.len() {
+            let err = Capsule::decode(&bytes[..len]).expect_err("refused");
+            assert!(matches!(err, CapsuleError::Malformed(WireError::Truncated { .. })), "{len}");
+        }
+        bytes.push(0);
+        assert_eq!(
+            Capsule::decode(&bytes),
+            Err(CapsuleError::Malformed(WireError::Trailing { extra: 1 }))
+        );
+    }
+
+    #[test]
+    fn identity_and_non_canonical_values_are_refused_in_every_place() {
+        let (_, _, capsule) = sealed(b"x");
+        for n in [2, 3] {
+            for bad in BAD_ENCODINGS.into_iter().map(hex32).chain([[0; 32]]) {
+                let err = Capsule::decode(&with_field(&capsule, n, bad)).expect_err("refused");
+                let CapsuleError::Malformed(WireError::Invalid { what, .. }) = err else {
+                    panic!("{err}")
+                };
+                assert!(what.starts_with("point u"), "{what}");
+            }
+        }
+        let order = hex32("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
+        for (n, name) in [(4, "scalar e"), (5, "scalar f")] {
+            for bad in [order, [0xff; 32]] {
+                let err = Capsule::decode(&with_field(&capsule, n, bad)).expect_err("refused");
+                let offset = field(n + 1);
+                assert_eq!(err, WireError::Invalid { offset, what: name }.into());
+            }
+        }
+    }
+
+    #[test]
+    fn a_re_randomised_capsule_is_refused() {
+        let (group, label, capsule) = sealed(b"x");
+        let t = Scalar::from(42_u64);
+        let add = |p: &Element, g: &RistrettoPoint| Element::of(p.point() + g * t).expect("point");
+        let base = curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
+        let shifted = Capsule {
+            u: add(&capsule.u, &base),
+            u_bar: add(&capsule.u_bar, second_generator()),
+            // The response a prover would give for r + t, had the challenge stayed the same.
+            response: capsule.response + t * capsule.challenge,
+            ..capsule.clone()
+        };
+        assert_eq!(refusal(&shifted.encode(), &group, &label), CapsuleError::Proof);
+        let scaled = Capsule {
+            u: Element::of(capsule.u.point() * t).expect("point"),
+            u_bar: Element::of(capsule.u_bar.point() * t).expect("point"),
+            ..capsule
+        };
+        assert_eq!(refusal(&scaled.encode(), &group, &label), CapsuleError::Proof);
+    }
+
+    #[test]
+    fn a_proof_over_unequal_logarithms_is_refused() {
+        // u-bar with another exponent than u: the forger runs the honest prover for u alone.
+        let (group, label, honest) = sealed(b"x");
+        let mut forged = honest.clone();
+        let (r, s) = (Scalar::from(5_u64), Scalar::from(6_u64));
+        forged.u = Element::of(RistrettoPoint::mul_base(&r)).expect("point");
+        forged.u_bar = Element::of(second_generator() * (r + Scalar::ONE)).expect("point");
+        let (w, w_bar) = (RistrettoPoint::mul_base(&s), second_generator() * s);
+        forged.challenge = forged.challenge_for(&group, &w, &w_bar);
+        forged.response = s + r * forged.challenge;
+        assert_eq!(refusal(&forged.encode(), &group, &label), CapsuleError::Proof);
+    }
+
+    #[test]
+    fn a_capsule_answers_to_one_label_only() {
+        let (group, label, capsule) = sealed(b"x");
+        for (name, fields) in changed_labels(&label_fields(group.id())) {
+            let other = fields.label().expect("a label");
+            assert_eq!(
+                capsule.check(&group, &other).expect_err("refused"),
+                CapsuleError::OtherLabel,
+                "{name}"
+            );
+            let relabelled = with_field(&capsule, 1, other.0);
+            assert_eq!(refusal(&relabelled, &group, &other), CapsuleError::Proof, "{name}");
+        }
+        capsule.check(&group, &label).expect("its own label");
+    }
+
+    #[test]
+    fn a_capsule_answers_to_one_group_only() {
+        let (group, label, capsule) = sealed(b"x");
+        let (other, _) = three_of_five("another group");
+        assert_eq!(
+            capsule.check(&other, &label).expect_err("refused"),
+            CapsuleError::OtherGroup { found: group.id(), expected: other.id() }
+        );
+        let moved = with_field(&capsule, 0, other.id().0);
+        assert_eq!(refusal(&moved, &other, &label), CapsuleError::Proof);
+    }
+
+    #[test]
+    fn unknown_suites_and_a_filled_pq_section_are_refused() {
+        let (_, _, capsule) = sealed(b"x");
+        let mut bytes = capsule.encode();
+        for suite in [0, 2, 255] {
+            bytes[0] = suite;
+            let err = Capsule::decode(&bytes).expect_err("refused");
+            assert_eq!(err, CapsuleError::Suite { found: suite });
+            assert!(err.to_string().contains("upgrade"));
+        }
+        let mut bytes = capsule.encode();
+        let at = bytes.len() - 4;
+        bytes[at] = 1;
+        bytes.push(0);
+        let too_long = WireError::TooLong { offset: at, found: 1, limit: 0 };
+        assert_eq!(Capsule::decode(&bytes), Err(too_long.into()));
+    }
+
+    #[test]
+    fn lengths_of_the_payload_are_bounded() {
+        let (group, label, capsule) = sealed(b"");
+        let mut rng = Seeded::new("long");
+        assert_eq!(
+            Capsule::seal(&group, &label, &[0; MAX_PAYLOAD + 1], &mut rng),
+            Err(CapsuleError::PayloadTooLong { found: MAX_PAYLOAD + 1 })
+        );
+        let mut bytes = capsule.encode();
+        let at = field(8);
+        bytes[at..at + 4].copy_from_slice(&15_u32.to_le_bytes());
+        bytes.remove(at + 4);
+        let err = Capsule::decode(&bytes).expect_err("no room for a tag");
+        assert!(err.to_string().contains("sealed payload"), "{err}");
+        let debug = format!("{capsule:?}");
+        assert!(debug.contains("sealed: 16"), "{debug}");
+    }
+}

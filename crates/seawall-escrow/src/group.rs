@@ -291,3 +291,137 @@ fn parse_hex(field: &'static str, text: &str) -> Result<[u8; 32], GroupError> {
     }
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use curve25519_dalek::ristretto::RistrettoPoint;
+    use curve25519_dalek::scalar::Scalar;
+
+    use super::*;
+    use crate::testkit::{BAD_ENCODINGS, hex32, three_of_five};
+
+    type Pairs = Vec<(u16, [u8; 32])>;
+
+    fn parts(group: &Group) -> ([u8; 32], Pairs) {
+        (group.key(), group.members().iter().map(|m| (m.index, *m.share.bytes())).collect())
+    }
+
+    fn rebuilt(threshold: u16, key: [u8; 32], members: Pairs) -> Result<Group, GroupError> {
+        Group::new("customer-data", threshold, key, members)
+    }
+
+    #[test]
+    fn members_may_come_in_any_order_and_the_id_ignores_them() {
+        let (group, _) = three_of_five("group");
+        let (key, mut members) = parts(&group);
+        members.reverse();
+        assert_eq!(rebuilt(3, key, members.clone()), Ok(group.clone()));
+        members.truncate(4);
+        let smaller = rebuilt(3, key, members.clone()).expect("four on one polynomial");
+        assert_eq!(smaller.id(), group.id(), "re-sharing keeps the id");
+        let renamed = Group::new("web-root", 3, key, members).expect("another class");
+        assert_ne!(renamed.id(), group.id(), "the class is part of the id");
+        assert_eq!(group.member(3).map(Member::index), Some(3));
+        assert!(group.member(6).is_none() && group.member(0).is_none());
+    }
+
+    #[test]
+    fn impossible_counts_and_indices_are_refused() {
+        let (group, _) = three_of_five("group");
+        let (key, members) = parts(&group);
+        assert_eq!(rebuilt(3, key, vec![]), Err(GroupError::Members { found: 0 }));
+        let many = (1..=256).map(|i| (i, key)).collect();
+        assert_eq!(rebuilt(1, key, many), Err(GroupError::Members { found: 256 }));
+        for threshold in [0, 6] {
+            let expected = GroupError::Threshold { threshold, members: 5 };
+            assert_eq!(rebuilt(threshold, key, members.clone()), Err(expected));
+        }
+        let mut zero = members.clone();
+        zero[2].0 = 0;
+        assert_eq!(rebuilt(3, key, zero), Err(GroupError::ZeroIndex));
+        let mut twice = members;
+        twice[2].0 = 5;
+        assert_eq!(rebuilt(3, key, twice), Err(GroupError::DuplicateIndex { index: 5 }));
+    }
+
+    #[test]
+    fn identity_and_non_canonical_points_are_refused() {
+        let (group, _) = three_of_five("group");
+        let (key, members) = parts(&group);
+        for bad in BAD_ENCODINGS.into_iter().map(hex32).chain([[0; 32]]) {
+            assert_eq!(rebuilt(3, bad, members.clone()), Err(GroupError::Key));
+            let mut members = members.clone();
+            members[4].1 = bad;
+            assert_eq!(rebuilt(3, key, members), Err(GroupError::Share { index: 5 }));
+        }
+    }
+
+    #[test]
+    fn shares_that_are_not_on_the_keys_polynomial_are_refused() {
+        let (group, _) = three_of_five("group");
+        let (key, members) = parts(&group);
+        let (other, _) = three_of_five("another group");
+        for at in 0..5 {
+            let mut members = members.clone();
+            members[at].1 = other.members()[at].verification_share();
+            let index = at as u16 + 1;
+            let expected =
+                if at < 3 { GroupError::WrongKey } else { GroupError::OffPolynomial { index } };
+            assert_eq!(rebuilt(3, key, members), Err(expected));
+        }
+        assert_eq!(rebuilt(3, other.key(), members.clone()), Err(GroupError::WrongKey));
+        assert_eq!(rebuilt(2, key, members.clone()), Err(GroupError::WrongKey));
+        rebuilt(4, key, members).expect("a polynomial of degree 2 also has degree below 4");
+    }
+
+    #[test]
+    fn the_largest_group_is_checked_in_full() {
+        let coefficients: Vec<_> = (1..=128_u64).map(Scalar::from).collect();
+        let at = |x: u16| {
+            let x = Scalar::from(x);
+            let value = coefficients.iter().rev().fold(Scalar::ZERO, |sum, c| sum * x + c);
+            RistrettoPoint::mul_base(&value).compress().to_bytes()
+        };
+        let mut members: Pairs = (1..=255).map(|i| (i, at(i))).collect();
+        Group::new("a", 128, at(0), members.clone()).expect("consistent");
+        members[254].1 = at(254);
+        assert_eq!(
+            Group::new("a", 128, at(0), members),
+            Err(GroupError::OffPolynomial { index: 255 })
+        );
+    }
+
+    #[test]
+    fn class_names_are_bounded() {
+        let (key, members) = parts(&three_of_five("group").0);
+        let long = "a".repeat(64);
+        for good in ["a", "customer-data-2", long.as_str()] {
+            Group::new(good, 3, key, members.clone()).expect("allowed");
+        }
+        let too_long = "a".repeat(65);
+        for bad in ["", "A", "a b", "ä", "a_b", "a\n", too_long.as_str()] {
+            let err = Group::new(bad, 3, key, members.clone()).expect_err("refused");
+            assert!(matches!(err, GroupError::Class { .. }), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_json_form_round_trips_and_is_checked_like_any_other() {
+        let (group, shares) = three_of_five("group");
+        let json = serde_json::to_string(&group).expect("serialises");
+        assert_eq!(serde_json::from_str::<Group>(&json).expect("parses"), group);
+        let refused =
+            |json: &str| serde_json::from_str::<Group>(json).expect_err("refused").to_string();
+        let key = hex::encode(group.key());
+        assert!(refused(&json.replace(&key, &key.to_uppercase())).contains("group key"));
+        assert!(refused(&json.replace(&key, &key[2..])).contains("group key"));
+        assert!(refused(&json.replacen('{', "{\"extra\":1,", 1)).contains("extra"));
+        assert!(refused(&json.replace("\"threshold\":3", "\"threshold\":2")).contains("key"));
+        let member = format!("{{\"index\":1,\"share\":\"{key}\"}},").repeat(256);
+        let many = json.replacen("\"members\":[", &format!("\"members\":[{member}"), 1);
+        assert!(refused(&many).contains("261 members"));
+        let debug = format!("{group:?}");
+        assert!(debug.contains("threshold: 3") && !debug.contains(&key));
+        assert!(group.holds(&shares[0]) && !three_of_five("b").0.holds(&shares[0]));
+    }
+}

@@ -203,3 +203,134 @@ pub fn seal(
     out.extend_from_slice(&ciphertext);
     Ok(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{Seeded, hex32};
+    use seawall_base::Sha256;
+
+    struct Fixed(Vec<u8>);
+
+    impl Rng for Fixed {
+        fn fill(&mut self, out: &mut [u8]) {
+            out.copy_from_slice(&self.0.drain(..out.len()).collect::<Vec<_>>());
+        }
+    }
+
+    /// Seed, encapsulation seed, shared secret, SHA-256 of the public key and of the ciphertext.
+    const XWING_VECTORS: [[&str; 5]; 3] = [
+        [
+            "7f9c2ba4e88f827d616045507605853ed73b8093f6efbc88eb1a6eacfa66ef26",
+            "3cb1eea988004b93103cfb0aeefd2a686e01fa4a58e8a3639ca8a1e3f9ae57e2\
+             35b8cc873c23dc62b8d260169afa2f75ab916a58d974918835d25e6a435085b2",
+            "d2df0522128f09dd8e2c92b1e905c793d8f57a54c3da25861f10bf4ca613e384",
+            "2e816deebcd76c5c80d0cd2d174478871658e8e2ff42bc9d4a6e486372e856bb",
+            "17cd532d657e44c897ca6583e548a5424fc70bf54f99515a4d2bcf99e3469f33",
+        ],
+        [
+            "badfd6dfaac359a5efbb7bcc4b59d538df9a04302e10c8bc1cbf1a0b3a5120ea",
+            "17cda7cfad765f5623474d368ccca8af0007cd9f5e4c849f167a580b14aabdef\
+             aee7eef47cb0fca9767be1fda69419dfb927e9df07348b196691abaeb580b32d",
+            "f2e86241c64d60f6649fbc6c5b7d17180b780a3f34355e64a85749949c45f150",
+            "c42ba5f8430d7d2c83739338203819f090e8303ce9c8b02107c272bfa5376916",
+            "1661ea86d608a1924ba30840cb0a65f13ae051e3aec9cf0f064efc0bc92f2154",
+        ],
+        [
+            "ef58538b8d23f87732ea63b02b4fa0f4873360e2841928cd60dd4cee8cc0d4c9",
+            "22a96188d032675c8ac850933c7aff1533b94c834adbb69c6115bad4692d8619\
+             f90b0cdf8a7b9c264029ac185b70b83f2801f2f4b3f70c593ea3aeeb613a7f1b",
+            "953f7f4e8c5b5049bdc771d1dffada0dd961477d1a2ae0988baa7ea6898d893f",
+            "6b080d6b84f095342092fa7a22423e58bd681397ad0ef00eac92bd254db4fa95",
+            "d3ca5578500344b5896cffc4fd740c9311946b82951df155e6fd86a7966b43c6",
+        ],
+    ];
+
+    #[test]
+    fn keys_and_encapsulation_match_the_x_wing_draft() {
+        for [seed, encapsulation, shared, public, ciphertext] in XWING_VECTORS {
+            let secret = OneTimeSecret::from_bytes(&hex32(seed));
+            let key = secret.public();
+            assert_eq!(Sha256::of(key.as_bytes()).to_hex(), public);
+            let key = <XWing as Kem>::PublicKey::from_bytes(key.as_bytes()).expect("a key");
+            let mut rng = Fixed(hex::decode(encapsulation).expect("hex"));
+            let (ss, ct) =
+                XWing::encap_with_rng(&key, None, &mut Adapted(&mut rng)).expect("encapsulates");
+            assert_eq!(hex::encode(ss.0), shared);
+            assert_eq!(Sha256::of(&ct.to_bytes()).to_hex(), ciphertext);
+            let back = XWing::decap(&secret.key(), None, &ct).expect("decapsulates");
+            assert_eq!(hex::encode(back.0), shared);
+        }
+    }
+
+    #[test]
+    fn the_sealed_form_is_pinned() {
+        let secret = OneTimeSecret::from_bytes(&[7; 32]);
+        let sealed = seal(&secret.public(), b"info", b"aad", b"plain", &mut Fixed(vec![9; 64]))
+            .expect("seals");
+        assert_eq!(sealed.len(), 1120 + 5 + 16);
+        assert_eq!(hex::encode(&sealed[1120..]), "daf0e23b85c23c32665b9809e3369e22553a52b84e");
+        let opened = secret.open(b"info", b"aad", &sealed).expect("opens");
+        assert_eq!(opened.as_slice(), b"plain");
+    }
+
+    #[test]
+    fn other_keys_purposes_requests_and_bytes_do_not_open() {
+        let mut rng = Seeded::new("onetime");
+        let secret = OneTimeSecret::generate(&mut rng);
+        let other = OneTimeSecret::generate(&mut rng);
+        let sealed = seal(&secret.public(), b"info", b"aad", b"plain", &mut rng).expect("seals");
+        assert_eq!(other.open(b"info", b"aad", &sealed), Err(OneTimeError::Open));
+        assert_eq!(secret.open(b"inf", b"oaad", &sealed), Err(OneTimeError::Open));
+        assert_eq!(secret.open(b"info", b"aae", &sealed), Err(OneTimeError::Open));
+        for at in (0..sealed.len()).step_by(7).chain(1100..sealed.len()) {
+            let mut bad = sealed.clone();
+            bad[at] ^= 0x10;
+            assert_eq!(secret.open(b"info", b"aad", &bad), Err(OneTimeError::Open), "byte {at}");
+        }
+        for len in [0, 1119, 1135] {
+            let found = OneTimeError::Length { found: len };
+            assert_eq!(secret.open(b"info", b"aad", &sealed[..len]), Err(found));
+        }
+        assert_eq!(secret.open(b"info", b"aad", &sealed[..1136]), Err(OneTimeError::Open));
+        let again = OneTimeSecret::from_bytes(&secret.to_bytes());
+        assert_eq!(again.open(b"info", b"aad", &sealed).expect("opens").as_slice(), b"plain");
+        assert_eq!(format!("{secret:?}"), "OneTimeSecret { .. }");
+    }
+
+    #[test]
+    fn lengths_are_bounded() {
+        let mut rng = Seeded::new("long");
+        let secret = OneTimeSecret::generate(&mut rng);
+        let most = vec![1; MAX_SEALED_PLAINTEXT];
+        let sealed = seal(&secret.public(), b"", b"", &most, &mut rng).expect("seals");
+        assert_eq!(*secret.open(b"", b"", &sealed).expect("opens"), most);
+        let found = MAX_SEALED_PLAINTEXT + 1;
+        assert_eq!(
+            seal(&secret.public(), b"", b"", &vec![1; found], &mut rng),
+            Err(OneTimeError::TooLong { found })
+        );
+        let too_long = vec![0; sealed.len() + 1];
+        let found = OneTimeError::Length { found: too_long.len() };
+        assert_eq!(secret.open(b"", b"", &too_long), Err(found));
+    }
+
+    #[test]
+    fn public_keys_have_one_text_form() {
+        let key = OneTimeSecret::from_bytes(&[7; 32]).public();
+        let text = key.to_text();
+        assert_eq!(OneTimePublic::parse(&text), Ok(key.clone()));
+        let json = serde_json::to_string(&key).expect("serialises");
+        assert_eq!(serde_json::from_str::<OneTimePublic>(&json).expect("parses"), key);
+        for bad in ["", "xwing:", &text[1..], &text[..text.len() - 1], &format!("{text}\n")] {
+            assert_eq!(OneTimePublic::parse(bad), Err(OneTimeError::Text));
+            let json = serde_json::to_string(bad).expect("serialises");
+            assert!(serde_json::from_str::<OneTimePublic>(&json).is_err());
+        }
+        assert_eq!(OneTimePublic::parse(&text.replace('A', "*")), Err(OneTimeError::Text));
+        assert_eq!(OneTimePublic::from_bytes(&[0; 1215]), Err(OneTimeError::PublicKey));
+        // Coefficients above the modulus are no ML-KEM key (FIPS 203 section 7.2).
+        assert_eq!(OneTimePublic::from_bytes(&[0xff; 1216]), Err(OneTimeError::PublicKey));
+        assert!(format!("{key:?}").starts_with("OneTimePublic("));
+    }
+}

@@ -300,3 +300,229 @@ impl VerifiedPartial {
             && self.partial.group == capsule.group()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::capsule::Capsule;
+    use crate::testkit::{BAD_ENCODINGS, Seeded, hex32, label_fields, three_of_five};
+
+    struct Scene {
+        group: Group,
+        shares: Vec<SecretShare>,
+        capsule: CheckedCapsule,
+    }
+
+    fn checked(group: &Group, sequence: u64, seed: &str) -> CheckedCapsule {
+        let mut fields = label_fields(group.id());
+        fields.sequence = sequence;
+        let label = fields.label().expect("a label");
+        Capsule::seal(group, &label, b"x", &mut Seeded::new(seed))
+            .expect("seals")
+            .check(group, &label)
+            .expect("checks")
+    }
+
+    fn scene() -> Scene {
+        let (group, shares) = three_of_five("partial");
+        let capsule = checked(&group, 7, "a");
+        Scene { group, shares, capsule }
+    }
+
+    fn made(scene: &Scene, index: usize, epoch: u32) -> Partial {
+        let share = &scene.shares[index - 1];
+        Partial::make(&scene.capsule, share, &scene.group, epoch, &mut Seeded::new("p"))
+            .expect("answers")
+    }
+
+    fn refusal(scene: &Scene, bytes: &[u8]) -> PartialError {
+        Partial::decode(bytes)
+            .and_then(|partial| partial.verify(&scene.capsule, &scene.group))
+            .expect_err("refused")
+    }
+
+    /// The same key shared anew: every share moves by a polynomial that is zero at zero.
+    fn refreshed(scene: &Scene) -> (Group, Vec<SecretShare>) {
+        let shares: Vec<_> = scene
+            .shares
+            .iter()
+            .map(|share| {
+                let x = Scalar::from(share.index());
+                let moved = share.scalar() + x * Scalar::from(3_u8) + x * x * Scalar::from(9_u8);
+                SecretShare::from_bytes(share.index(), moved.as_bytes()).expect("a share")
+            })
+            .collect();
+        let members = shares.iter().map(|s| (s.index(), s.verification_share())).collect();
+        let group = Group::new(scene.group.class(), 3, scene.group.key(), members)
+            .expect("the refreshed shares belong to the old key");
+        (group, shares)
+    }
+
+    #[test]
+    fn a_partial_survives_its_encoding_and_verifies() {
+        let scene = scene();
+        let partial = made(&scene, 4, 6);
+        let bytes = partial.encode();
+        assert_eq!(bytes.len(), PARTIAL_LEN);
+        let decoded = Partial::decode(&bytes).expect("decodes");
+        assert_eq!((decoded.index(), decoded.share_epoch()), (4, 6));
+        assert_eq!(decoded.encode(), bytes);
+        let verified = decoded.verify(&scene.capsule, &scene.group).expect("verifies");
+        assert_eq!((verified.index(), verified.share_epoch()), (4, 6));
+        assert!(format!("{verified:?}").contains("index: 4"));
+    }
+
+    #[test]
+    fn every_flipped_bit_truncation_and_trailing_byte_is_refused() {
+        let scene = scene();
+        let mut bytes = made(&scene, 1, 0).encode();
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            refusal(&scene, &bad);
+        }
+        for len in 0..bytes.len() {
+            let err = refusal(&scene, &bytes[..len]);
+            assert!(matches!(err, PartialError::Malformed(WireError::Truncated { .. })), "{len}");
+        }
+        bytes.push(0);
+        assert_eq!(refusal(&scene, &bytes), WireError::Trailing { extra: 1 }.into());
+        bytes[0] = 2;
+        assert_eq!(refusal(&scene, &bytes), PartialError::Suite { found: 2 });
+    }
+
+    #[test]
+    fn identity_and_non_canonical_values_are_refused() {
+        let scene = scene();
+        let bytes = made(&scene, 1, 0).encode();
+        let put = |at: usize, value: [u8; 32]| {
+            let mut bad = bytes.clone();
+            bad[at..at + 32].copy_from_slice(&value);
+            refusal(&scene, &bad)
+        };
+        for bad in BAD_ENCODINGS.into_iter().map(hex32).chain([[0; 32]]) {
+            assert_eq!(put(71, bad), WireError::Invalid { offset: 103, what: "point u_i" }.into());
+        }
+        let order = hex32("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
+        assert_eq!(put(103, order), WireError::Invalid { offset: 135, what: "scalar e_i" }.into());
+        assert_eq!(put(135, order), WireError::Invalid { offset: 167, what: "scalar f_i" }.into());
+        let mut zero = bytes.clone();
+        zero[65..67].copy_from_slice(&[0, 0]);
+        let expected = WireError::Invalid { offset: 67, what: "custodian index" };
+        assert_eq!(refusal(&scene, &zero), expected.into());
+    }
+
+    #[test]
+    fn a_partial_claimed_for_another_custodian_or_epoch_is_refused() {
+        let scene = scene();
+        let good = made(&scene, 1, 0);
+        let swapped = Partial { index: 2, ..good.clone() };
+        assert_eq!(refusal(&scene, &swapped.encode()), PartialError::Proof { index: 2 });
+        let later = Partial { share_epoch: 1, ..good.clone() };
+        assert_eq!(refusal(&scene, &later.encode()), PartialError::Proof { index: 1 });
+        let nobody = Partial { index: 6, ..good.clone() };
+        assert_eq!(refusal(&scene, &nobody.encode()), PartialError::UnknownCustodian { index: 6 });
+        let value = made(&scene, 2, 0).value;
+        let mixed = Partial { value, ..good };
+        assert_eq!(refusal(&scene, &mixed.encode()), PartialError::Proof { index: 1 });
+    }
+
+    #[test]
+    fn a_partial_replayed_for_another_capsule_is_refused() {
+        let mut scene = scene();
+        let partial = made(&scene, 1, 0);
+        scene.capsule = checked(&scene.group, 8, "b");
+        assert_eq!(
+            refusal(&scene, &partial.encode()),
+            PartialError::OtherLabel { index: 1 },
+            "another snapshot"
+        );
+        let relabelled = Partial { label: *scene.capsule.label(), ..partial.clone() };
+        assert_eq!(refusal(&scene, &relabelled.encode()), PartialError::Proof { index: 1 });
+        scene.capsule = checked(&scene.group, 7, "c");
+        assert_eq!(
+            refusal(&scene, &partial.encode()),
+            PartialError::Proof { index: 1 },
+            "another capsule of the same label"
+        );
+    }
+
+    #[test]
+    fn a_forged_partial_is_refused() {
+        // A stranger runs the honest prover with a scalar of its own.
+        let scene = scene();
+        let (stranger_group, strangers) = three_of_five("stranger");
+        let mut forged = made(&scene, 1, 0);
+        let x = strangers[0].scalar();
+        let (u, s) = (scene.capsule.u().point(), Scalar::from(77_u8));
+        forged.value = Element::of(u * x).expect("point");
+        let member = stranger_group.member(1).expect("member").share();
+        let (a, b) = (u * s, RistrettoPoint::mul_base(&s));
+        forged.challenge = forged.challenge_for(&scene.capsule, &scene.group, member, &a, &b);
+        forged.response = s + x * forged.challenge;
+        assert_eq!(refusal(&scene, &forged.encode()), PartialError::Proof { index: 1 });
+    }
+
+    #[test]
+    fn shares_and_partials_from_before_a_refresh_are_refused_after_it() {
+        let scene = scene();
+        let (group, shares) = refreshed(&scene);
+        assert_eq!(group.id(), scene.group.id(), "refresh keeps the id");
+        let old = made(&scene, 1, 0);
+        let err = old.verify(&scene.capsule, &group).expect_err("refused");
+        assert_eq!(err, PartialError::Proof { index: 1 });
+        let mut rng = Seeded::new("r");
+        let err = Partial::make(&scene.capsule, &scene.shares[0], &group, 1, &mut rng)
+            .expect_err("an old share");
+        assert_eq!(err, PartialError::WrongShare { index: 1 });
+        let partials: Vec<_> = shares[..3]
+            .iter()
+            .map(|share| {
+                Partial::make(&scene.capsule, share, &group, 1, &mut rng)
+                    .and_then(|partial| partial.verify(&scene.capsule, &group))
+                    .expect("the new shares answer for old capsules")
+            })
+            .collect();
+        let opened = crate::open(&scene.capsule, &group, &partials).expect("opens");
+        assert_eq!(opened.as_slice(), b"x");
+    }
+
+    #[test]
+    fn only_members_of_the_capsules_group_answer() {
+        let scene = scene();
+        let (other, others) = three_of_five("other");
+        let mut rng = Seeded::new("r");
+        let expected = PartialError::OtherGroup { found: scene.group.id(), expected: other.id() };
+        let err = Partial::make(&scene.capsule, &others[0], &other, 0, &mut rng);
+        assert_eq!(err.expect_err("refused"), expected);
+        let err = made(&scene, 1, 0).verify(&checked(&other, 7, "o"), &other);
+        assert_eq!(err.expect_err("refused"), expected);
+        let stranger = SecretShare::from_bytes(9, &others[0].to_bytes()).expect("a share");
+        let err = Partial::make(&scene.capsule, &stranger, &scene.group, 0, &mut rng);
+        assert_eq!(err.expect_err("refused"), PartialError::UnknownCustodian { index: 9 });
+    }
+
+    #[test]
+    fn a_stuck_generator_does_not_repeat_nonces_across_capsules() {
+        let mut scene = scene();
+        let first = Partial::make_with(&scene.capsule, &scene.shares[0], &scene.group, 0, &[0; 32])
+            .expect("answers");
+        let one = nonce(&scene.capsule, &scene.shares[0], 0, &[0; 32]);
+        scene.capsule = checked(&scene.group, 8, "b");
+        let two = nonce(&scene.capsule, &scene.shares[0], 0, &[0; 32]);
+        assert_ne!(*one, *two);
+        assert_eq!(*one, first.response - first.challenge * scene.shares[0].scalar());
+    }
+
+    proptest! {
+        #[test]
+        fn arbitrary_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            if let Some(first) = bytes.first_mut() {
+                *first = SUITE;
+            }
+            prop_assert!(Partial::decode(&bytes).is_err());
+        }
+    }
+}

@@ -365,3 +365,200 @@ struct KdfText {
     p: u32,
     salt: String,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testkit::{Seeded, three_of_five};
+
+    /// The least Argon2 allows: these tests are not about its cost.
+    const CHEAP: KdfCost = KdfCost { m_kib: 8, t: 1, p: 1 };
+
+    fn public(group: GroupId) -> SharePublic {
+        SharePublic {
+            fleet: FleetId([1; 32]),
+            group,
+            class: "customer-data".to_owned(),
+            index: 2,
+            threshold: 3,
+            members: 5,
+            share_epoch: 4,
+            custodian: "Zoë at the notary".to_owned(),
+            signing_key: "ed25519:AAAA".to_owned(),
+        }
+    }
+
+    fn secret() -> (GroupId, ShareSecret) {
+        let (group, mut shares) = three_of_five("share file");
+        let signing_seed = Zeroizing::new([6; 32]);
+        (group.id(), ShareSecret { share: shares.remove(1), signing_seed })
+    }
+
+    fn sealed(cost: KdfCost) -> (ShareFile, ShareSecret) {
+        let (group, secret) = secret();
+        let mut rng = Seeded::new("salt");
+        let file = ShareFile::seal(public(group), &secret, b"correct horse", cost, &mut rng)
+            .expect("seals");
+        (file, secret)
+    }
+
+    fn refusal(json: &str) -> String {
+        ShareFile::parse(json.as_bytes()).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn a_file_says_what_it_is_and_opens_with_its_passphrase() {
+        let (file, secret) = sealed(KdfCost::DEFAULT);
+        let json = file.to_json();
+        let parsed = ShareFile::parse(json.as_bytes()).expect("parses");
+        assert_eq!(parsed, file);
+        assert_eq!(parsed.public(), &public(file.public.group));
+        let opened = parsed.open(b"correct horse").expect("opens");
+        assert_eq!(opened.share.to_bytes(), secret.share.to_bytes());
+        assert_eq!(opened.share.index(), 2);
+        assert_eq!(opened.signing_seed, secret.signing_seed);
+        assert_eq!(
+            format!("{opened:?}"),
+            "ShareSecret { share: SecretShare { index: 2, .. }, .. }"
+        );
+        for wrong in [&b""[..], b"correct hors", b"correct horse "] {
+            let err = parsed.open(wrong).expect_err("refused");
+            assert!(matches!(err, ShareFileError::WrongPassphrase));
+        }
+    }
+
+    #[test]
+    fn damage_is_told_from_a_wrong_passphrase_at_every_bit() {
+        let (file, _) = sealed(CHEAP);
+        let json = file.to_json().into_bytes();
+        for bit in 0..json.len() * 8 {
+            let mut bad = json.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let err = ShareFile::parse(&bad).expect_err("a flipped bit is refused");
+            assert!(!matches!(err, ShareFileError::WrongPassphrase), "bit {bit}");
+        }
+        for len in 0..json.len() - 1 {
+            assert!(ShareFile::parse(&json[..len]).is_err(), "{len} bytes");
+        }
+        let mut trailing = json;
+        trailing.push(b'}');
+        assert!(ShareFile::parse(&trailing).is_err());
+    }
+
+    #[test]
+    fn a_file_altered_with_a_new_checksum_does_not_open() {
+        let (file, _) = sealed(CHEAP);
+        let alterations: [fn(&mut ShareFile); 13] = [
+            |f| f.public.fleet.0[0] ^= 1,
+            |f| f.public.group.0[0] ^= 1,
+            |f| f.public.class.push('x'),
+            |f| f.public.index = 3,
+            |f| f.public.threshold = 2,
+            |f| f.public.members = 6,
+            |f| f.public.share_epoch = 5,
+            |f| f.public.custodian.push('x'),
+            |f| f.public.signing_key.push('x'),
+            |f| f.cost.m_kib = 16,
+            |f| f.cost.t = 2,
+            |f| f.salt[0] ^= 1,
+            |f| f.sealed[0] ^= 1,
+        ];
+        for (n, alter) in alterations.into_iter().enumerate() {
+            let mut altered = file.clone();
+            alter(&mut altered);
+            let parsed = ShareFile::parse(altered.to_json().as_bytes()).expect("parses");
+            let err = parsed.open(b"correct horse").expect_err("refused");
+            assert!(matches!(err, ShareFileError::WrongPassphrase), "alteration {n}");
+        }
+        file.open(b"correct horse").expect("the unaltered file opens");
+    }
+
+    #[test]
+    fn hostile_costs_are_refused_before_they_are_paid() {
+        let (file, _) = sealed(CHEAP);
+        let costs = [
+            (MAX_M_KIB + 1, 1, 1),
+            (u32::MAX, u32::MAX, u32::MAX),
+            (64, 0, 1),
+            (64, MAX_T + 1, 1),
+            (64, 1, 0),
+            (64, 1, MAX_P + 1),
+            (7, 1, 1),
+            (31, 1, 4),
+        ];
+        for (m_kib, t, p) in costs {
+            let mut hostile = file.clone();
+            hostile.cost = KdfCost { m_kib, t, p };
+            assert!(refusal(&hostile.to_json()).contains("argon2id"), "{m_kib} {t} {p}");
+            let (group, secret) = secret();
+            let mut rng = Seeded::new("s");
+            let err = ShareFile::seal(public(group), &secret, b"p", hostile.cost, &mut rng);
+            assert!(matches!(err, Err(ShareFileError::Cost { .. })));
+        }
+        for (m_kib, t, p) in [(MAX_M_KIB, MAX_T, MAX_P), (32, 1, 4)] {
+            let mut dear = file.clone();
+            dear.cost = KdfCost { m_kib, t, p };
+            ShareFile::parse(dear.to_json().as_bytes()).expect("dear but allowed");
+        }
+    }
+
+    #[test]
+    fn fields_out_of_range_are_refused_on_both_ways() {
+        let (file, _) = sealed(CHEAP);
+        let wrong: [(&str, fn(&mut SharePublic)); 10] = [
+            ("index", |p| p.index = 0),
+            ("threshold", |p| p.threshold = 0),
+            ("threshold", |p| p.threshold = 6),
+            ("members", |p| p.members = 0),
+            ("members", |p| p.members = 256),
+            ("custodian", |p| p.custodian.clear()),
+            ("custodian", |p| p.custodian = "a\u{1b}[2J".to_owned()),
+            ("custodian", |p| p.custodian = "a".repeat(257)),
+            ("signing_key", |p| p.signing_key.clear()),
+            ("class", |p| p.class = "Data".to_owned()),
+        ];
+        for (field, change) in wrong {
+            let mut altered = file.clone();
+            change(&mut altered.public);
+            assert!(refusal(&altered.to_json()).contains(field), "{field}");
+            let (_, secret) = secret();
+            let mut rng = Seeded::new("s");
+            let err = ShareFile::seal(altered.public, &secret, b"p", CHEAP, &mut rng)
+                .expect_err("refused");
+            assert!(err.to_string().contains(field), "{field}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_sealed_for_the_share_it_holds_and_never_without_a_passphrase() {
+        let (group, secret) = secret();
+        let mut rng = Seeded::new("s");
+        let other = SharePublic { index: 1, ..public(group) };
+        let err = ShareFile::seal(other, &secret, b"p", CHEAP, &mut rng).expect_err("refused");
+        assert!(matches!(err, ShareFileError::Field { field: "index" }));
+        let err = ShareFile::seal(public(group), &secret, b"", CHEAP, &mut rng);
+        assert!(matches!(err, Err(ShareFileError::EmptyPassphrase)));
+    }
+
+    #[test]
+    fn unknown_formats_algorithms_and_fields_are_refused() {
+        let json = sealed(CHEAP).0.to_json();
+        assert!(refusal(&json.replace("share/1", "share/2")).contains("upgrade"));
+        assert!(refusal(&json.replace("argon2id", "argon2d")).contains("kdf.algorithm"));
+        assert!(refusal(&json.replacen('{', "{\"x\": 1,", 1)).contains("unknown field"));
+        assert!(refusal(&json.replace("\"m_kib\"", "\"n\": 1, \"m_kib\"")).contains("unknown"));
+        assert!(refusal(&json.replace("\"index\"", "\"inde\"")).contains("damaged"));
+        assert!(
+            refusal(&json.replacen("\"salt\": \"", "\"salt\": \"AAAA", 1)).contains("kdf.salt")
+        );
+        assert!(refusal(&" ".repeat(MAX_SHARE_FILE + 1)).contains("limit"));
+    }
+
+    #[test]
+    fn a_sealed_scalar_that_is_no_share_is_refused() {
+        let (mut file, _) = sealed(CHEAP);
+        let key = CHEAP.derive(b"p", &file.salt);
+        file.sealed = aead::seal(&key, &file.associated_data(), &[0; SECRET_LEN]);
+        assert!(matches!(file.open(b"p"), Err(ShareFileError::Share(ShareError::Scalar))));
+    }
+}
