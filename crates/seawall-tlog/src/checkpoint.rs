@@ -200,6 +200,13 @@ impl SignedCheckpoint {
         self.note.add(line)
     }
 
+    /// The same with only the lines that one of `keys` claims.
+    pub(crate) fn with_lines_of(&self, keys: &[Verifier]) -> Self {
+        let mut kept = self.clone();
+        kept.note.retain(|line| keys.iter().any(|key| key.claims(line)));
+        kept
+    }
+
     /// The note's bytes.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.note.to_string().into_bytes()

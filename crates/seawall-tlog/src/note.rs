@@ -352,6 +352,10 @@ impl Note {
         Ok(())
     }
 
+    pub(crate) fn retain(&mut self, keep: impl Fn(&NoteSignature) -> bool) {
+        self.signatures.retain(keep);
+    }
+
     /// Which of `keys` signed, each once and in the order of `keys`. Refuses the note if one of
     /// their lines does not verify, or if none of them signed.
     pub fn verify<'k>(&self, keys: &'k [Verifier]) -> Result<Vec<Verified<'k>>, NoteError> {

@@ -508,6 +508,14 @@ impl EntryStore {
         Ok(first..self.size())
     }
 
+    /// The stored hash of a leaf.
+    pub(crate) fn leaf(&self, index: u64) -> Result<Hash, LogError> {
+        if index >= self.size() {
+            return Err(self.no_entry(index));
+        }
+        self.hash(0, index).map_err(LogError::io("reading hashes of", &self.dir))
+    }
+
     /// An entry's bytes, checked against its stored leaf hash.
     pub(crate) fn entry(&self, index: u64) -> Result<Vec<u8>, LogError> {
         let at = *usize::try_from(index)
@@ -520,8 +528,7 @@ impl EntryStore {
         self.entries.read_exact_at(at, &mut len).map_err(reading())?;
         let mut entry = vec![0; u16::from_be_bytes(len).into()];
         self.entries.read_exact_at(at + 2, &mut entry).map_err(reading())?;
-        let leaf = self.hash(0, index).map_err(LogError::io("reading hashes of", &self.dir))?;
-        if leaf_hash(&entry) != leaf {
+        if leaf_hash(&entry) != self.leaf(index)? {
             return Err(damaged(&path, at, "an entry does not have its stored hash"));
         }
         Ok(entry)
@@ -533,7 +540,7 @@ impl EntryStore {
     }
 }
 
-fn damaged(path: &str, offset: u64, what: &'static str) -> LogError {
+pub(crate) fn damaged(path: &str, offset: u64, what: &'static str) -> LogError {
     LogError::Damaged { path: path.to_owned(), offset, what }
 }
 

@@ -49,6 +49,14 @@ pub enum TileError {
         /// Why.
         source: io::Error,
     },
+    /// A resource that the checkpoint promises is not there: the log was truncated.
+    #[error("{path} is missing below a checkpoint of {size}: the log was truncated")]
+    Truncated {
+        /// Which.
+        path: String,
+        /// The checkpoint's size.
+        size: u64,
+    },
     /// Entries asked for beyond the checkpoint.
     #[error("entries to {end} asked for, the checkpoint covers {size}")]
     Range {
@@ -59,7 +67,7 @@ pub enum TileError {
     },
     /// The tiles are not those of the checkpoint.
     #[error(transparent)]
-    Proof(#[from] MerkleError),
+    Proof(MerkleError),
 }
 
 /// A resource of a tiled log.
@@ -86,6 +94,14 @@ pub enum TilePath {
 }
 
 impl TilePath {
+    /// How many hashes or entries it holds; 0 for the checkpoint.
+    fn len(&self) -> usize {
+        match *self {
+            Self::Checkpoint => 0,
+            Self::Hashes { width, .. } | Self::Entries { width, .. } => width.into(),
+        }
+    }
+
     /// Whether a log of `size` entries has this resource. Narrower views of its tiles count.
     pub fn exists_in(&self, size: u64) -> bool {
         let within = |level: u8, index: u64, width: u16| {
@@ -266,15 +282,16 @@ impl<'f> TileReader<'f> {
             let index = at / WIDTH;
             let (first, width) = (index * WIDTH, width(0, index, size));
             let path = TilePath::Entries { index, width };
-            let bytes = (self.fetch)(&path)
-                .map_err(|source| TileError::Fetch { path: path.to_string(), source })?;
+            let bytes =
+                (self.fetch)(&path).map_err(|source| self.missing(path.to_string(), source))?;
             let entries = decode_bundle(&bytes, width.into()).ok_or_else(|| {
                 TileError::Malformed { path: path.to_string(), what: "not that many entries" }
             })?;
             let end = first + u64::from(width);
             let hash = root_of_leaves(entries.iter().map(|e| leaf_hash(e)));
-            let proof = subtree_proof(self, first, end, size)?;
-            verify_subtree(first, end, &hash, size, &self.checkpoint.root, &proof)?;
+            let proof = subtree_proof(self, first, end, size).map_err(|e| self.refused(e))?;
+            verify_subtree(first, end, &hash, size, &self.checkpoint.root, &proof)
+                .map_err(TileError::Proof)?;
             let wanted = (at - first) as usize..(range.end.min(end) - first) as usize;
             out.extend(entries[wanted].iter().map(|e| e.to_vec()));
             at = end;
@@ -282,31 +299,50 @@ impl<'f> TileReader<'f> {
         Ok(out)
     }
 
+    fn missing(&self, path: String, source: io::Error) -> TileError {
+        if source.kind() == io::ErrorKind::NotFound {
+            TileError::Truncated { path, size: self.checkpoint.size }
+        } else {
+            TileError::Fetch { path, source }
+        }
+    }
+
+    fn refused(&self, error: MerkleError) -> TileError {
+        match error {
+            MerkleError::Read { level, index, source } => {
+                self.missing(self.tile_of(level, index).to_string(), source)
+            }
+            other => TileError::Proof(other),
+        }
+    }
+
+    /// The tile that a stored hash is in or is computed from.
+    fn tile_of(&self, level: u8, index: u64) -> TilePath {
+        let (level, index) = (level / 8, (index << (level % 8)) / WIDTH);
+        TilePath::Hashes { level, index, width: width(level, index, self.checkpoint.size) }
+    }
+
     /// Checks that the tiles have the checkpoint's root.
     pub fn verify_root(&self) -> Result<(), TileError> {
         let size = self.checkpoint.size;
-        let root = merkle::root(self, size)?;
+        let root = merkle::root(self, size).map_err(|e| self.refused(e))?;
         if root == self.checkpoint.root {
             Ok(())
         } else {
-            Err(MerkleError::Mismatch { start: 0, end: size, size }.into())
+            Err(TileError::Proof(MerkleError::Mismatch { start: 0, end: size, size }))
         }
     }
 }
 
 impl HashReader for TileReader<'_> {
     fn hash(&self, level: u8, index: u64) -> io::Result<Hash> {
-        let (tile_level, height) = (level / 8, level % 8);
-        let first = index << height;
-        let tile = first / WIDTH;
-        let width = width(tile_level, tile, self.checkpoint.size);
-        let path = TilePath::Hashes { level: tile_level, index: tile, width };
+        let path = self.tile_of(level, index);
         let mut tiles = self.tiles.borrow_mut();
         let bytes = match tiles.entry(path) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let bytes = (self.fetch)(&path)?;
-                if bytes.len() != usize::from(width) * 32 {
+                if bytes.len() != path.len() * 32 {
                     return Err(io::Error::new(
                         io::ErrorKind::InvalidData,
                         format!("{path} has {} bytes", bytes.len()),
@@ -315,7 +351,8 @@ impl HashReader for TileReader<'_> {
                 entry.insert(bytes)
             }
         };
-        let from = (first % WIDTH) as usize * 32;
+        let height = level % 8;
+        let from = ((index << height) % WIDTH) as usize * 32;
         let hashes = bytes
             .get(from..from + (32 << height))
             .ok_or(io::ErrorKind::UnexpectedEof)?
