@@ -24,6 +24,7 @@ pub(crate) const ALIGN: u64 = 8;
 
 const FLAG_IX: u8 = 1;
 const FLAG_CLOSE: u8 = 2;
+const FLAG_SETTLE: u8 = 4;
 const CHECK: usize = 16;
 
 /// A zone's secret-derived mark, repeated in each of its records.
@@ -107,9 +108,39 @@ pub(crate) enum Kind {
     /// An object: `id` names the body.
     Object { ix: Option<[u8; 32]> },
     /// A commit: `id` holds the chain over everything before it. It has no body.
-    Commit { close: bool },
+    Commit(Mark),
     /// What recovery wrote over a torn stretch: the body is meaningless. `id` is zero.
     Void,
+}
+
+/// What a commit says besides covering everything before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// Ends a flush.
+    Flush,
+    /// Written once the sync of the commit before it has succeeded.
+    Settle,
+    /// Ends the zone.
+    Close,
+}
+
+impl Mark {
+    const fn flags(self) -> u8 {
+        match self {
+            Self::Flush => 0,
+            Self::Settle => FLAG_SETTLE,
+            Self::Close => FLAG_CLOSE,
+        }
+    }
+
+    const fn of(flags: u8) -> Option<Self> {
+        match flags {
+            0 => Some(Self::Flush),
+            FLAG_SETTLE => Some(Self::Settle),
+            FLAG_CLOSE => Some(Self::Close),
+            _ => None,
+        }
+    }
 }
 
 /// A record's header.
@@ -153,7 +184,7 @@ impl Record {
     pub(crate) fn encode(&self, tag: Tag) -> Vec<u8> {
         let (kind, flags, ix) = match self.kind {
             Kind::Object { ix } => (1, if ix.is_some() { FLAG_IX } else { 0 }, ix),
-            Kind::Commit { close } => (2, if close { FLAG_CLOSE } else { 0 }, None),
+            Kind::Commit(mark) => (2, mark.flags(), None),
             Kind::Void => (3, 0, None),
         };
         let mut w = Writer::new();
@@ -189,7 +220,7 @@ impl Record {
         }
         let kind = match (kind, flags) {
             (1, 0 | FLAG_IX) if len as usize <= MAX_OBJECT => Kind::Object { ix },
-            (2, 0 | FLAG_CLOSE) if len == 0 => Kind::Commit { close: flags == FLAG_CLOSE },
+            (2, _) if len == 0 => Kind::Commit(Mark::of(flags)?),
             (3, 0) if id == [0; 32] => Kind::Void,
             _ => return None,
         };
@@ -211,7 +242,7 @@ mod tests {
     fn sample(kind: Kind) -> Record {
         let (len, id) = match kind {
             Kind::Object { .. } => (5, [9; 32]),
-            Kind::Commit { .. } => (0, [8; 32]),
+            Kind::Commit(_) => (0, [8; 32]),
             Kind::Void => (24, [0; 32]),
         };
         Record { kind, len, count: 3, offset: 64, id }
@@ -222,8 +253,9 @@ mod tests {
         for kind in [
             Kind::Object { ix: None },
             Kind::Object { ix: Some([7; 32]) },
-            Kind::Commit { close: false },
-            Kind::Commit { close: true },
+            Kind::Commit(Mark::Flush),
+            Kind::Commit(Mark::Settle),
+            Kind::Commit(Mark::Close),
             Kind::Void,
         ] {
             let record = sample(kind);
@@ -245,7 +277,7 @@ mod tests {
     fn forbidden_combinations_are_refused_even_with_a_good_checksum() {
         let tag = [1; 8];
         let too_long = Record { len: MAX_OBJECT as u32 + 1, ..sample(Kind::Object { ix: None }) };
-        let commit_with_body = Record { len: 1, ..sample(Kind::Commit { close: false }) };
+        let commit_with_body = Record { len: 1, ..sample(Kind::Commit(Mark::Flush)) };
         let named_void = Record { id: [1; 32], ..sample(Kind::Void) };
         for bad in [too_long, commit_with_body, named_void] {
             assert_eq!(Record::decode(&bad.encode(tag), 64, Some(tag)), None, "{bad:?}");

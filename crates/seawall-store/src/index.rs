@@ -8,6 +8,7 @@ use std::hash::{BuildHasher, Hasher};
 
 use seawall_base::ObjectId;
 
+use crate::error::{Damage, DamageKind};
 use crate::format::{Kind, Record};
 
 /// Where one object's record is.
@@ -167,6 +168,37 @@ impl Index {
         {
             entry.damaged = true;
         }
+    }
+
+    /// Marks every object that `damage` makes unreadable, and names those in unreadable stretches: where
+    /// a header is lost, only the index still knows whose it was.
+    pub(crate) fn blame(&mut self, damage: Vec<Damage>) -> Vec<Damage> {
+        let mut places: Vec<(u64, u64, ObjectId)> = if damage.is_empty() {
+            Vec::new()
+        } else {
+            self.objects.iter().map(|(id, e)| (e.zone, e.offset, *id)).collect()
+        };
+        places.sort_unstable();
+        let mut named = Vec::new();
+        for piece in damage {
+            let start = places.partition_point(|p| (p.0, p.1) < (piece.zone, piece.offset));
+            let hit =
+                |p: &&(u64, u64, ObjectId)| p.0 == piece.zone && p.1 < piece.offset + piece.len;
+            let fatal = matches!(piece.kind, DamageKind::Unreadable | DamageKind::Body);
+            let lost: Vec<_> = places[start..].iter().take_while(hit).filter(|_| fatal).collect();
+            if lost.is_empty() {
+                named.push(piece);
+                continue;
+            }
+            for (i, (zone, offset, id)) in lost.iter().enumerate() {
+                self.mark_damaged(id, *zone, *offset);
+                let start = if i == 0 { piece.offset } else { *offset };
+                let end = lost.get(i + 1).map_or(piece.offset + piece.len, |next| next.1);
+                let (len, id) = (end - start, Some(*id));
+                named.push(Damage { zone: *zone, offset: start, len, id, kind: piece.kind });
+            }
+        }
+        named
     }
 
     /// The good, visible objects, in no order.

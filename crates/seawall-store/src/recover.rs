@@ -11,7 +11,7 @@ use std::sync::Arc;
 use seawall_base::{Disk, DiskFile, OpenMode};
 
 use crate::error::{Damage, DamageKind, StoreError};
-use crate::format::{HeaderFault, Kind, Record, SHORT_HEADER, Tag, ZONE_HEADER};
+use crate::format::{HeaderFault, Kind, Mark, Record, SHORT_HEADER, Tag, ZONE_HEADER};
 use crate::index::Index;
 use crate::scan::{Acknowledged, View, Walk, body_fault, damage_of, judge, walk};
 use crate::store::{OpenReport, Options, zone_path};
@@ -82,7 +82,6 @@ fn open_zone(
     }
     if last && found.header.is_err() && len <= ZONE_HEADER {
         // The header is durable before a zone takes records, so this one never held any.
-        report.cut_bytes += len;
         writer.next_zone = number;
         return Ok(None);
     }
@@ -100,8 +99,10 @@ fn open_zone(
     let mut active = Active::new(number, file, tag, view.tip);
     active.closed = view.closed;
     active.retire = view.damage.iter().any(|d| d.kind == DamageKind::ZoneHeader);
-    if view.unsettled.is_some() && !view.closed && !view.records.is_empty() {
-        active.settle();
+    match view.records.last() {
+        Some(last) if last.kind == Kind::Commit(Mark::Settle) => active.resume(last),
+        Some(last) if last.kind == Kind::Commit(Mark::Flush) => active.settle(),
+        _ => {}
     }
     writer.active = Some(active);
     Ok(Some(view))

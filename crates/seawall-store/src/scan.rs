@@ -10,8 +10,8 @@ use seawall_base::{DiskFile, ObjectId};
 
 use crate::error::{Damage, DamageKind};
 use crate::format::{
-    ALIGN, HeaderFault, Kind, LONG_HEADER, Record, SHORT_HEADER, Tag, ZONE_HEADER, ZoneHeader,
-    chain_after,
+    ALIGN, HeaderFault, Kind, LONG_HEADER, Mark, Record, SHORT_HEADER, Tag, ZONE_HEADER,
+    ZoneHeader, chain_after,
 };
 
 /// Bytes that can be read at a position: a file, or a slice for fuzzing.
@@ -111,7 +111,7 @@ impl Walk {
     fn last_commit(&self) -> Option<usize> {
         self.items
             .iter()
-            .rposition(|i| matches!(i, Item::Record(r) if matches!(r.kind, Kind::Commit { .. })))
+            .rposition(|i| matches!(i, Item::Record(r) if matches!(r.kind, Kind::Commit(_))))
     }
 }
 
@@ -243,15 +243,18 @@ pub(crate) fn judge(walk: &Walk, zone: u64, acknowledged: Acknowledged) -> View 
         judge.item(item);
     }
     let mut view = judge.view;
-    view.closed = view.records.last().is_some_and(|r| r.kind == Kind::Commit { close: true });
+    let last = view.records.last().copied();
+    view.closed = last.is_some_and(|r| r.kind == Kind::Commit(Mark::Close));
     if acknowledged == Acknowledged::Closed && !(view.closed && view.tip.offset == walk.len) {
         let id = None;
         view.damage.push(Damage { zone, offset: walk.len, len: 0, id, kind: DamageKind::Unclosed });
     }
-    // The writer touches the bytes behind a commit only once its sync has succeeded.
-    let proven = walk.items[keep..].iter().any(|i| matches!(i, Item::Record(_)));
+    // The writer touches the bytes behind a commit only once its sync has succeeded, so any record
+    // there proves it.
+    let proven = walk.items[keep..].iter().any(|i| matches!(i, Item::Record(_)))
+        || last.is_some_and(|r| r.kind == Kind::Commit(Mark::Settle));
     if acknowledged == Acknowledged::UpToCommit && !proven {
-        view.unsettled = Some((judge.previous_commit_end, view.tip.offset));
+        view.unsettled = Some((judge.settled, view.tip.offset));
     }
     view
 }
@@ -266,8 +269,10 @@ struct Judge {
     /// Whether every record since the last commit is there as it was written.
     complete: bool,
     segment: u64,
-    commit_end: u64,
-    previous_commit_end: u64,
+    /// Where the last flush ends, and where the one before it does. A settling commit counts as part of
+    /// the next flush: it was not synced when it was written.
+    flushed: u64,
+    settled: u64,
 }
 
 impl Judge {
@@ -288,8 +293,8 @@ impl Judge {
             chain: header.map(|h| h.chain()),
             complete: true,
             segment: ZONE_HEADER,
-            commit_end: 0,
-            previous_commit_end: 0,
+            flushed: 0,
+            settled: 0,
         }
     }
 
@@ -311,7 +316,7 @@ impl Judge {
 
     fn record(&mut self, record: &Record) {
         match record.kind {
-            Kind::Commit { .. } => {
+            Kind::Commit(mark) => {
                 if self.complete && self.chain.is_some_and(|c| c != record.id) {
                     self.view.damage.push(Damage {
                         zone: self.zone,
@@ -324,8 +329,10 @@ impl Judge {
                 self.chain = Some(record.id);
                 self.complete = true;
                 self.segment = record.end();
-                self.previous_commit_end = self.commit_end;
-                self.commit_end = record.end();
+                if mark != Mark::Settle {
+                    self.settled = self.flushed;
+                    self.flushed = record.end();
+                }
             }
             // A void stands where other bytes were chained.
             Kind::Void => self.complete = false,

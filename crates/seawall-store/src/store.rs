@@ -271,7 +271,7 @@ impl Store {
         let (zones, active) = {
             let writer = self.writer();
             let active = writer.active.as_ref().filter(|a| !a.closed);
-            (writer.zones.clone(), active.map(|a| (a.number, a.durable.offset)))
+            (writer.zones.clone(), active.map(|a| (a.number, a.acknowledged())))
         };
         let mut report = VerifyReport { zones: zones.len() as u64, ..VerifyReport::default() };
         let mut read = 0;
@@ -281,11 +281,7 @@ impl Store {
                 .map_err(|e| StoreError::io(format!("verifying {}", zone_path(&self.dir, zone)), e))
                 .map(|len| read += len)?;
         }
-        for damage in report.damage.iter().filter(|d| d.kind != DamageKind::Padding) {
-            if let Some(id) = damage.id {
-                self.index_mut().mark_damaged(&id, damage.zone, damage.offset);
-            }
-        }
+        report.damage = self.index_mut().blame(std::mem::take(&mut report.damage));
         Ok(report)
     }
 

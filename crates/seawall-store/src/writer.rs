@@ -13,7 +13,7 @@ use seawall_base::{Disk, DiskFile, ObjectId, OpenMode};
 
 use crate::error::StoreError;
 use crate::format::{
-    Kind, Record, SHORT_HEADER, Tag, ZONE_HEADER, ZoneHeader, chain_after, tag_of,
+    Kind, Mark, Record, SHORT_HEADER, Tag, ZONE_HEADER, ZoneHeader, chain_after, tag_of,
 };
 use crate::index::Entry;
 use crate::scan::Tip;
@@ -66,16 +66,28 @@ impl Active {
     /// After the sync of a commit, writes a second, empty commit without a sync. Any record behind a
     /// commit proves that its sync succeeded, so the next opening need not read the flush again.
     ///
-    /// It is a hint: a failure to write it loses nothing, and the next record overwrites it.
+    /// It is a hint: if writing it fails it stays buffered and goes out with the next record. It is not
+    /// forgotten, because the failed write may have left it on the disk all the same.
     pub(crate) fn settle(&mut self) {
         let before = self.tip;
-        self.push(Kind::Commit { close: false }, before.chain, &[]);
-        let written = self.file.write_at(before.offset, &self.buffer);
-        self.buffer.clear();
-        if written.is_err() {
-            self.tip = before;
+        self.push(Kind::Commit(Mark::Settle), before.chain, &[]);
+        if self.file.write_at(before.offset, &self.buffer).is_ok() {
+            self.buffer.clear();
         }
         self.durable = self.tip;
+    }
+
+    /// Continues behind a settling commit found when opening. It may be in the page cache only, so it
+    /// goes out again with the next record.
+    pub(crate) fn resume(&mut self, settle: &Record) {
+        self.tip = Tip { offset: settle.offset, chain: settle.id, count: settle.count };
+        self.push(settle.kind, settle.id, &[]);
+        self.durable = self.tip;
+    }
+
+    /// Up to where the file holds acknowledged records.
+    pub(crate) fn acknowledged(&self) -> u64 {
+        self.durable.offset.min(self.buffer_start())
     }
 }
 
@@ -134,7 +146,8 @@ impl Writer {
             return Ok(());
         }
         let before = active.tip;
-        active.push(Kind::Commit { close }, before.chain, &[]);
+        let mark = if close { Mark::Close } else { Mark::Flush };
+        active.push(Kind::Commit(mark), before.chain, &[]);
         let path = zone_path(&self.dir, active.number);
         if let Err(e) = self.write_out() {
             let active = self.active.as_mut().expect("it was there before writing");
