@@ -16,7 +16,7 @@
 
 mod aead;
 mod capsule;
-mod ceremony;
+pub mod ceremony;
 mod curve;
 mod group;
 mod label;
@@ -32,10 +32,9 @@ mod testkit;
 mod vectors;
 
 pub use capsule::{Capsule, CapsuleError, CheckedCapsule, MAX_CAPSULE, MAX_PAYLOAD, SUITE};
-pub use ceremony::{CeremonyError, local};
 pub use group::{Group, GroupError, MAX_CLASS, MAX_MEMBERS, Member};
 pub use label::{Label, LabelError, LabelFields, MAX_ORIGIN};
-pub use onetime::{MAX_SEALED_PLAINTEXT, OneTimeError, OneTimePublic, OneTimeSecret, seal};
+pub use onetime::{MAX_SEALED_PLAINTEXT, OneTimeError, OneTimePublic, OneTimeSecret};
 pub use open::{OpenError, open};
 pub use partial::{PARTIAL_LEN, Partial, PartialError, VerifiedPartial};
 pub use share::{SecretShare, ShareError};

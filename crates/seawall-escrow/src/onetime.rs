@@ -81,7 +81,7 @@ impl OneTimeSecret {
         OneTimePublic(Box::new(bytes))
     }
 
-    /// Opens what [`seal`] made for this key, with the same `info` and `aad`.
+    /// Opens what [`OneTimePublic::seal`] made for this key, with the same `info` and `aad`.
     pub fn open(
         &self,
         info: &[u8],
@@ -151,6 +151,37 @@ impl OneTimePublic {
         }
         Self::from_bytes(&BASE64.decode(rest).map_err(|_| OneTimeError::Text)?)
     }
+
+    /// Seals `plaintext` (at most [`MAX_SEALED_PLAINTEXT`] bytes) to this key.
+    ///
+    /// `info` names the purpose, `aad` the very request; both must be given again to open. The
+    /// result is the 1120-byte encapsulated key, then the ciphertext with its 16-byte tag.
+    pub fn seal(
+        &self,
+        info: &[u8],
+        aad: &[u8],
+        plaintext: &[u8],
+        rng: &mut dyn Rng,
+    ) -> Result<Vec<u8>, OneTimeError> {
+        if plaintext.len() > MAX_SEALED_PLAINTEXT {
+            return Err(OneTimeError::TooLong { found: plaintext.len() });
+        }
+        let key = <XWing as Kem>::PublicKey::from_bytes(self.0.as_slice())
+            .expect("a OneTimePublic was checked when it was made");
+        let (encapsulated, ciphertext) =
+            hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, XWing>(
+                &OpModeS::Base,
+                &key,
+                info,
+                plaintext,
+                aad,
+                &mut Adapted(rng),
+            )
+            .expect("base-mode sealing of a bounded message to a valid key cannot fail");
+        let mut out = encapsulated.to_bytes().to_vec();
+        out.extend_from_slice(&ciphertext);
+        Ok(out)
+    }
 }
 
 impl TryFrom<String> for OneTimePublic {
@@ -171,37 +202,6 @@ impl std::fmt::Debug for OneTimePublic {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "OneTimePublic({}…)", &hex::encode(&self.0[..8]))
     }
-}
-
-/// Seals `plaintext` (at most [`MAX_SEALED_PLAINTEXT`] bytes) to `public`.
-///
-/// `info` names the purpose, `aad` the very request; both must be given again to open. The result
-/// is the 1120-byte encapsulated key and then the ciphertext with its 16-byte tag.
-pub fn seal(
-    public: &OneTimePublic,
-    info: &[u8],
-    aad: &[u8],
-    plaintext: &[u8],
-    rng: &mut dyn Rng,
-) -> Result<Vec<u8>, OneTimeError> {
-    if plaintext.len() > MAX_SEALED_PLAINTEXT {
-        return Err(OneTimeError::TooLong { found: plaintext.len() });
-    }
-    let key = <XWing as Kem>::PublicKey::from_bytes(public.0.as_slice())
-        .expect("a OneTimePublic was checked when it was made");
-    let (encapsulated, ciphertext) =
-        hpke::single_shot_seal_with_rng::<ChaCha20Poly1305, HkdfSha256, XWing>(
-            &OpModeS::Base,
-            &key,
-            info,
-            plaintext,
-            aad,
-            &mut Adapted(rng),
-        )
-        .expect("base-mode sealing of a bounded message to a valid key cannot fail");
-    let mut out = encapsulated.to_bytes().to_vec();
-    out.extend_from_slice(&ciphertext);
-    Ok(out)
 }
 
 #[cfg(test)]
@@ -266,7 +266,9 @@ mod tests {
     #[test]
     fn the_sealed_form_is_pinned() {
         let secret = OneTimeSecret::from_bytes(&[7; 32]);
-        let sealed = seal(&secret.public(), b"info", b"aad", b"plain", &mut Fixed(vec![9; 64]))
+        let sealed = secret
+            .public()
+            .seal(b"info", b"aad", b"plain", &mut Fixed(vec![9; 64]))
             .expect("seals");
         assert_eq!(sealed.len(), 1120 + 5 + 16);
         assert_eq!(hex::encode(&sealed[1120..]), "daf0e23b85c23c32665b9809e3369e22553a52b84e");
@@ -279,7 +281,7 @@ mod tests {
         let mut rng = Seeded::new("onetime");
         let secret = OneTimeSecret::generate(&mut rng);
         let other = OneTimeSecret::generate(&mut rng);
-        let sealed = seal(&secret.public(), b"info", b"aad", b"plain", &mut rng).expect("seals");
+        let sealed = secret.public().seal(b"info", b"aad", b"plain", &mut rng).expect("seals");
         assert_eq!(other.open(b"info", b"aad", &sealed), Err(OneTimeError::Open));
         assert_eq!(secret.open(b"inf", b"oaad", &sealed), Err(OneTimeError::Open));
         assert_eq!(secret.open(b"info", b"aae", &sealed), Err(OneTimeError::Open));
@@ -303,11 +305,11 @@ mod tests {
         let mut rng = Seeded::new("long");
         let secret = OneTimeSecret::generate(&mut rng);
         let most = vec![1; MAX_SEALED_PLAINTEXT];
-        let sealed = seal(&secret.public(), b"", b"", &most, &mut rng).expect("seals");
+        let sealed = secret.public().seal(b"", b"", &most, &mut rng).expect("seals");
         assert_eq!(*secret.open(b"", b"", &sealed).expect("opens"), most);
         let found = MAX_SEALED_PLAINTEXT + 1;
         assert_eq!(
-            seal(&secret.public(), b"", b"", &vec![1; found], &mut rng),
+            secret.public().seal(b"", b"", &vec![1; found], &mut rng),
             Err(OneTimeError::TooLong { found })
         );
         let too_long = vec![0; sealed.len() + 1];

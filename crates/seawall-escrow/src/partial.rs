@@ -455,13 +455,13 @@ mod tests {
         let scene = scene();
         let (stranger_group, strangers) = three_of_five("stranger");
         let mut forged = made(&scene, 1, 0);
-        let x = strangers[0].scalar();
-        let (u, s) = (scene.capsule.u().point(), Scalar::from(77_u8));
-        forged.value = Element::of(u * x).expect("point");
+        let scalar = strangers[0].scalar();
+        let (u, nonce) = (scene.capsule.u().point(), Scalar::from(77_u8));
+        forged.value = Element::of(u * scalar).expect("point");
         let member = stranger_group.member(1).expect("member").share();
-        let (a, b) = (u * s, RistrettoPoint::mul_base(&s));
+        let (a, b) = (u * nonce, RistrettoPoint::mul_base(&nonce));
         forged.challenge = forged.challenge_for(&scene.capsule, &scene.group, member, &a, &b);
-        forged.response = s + x * forged.challenge;
+        forged.response = nonce + scalar * forged.challenge;
         assert_eq!(refusal(&scene, &forged.encode()), PartialError::Proof { index: 1 });
     }
 

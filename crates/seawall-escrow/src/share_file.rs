@@ -502,10 +502,12 @@ mod tests {
         }
     }
 
+    type Change = fn(&mut SharePublic);
+
     #[test]
     fn fields_out_of_range_are_refused_on_both_ways() {
         let (file, _) = sealed(CHEAP);
-        let wrong: [(&str, fn(&mut SharePublic)); 10] = [
+        let wrong: [(&str, Change); 10] = [
             ("index", |p| p.index = 0),
             ("threshold", |p| p.threshold = 0),
             ("threshold", |p| p.threshold = 6),

@@ -30,7 +30,8 @@ pub(crate) fn hex32(text: &str) -> [u8; 32] {
 
 /// A 3-of-5 group from a real key generation.
 pub(crate) fn three_of_five(seed: &str) -> (Group, Vec<SecretShare>) {
-    crate::local(5, 3, "customer-data", &mut Seeded::new(seed)).expect("the ceremony succeeds")
+    crate::ceremony::local(5, 3, "customer-data", &mut Seeded::new(seed))
+        .expect("the ceremony succeeds")
 }
 
 pub(crate) fn label_fields(group: GroupId) -> LabelFields {
