@@ -92,13 +92,11 @@ fn apply_owner(handle: Handle<'_>, meta: &Meta, refused: &mut Vec<Refusal>) -> R
         fs::chownat(handle.fd(), "", uid, gid, AtFlags::EMPTY_PATH)
     };
     let stat = fs::fstat(handle.fd())?;
-    let uid = (stat.st_uid != meta.uid).then_some(meta.uid);
-    let gid = (stat.st_gid != meta.gid).then_some(meta.gid);
-    if uid == Some(u32::MAX) || gid == Some(u32::MAX) {
-        // To the kernel this id means "leave as it is".
-        refused.extend([Refusal::Owner(meta.uid), Refusal::Group(meta.gid)]);
-        return Ok(());
-    }
+    let mut uid = (stat.st_uid != meta.uid).then_some(meta.uid);
+    let mut gid = (stat.st_gid != meta.gid).then_some(meta.gid);
+    // To the kernel this id means "leave as it is".
+    refused.extend(uid.take_if(|uid| *uid == u32::MAX).map(Refusal::Owner));
+    refused.extend(gid.take_if(|gid| *gid == u32::MAX).map(Refusal::Group));
     if uid.is_none() && gid.is_none() || chown(uid, gid).is_ok() {
         return Ok(());
     }

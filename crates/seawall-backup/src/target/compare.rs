@@ -144,7 +144,7 @@ impl Comparison<'_> {
     fn run(&mut self) {
         while let Some(frame) = self.frames.last_mut() {
             match frame.next() {
-                Some((name, Side::Both)) => self.both(name),
+                Some((name, Side::Both)) => self.both(&name),
                 Some((name, Side::First)) => self.differ(&name, Aspect::OnlyInFirst),
                 Some((name, Side::Second)) => self.differ(&name, Aspect::OnlyInSecond),
                 None => {
@@ -163,21 +163,21 @@ impl Comparison<'_> {
         self.found.push(Difference { path, aspect });
     }
 
-    fn both(&mut self, name: Vec<u8>) {
+    fn both(&mut self, name: &[u8]) {
         let look = |trail: &Trail| match trail.here() {
-            Some(dir) => dir.inspect(&name),
+            Some(dir) => dir.inspect(name),
             None => Err(Reason::Vanished),
         };
         let (first, second) = match (look(&self.trails.0), look(&self.trails.1)) {
             (Ok(first), Ok(second)) => (first, second),
             (first, second) => {
                 for reason in [first.err(), second.err()].into_iter().flatten() {
-                    self.differ(&name, Aspect::Unreadable(reason));
+                    self.differ(name, Aspect::Unreadable(reason));
                 }
                 return;
             }
         };
-        self.pair(&name, first, second);
+        self.pair(name, first, second);
     }
 
     fn pair(&mut self, name: &[u8], first: Inspected, second: Inspected) {
