@@ -10,5 +10,7 @@
 pub mod chunker;
 pub mod entry;
 pub mod pages;
+pub mod restore;
+pub mod snapshot;
 pub mod source;
 pub mod target;

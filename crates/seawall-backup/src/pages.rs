@@ -8,7 +8,7 @@
 use seawall_base::wire::{Reader, WireError, Writer};
 use seawall_seal::ObjectRef;
 
-use crate::entry::{Entry, InvalidEntry, List, MAX_DEPTH};
+use crate::entry::{Entry, InvalidEntry, List, MAX_DEPTH, MAX_FILE};
 
 /// Pages are cut by content from this size on.
 const CUT_FROM: usize = 16 << 10;
@@ -168,6 +168,14 @@ pub enum Stretch {
     Data(ObjectRef),
     /// A hole of this many bytes.
     Hole(u64),
+    /// A short hole inside the next chunk, which holds zeros there: many small holes (disk
+    /// images) must not make many small chunks. Ascending within the chunk, not touching.
+    Gap {
+        /// First byte of the hole, from the start of the next chunk.
+        offset: u32,
+        /// Its bytes.
+        len: u32,
+    },
 }
 
 impl Stretch {
@@ -176,10 +184,11 @@ impl Stretch {
         match self {
             Self::Data(reference) => u64::from(reference.plain_len),
             Self::Hole(n) => *n,
+            Self::Gap { .. } => 0,
         }
     }
 
-    /// Never: a stretch covers at least one byte.
+    /// Whether it only says something about the next stretch.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -195,6 +204,9 @@ impl Stretch {
             Self::Hole(n) => {
                 w.u8(1).u64(*n);
             }
+            Self::Gap { offset, len } => {
+                w.u8(2).u32(*offset).u32(*len);
+            }
         }
         w.into_vec()
     }
@@ -203,12 +215,15 @@ impl Stretch {
         let stretch = match r.u8()? {
             0 => Self::Data(ObjectRef::decode(r)?),
             1 => Self::Hole(r.u64()?),
+            2 => Self::Gap { offset: r.u32()?, len: r.u32()? },
             _ => return Err(r.invalid("type of a stretch")),
         };
-        if stretch.is_empty() {
-            return Err(r.invalid("length of a stretch"));
+        match &stretch {
+            Self::Data(object) if object.plain_len > 0 => Ok(stretch),
+            Self::Hole(n) if (1..=MAX_FILE).contains(n) => Ok(stretch),
+            Self::Gap { len, .. } if *len > 0 => Ok(stretch),
+            _ => Err(r.invalid("length of a stretch")),
         }
-        Ok(stretch)
     }
 }
 

@@ -58,13 +58,13 @@ pub struct ReferenceSet {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Totals {
-    /// Regular files, each hard link counted.
+    /// Regular files, each counted under its first name.
     pub files: u64,
     /// Directories, the root not counted.
     pub directories: u64,
-    /// Symlinks, fifos and devices.
+    /// Symlinks, fifos, devices, and further names of anything (hard links).
     pub others: u64,
-    /// Apparent bytes of regular files, hard links counted once.
+    /// Apparent bytes of regular files.
     pub bytes: u64,
     /// Entries found but not stored, or stored while they changed.
     pub problems: u64,

@@ -1,0 +1,151 @@
+//! Getting objects in batches, ahead of their use, within bounded memory.
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+
+use seawall_base::ObjectId;
+use seawall_seal::{Kind, ObjectRef, Placement, open};
+use seawall_store::{Store, StoreError};
+use zeroize::Zeroizing;
+
+use super::EntryError;
+
+/// Objects asked for at once.
+const BATCH: usize = 16;
+/// Opened bundles kept for the next file that needs them.
+const OPEN_BUNDLES: usize = 8;
+
+/// Why an object could not be had.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum FetchError {
+    /// No tier that was asked has it.
+    #[error("object {0} is missing; run `seawall verify` and look for another tier that has it")]
+    Missing(ObjectId),
+    /// A tier has it, but not as it was written, and no other has a good copy.
+    #[error("object {id} is damaged ({why}); another tier may have a good copy")]
+    Damaged {
+        /// The object.
+        id: ObjectId,
+        /// Where, as the tier says.
+        why: String,
+    },
+    /// A tier could not be asked.
+    #[error("object {id}: {why}")]
+    Unavailable {
+        /// The object.
+        id: ObjectId,
+        /// What failed.
+        why: String,
+    },
+}
+
+/// Where a restore takes sealed objects from: a store, a region, or one behind the other.
+pub trait Objects {
+    /// Gets each of `ids`, in any order, through `give`; an answer for every id. The bytes need
+    /// not be right: opening checks them.
+    fn get(&self, ids: &[ObjectId], give: &mut dyn FnMut(ObjectId, Result<Vec<u8>, FetchError>));
+}
+
+impl Objects for Store {
+    fn get(&self, ids: &[ObjectId], give: &mut dyn FnMut(ObjectId, Result<Vec<u8>, FetchError>)) {
+        for &id in ids {
+            let got = match Self::get(self, id) {
+                Ok(Some(bytes)) => Ok(bytes),
+                Ok(None) => Err(FetchError::Missing(id)),
+                Err(e @ StoreError::Damaged { .. }) => {
+                    Err(FetchError::Damaged { id, why: e.to_string() })
+                }
+                Err(e) => Err(FetchError::Unavailable { id, why: e.to_string() }),
+            };
+            give(id, got);
+        }
+    }
+}
+
+/// Opens objects, fetching those that will be needed soon in the same request.
+pub(super) struct Opener<'a> {
+    objects: &'a dyn Objects,
+    class: u8,
+    /// What will be asked for, in order, as far as it is known.
+    upcoming: VecDeque<ObjectId>,
+    fetched: HashMap<ObjectId, Result<Vec<u8>, FetchError>>,
+    bundles: VecDeque<(ObjectId, Rc<Zeroizing<Vec<u8>>>)>,
+    visited: Vec<ObjectId>,
+}
+
+impl<'a> Opener<'a> {
+    pub(super) fn new(objects: &'a dyn Objects, class: u8) -> Self {
+        Self {
+            objects,
+            class,
+            upcoming: VecDeque::new(),
+            fetched: HashMap::new(),
+            bundles: VecDeque::new(),
+            visited: Vec::new(),
+        }
+    }
+
+    pub(super) fn into_visited(self) -> Vec<ObjectId> {
+        self.visited
+    }
+
+    /// Announces what will be opened next, before anything announced earlier.
+    pub(super) fn announce(&mut self, ids: impl DoubleEndedIterator<Item = ObjectId>) {
+        for id in ids.rev() {
+            if self.upcoming.front() != Some(&id) {
+                self.upcoming.push_front(id);
+            }
+        }
+        // What lies further ahead will be announced again by nobody, and is fetched when due.
+        self.upcoming.truncate(4_096);
+    }
+
+    /// Opens an object.
+    pub(super) fn open(
+        &mut self,
+        object: &ObjectRef,
+        kind: Kind,
+    ) -> Result<Zeroizing<Vec<u8>>, EntryError> {
+        let bytes = self.fetch(object.id)?;
+        let plain = open(object, Placement { kind, class: self.class }, &bytes)?;
+        self.visited.push(object.id);
+        Ok(plain)
+    }
+
+    /// Opens a bundle, or finds it open: neighbours share bundles.
+    pub(super) fn open_bundle(
+        &mut self,
+        object: &ObjectRef,
+    ) -> Result<Rc<Zeroizing<Vec<u8>>>, EntryError> {
+        if let Some((_, plain)) = self.bundles.iter().find(|(id, _)| *id == object.id) {
+            return Ok(plain.clone());
+        }
+        let plain = Rc::new(self.open(object, Kind::Bundle)?);
+        if self.bundles.len() == OPEN_BUNDLES {
+            self.bundles.pop_front();
+        }
+        self.bundles.push_back((object.id, plain.clone()));
+        Ok(plain)
+    }
+
+    fn fetch(&mut self, id: ObjectId) -> Result<Vec<u8>, FetchError> {
+        if let Some(fetched) = self.fetched.remove(&id) {
+            return fetched;
+        }
+        let mut batch = vec![id];
+        while batch.len() < BATCH
+            && self.fetched.len() < 2 * BATCH
+            && let Some(next) = self.upcoming.pop_front()
+        {
+            let open = self.bundles.iter().any(|(open, _)| *open == next);
+            if !open && !batch.contains(&next) && !self.fetched.contains_key(&next) {
+                batch.push(next);
+            }
+        }
+        let fetched = &mut self.fetched;
+        self.objects.get(&batch, &mut |id, got| {
+            fetched.insert(id, got);
+        });
+        self.fetched.remove(&id).unwrap_or(Err(FetchError::Missing(id)))
+    }
+}

@@ -1,0 +1,157 @@
+//! Writing a snapshot: a walk goes in, sealed objects go to the store, one reference comes out.
+//!
+//! One thread walks, reads and cuts; as many as there are cores hash, compress and encrypt. The
+//! walking thread owns all state and hears of sealed pieces through one channel, so nothing is
+//! shared but the store. A directory is sealed when everything in it is known, which may be
+//! after the walk has left it: small files of many directories share bundles.
+//!
+//! Order on disk: every object is put, then the reference-set pages, then one flush. Nothing
+//! refers to an object before that flush, so a killed snapshot leaves unreferenced bytes only.
+
+mod long_file;
+mod sealer;
+mod tree;
+
+use seawall_base::{ObjectId, Rng};
+use seawall_record::reference_set::{self, Member};
+use seawall_record::{ReferenceSet, Totals};
+use seawall_seal::{Domain, Kind, ObjectRef, SealError};
+use seawall_store::{Store, StoreError};
+
+use self::sealer::Sealer;
+use self::tree::TreeWriter;
+use crate::chunker::CHUNKER_ID;
+use crate::entry::InvalidEntry;
+use crate::pages::{MAX_SOURCES, RootPage};
+use crate::source::{Problem, Source, SourceError};
+
+/// What a snapshot is made of and where it goes.
+pub struct Plan<'a> {
+    /// Absolute paths, as the walk was given them.
+    pub sources: Vec<Vec<u8>>,
+    /// Name of the machine.
+    pub host: Vec<u8>,
+    /// Number of the data class.
+    pub class: u8,
+    /// Within which equal pieces are stored once.
+    pub domain: &'a Domain,
+    /// Where the objects go.
+    pub store: &'a Store,
+    /// Threads that seal.
+    pub workers: usize,
+}
+
+/// How far a snapshot is.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Progress {
+    /// Files read.
+    pub files: u64,
+    /// Bytes of files read.
+    pub bytes: u64,
+    /// Sealed bytes that were new to the store.
+    pub new_bytes: u64,
+    /// Objects that were new to the store.
+    pub new_objects: u64,
+}
+
+/// A tree that is durable in the store.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// Opens everything.
+    pub root: ObjectRef,
+    /// Everything, by id.
+    pub reference_set: ReferenceSet,
+    /// What is in the tree.
+    pub totals: Totals,
+    /// What is not, or not whole.
+    pub problems: Vec<Problem>,
+    /// What it cost.
+    pub progress: Progress,
+}
+
+/// Why no snapshot came about. Problems with single files are not errors: they are reported.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The walk could not begin.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The store failed; its message says whether to free space or look at the disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A piece could not be sealed: a bug, for all pieces are within bounds.
+    #[error("sealing: {0}")]
+    Seal(#[from] SealError),
+    /// An entry could not be encoded: a bug, for the walk yields valid ones.
+    #[error("entry {}: {source}", String::from_utf8_lossy(.name))]
+    Entry {
+        /// Its name.
+        name: Vec<u8>,
+        /// What is wrong.
+        source: InvalidEntry,
+    },
+    /// More sources than a root page holds.
+    #[error("{0} paths given, at most {MAX_SOURCES} fit in one snapshot; give their parent")]
+    TooManySources(usize),
+    /// A sealing thread ended early: a bug, for they only end when told to.
+    #[error("a sealing thread ended unexpectedly")]
+    WorkerLost,
+}
+
+/// Reads `source` and makes it durable in the plan's store.
+///
+/// `rng` gives keys in the domain that shares nothing. `progress` is told often; it should
+/// return fast.
+pub fn write(
+    plan: &Plan<'_>,
+    source: Source,
+    rng: &mut (dyn Rng + Send),
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Snapshot, SnapshotError> {
+    if plan.sources.len() > MAX_SOURCES {
+        return Err(SnapshotError::TooManySources(plan.sources.len()));
+    }
+    let secret = plan.domain.chunker_secret().unwrap_or_else(|| {
+        let mut fresh = [0; 32];
+        rng.fill(&mut fresh);
+        fresh
+    });
+    let sealer = Sealer::new(plan, rng);
+    let (tree, mut written) = std::thread::scope(|scope| {
+        let mut writer = TreeWriter::start(scope, &sealer, plan.workers.max(1), &secret, source);
+        let tree = writer.run(progress)?;
+        Ok::<_, SnapshotError>((tree, writer.finish()))
+    })?;
+    let root_page = RootPage {
+        chunker: CHUNKER_ID,
+        tree,
+        host: plan.host.clone(),
+        sources: plan.sources.clone(),
+    };
+    let root = sealer.seal(Kind::Root, &root_page.encode())?;
+    written.members.push(Member { id: root.object.id, len: root.sealed_len });
+    written.members.sort_unstable();
+    written.members.dedup();
+    let reference_set = put_reference_set(plan.store, &written.members)?;
+    plan.store.flush()?;
+    written.totals.problems = written.problems.len() as u64;
+    let last = sealer.progress(written.files, written.totals.bytes);
+    progress(&last);
+    Ok(Snapshot {
+        root: root.object,
+        reference_set,
+        totals: written.totals,
+        problems: written.problems,
+        progress: last,
+    })
+}
+
+/// Puts the pages of the reference set of `members` (ascending, distinct).
+fn put_reference_set(store: &Store, members: &[Member]) -> Result<ReferenceSet, StoreError> {
+    let mut failed = None;
+    let set = reference_set::build(members, &mut |id: ObjectId, page| {
+        if failed.is_none() {
+            failed = store.put(id, None, &page).err();
+        }
+    });
+    failed.map_or(Ok(set), Err)
+}
