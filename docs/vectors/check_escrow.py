@@ -467,6 +467,8 @@ def group_of(g):
         raise Refused("share")
     if interpolate(points[:k], 0) != key:
         raise Refused("wrong-key")
+    if k > 1 and interpolate(points[: k - 1], 0) == key:
+        raise Refused("low-degree")
     if any(interpolate(points[:k], i) != p for i, p in points[k:]):
         raise Refused("off-polynomial")
     ident = derive_key("seawall 2026-11 escrow group v1", key_bytes + var(name.encode()))

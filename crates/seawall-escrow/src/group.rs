@@ -1,8 +1,9 @@
 //! An escrow group: its class of data, key, threshold and the custodians' verification shares.
 //!
 //! A [`Group`] that exists is consistent: every point is canonical and not the identity, and all
-//! verification shares lie on one polynomial of degree below the threshold whose value at zero is
-//! the key, so *any* `threshold` custodians open what any other `threshold` would.
+//! verification shares lie on one polynomial whose value at zero is the key and whose degree is
+//! exactly one below the threshold, so *any* `threshold` custodians open what any other
+//! `threshold` would, and fewer do not suffice.
 //!
 //! The id is a hash of key and class only. Refreshing or re-sharing changes verification shares
 //! and perhaps the threshold, and keeps the id; custodians tag partials with a share epoch.
@@ -64,6 +65,12 @@ pub enum GroupError {
     /// The first `threshold` verification shares do not interpolate to the key.
     #[error("verification shares do not belong to the escrow group's key")]
     WrongKey,
+    /// The shares lie on a polynomial of a lower degree than the threshold asks for.
+    #[error("escrow group says it takes {threshold} custodians, but its shares let fewer open it")]
+    LowDegree {
+        /// The threshold claimed.
+        threshold: u16,
+    },
     /// A verification share is not on the polynomial of the others.
     #[error("verification share {index} does not belong with the others")]
     OffPolynomial {
@@ -222,6 +229,10 @@ fn check_polynomial(threshold: u16, key: &Element, members: &[Member]) -> Result
     if interpolate(&basis, 0) != *key.point() {
         return Err(GroupError::WrongKey);
     }
+    // A polynomial of degree below k-1 would be found by the first k-1 shares already.
+    if threshold > 1 && interpolate(&basis[..basis.len() - 1], 0) == *key.point() {
+        return Err(GroupError::LowDegree { threshold });
+    }
     match rest.iter().find(|m| interpolate(&basis, m.index) != *m.share.point()) {
         Some(member) => Err(GroupError::OffPolynomial { index: member.index }),
         None => Ok(()),
@@ -371,7 +382,8 @@ mod tests {
         }
         assert_eq!(rebuilt(3, other.key(), members.clone()), Err(GroupError::WrongKey));
         assert_eq!(rebuilt(2, key, members.clone()), Err(GroupError::WrongKey));
-        rebuilt(4, key, members).expect("a polynomial of degree 2 also has degree below 4");
+        assert_eq!(rebuilt(4, key, members.clone()), Err(GroupError::LowDegree { threshold: 4 }));
+        assert_eq!(rebuilt(5, key, members), Err(GroupError::LowDegree { threshold: 5 }));
     }
 
     #[test]

@@ -235,6 +235,7 @@ fn group_code(err: &GroupError) -> &'static str {
         GroupError::Key => "key",
         GroupError::Share { .. } => "share",
         GroupError::WrongKey => "wrong-key",
+        GroupError::LowDegree { .. } => "low-degree",
         GroupError::OffPolynomial { .. } => "off-polynomial",
         GroupError::Hex { .. } => "hex",
     }
@@ -468,6 +469,7 @@ fn refused_groups(cast: &Cast, other: &Cast) -> Vec<Value> {
         ("threshold 0", "data", 0, key, members.clone(), "threshold"),
         ("threshold above members", "data", 6, key, members.clone(), "threshold"),
         ("threshold too small for the key", "data", 2, key, members.clone(), "wrong-key"),
+        ("threshold too large for the shares", "data", 4, key, members.clone(), "low-degree"),
         ("index 0", "data", 3, key, with(0, (0, members[0].1)), "zero-index"),
         ("index twice", "data", 3, key, with(0, (2, members[0].1)), "duplicate-index"),
         ("key is the identity", "data", 3, [0; 32], members.clone(), "key"),
