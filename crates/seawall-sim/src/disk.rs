@@ -22,7 +22,7 @@ pub enum PowerCut {
     /// Everything.
     KeepUnsynced,
     /// A random part, the same for the same seed: each pending write is lost, kept, cut at a random
-    /// byte, or kept with a stretch of zeros; each pending name change is lost or kept (a rename
+    /// byte, kept with a stretch of zeros where the file grew, or kept but for a stretch that stays as it was; each pending name change is lost or kept (a rename
     /// never by half).
     Torn {
         /// Names the outcome.
@@ -36,6 +36,8 @@ pub enum Outcome {
     /// Nothing. For a sync: the pending writes stay readable but no later sync makes them durable,
     /// which is how Linux treats dirty pages after a failed write-back.
     Lost,
+    /// Nothing, and for a sync the pending writes stay pending, to be torn by the next power cut.
+    Nothing,
     /// All it was asked to do.
     Persisted,
     /// A write leaves its first half; a sync makes the first half of the pending writes durable and
@@ -64,22 +66,26 @@ impl Write {
         }
     }
 
-    /// What a power cut leaves of this write, if anything.
-    fn tear(&self, rng: &mut SeededRng) -> Option<Self> {
-        match (self, rng.below(4)) {
-            (_, 0) => None,
-            (Self::Bytes(offset, bytes), 1) => {
-                let keep = rng.below(bytes.len() as u64 + 1) as usize;
-                Some(Self::Bytes(*offset, bytes[..keep].to_vec()))
-            }
-            (Self::Bytes(offset, bytes), 2) => {
+    /// What a power cut leaves of this write. Zeros appear only behind `durable` bytes, in newly
+    /// allocated space: an overwritten byte is the old one or the new one.
+    fn tear(&self, durable: usize, rng: &mut SeededRng) -> Vec<Self> {
+        let Self::Bytes(offset, bytes) = self else {
+            return if rng.one_in(2) { Vec::new() } else { vec![self.clone()] };
+        };
+        let from = rng.below(bytes.len() as u64 + 1) as usize;
+        let to = from + rng.below((bytes.len() - from) as u64 + 1) as usize;
+        let head = Self::Bytes(*offset, bytes[..from].to_vec());
+        match rng.below(5) {
+            0 => Vec::new(),
+            1 => vec![head],
+            2 => {
                 let mut bytes = bytes.clone();
-                let from = rng.below(bytes.len() as u64 + 1) as usize;
-                let len = rng.below((bytes.len() - from) as u64 + 1) as usize;
-                bytes[from..from + len].fill(0);
-                Some(Self::Bytes(*offset, bytes))
+                let from = from.max(durable.saturating_sub(*offset as usize)).min(to);
+                bytes[from..to].fill(0);
+                vec![Self::Bytes(*offset, bytes)]
             }
-            _ => Some(self.clone()),
+            3 => vec![head, Self::Bytes(*offset + to as u64, bytes[to..].to_vec())],
+            _ => vec![self.clone()],
         }
     }
 }
@@ -138,6 +144,8 @@ struct State {
     pending_names: Vec<NameChange>,
     ops: u64,
     fault: Option<Fault>,
+    /// Operations left before the power is off.
+    power_left: Option<u64>,
     capacity: Option<u64>,
 }
 
@@ -145,6 +153,13 @@ impl State {
     /// Counts an operation that changes the disk; the fault that is due now, if any.
     fn step(&mut self) -> Option<Fault> {
         self.ops += 1;
+        match self.power_left.as_mut() {
+            Some(0) => {
+                return Some(Fault { after: 0, kind: ErrorKind::Other, outcome: Outcome::Nothing });
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
         match self.fault {
             Some(fault) if fault.after == 0 => self.fault.take(),
             Some(ref mut fault) => {
@@ -197,12 +212,15 @@ impl State {
 
     fn sync(&mut self, inode: usize) -> io::Result<()> {
         let fault = self.step();
+        if let Some(fault) = fault.filter(|f| f.outcome == Outcome::Nothing) {
+            return Err(injected(fault));
+        }
         let inode = &mut self.inodes[inode];
         let pending = std::mem::take(&mut inode.pending);
         let reached = match fault.map(|f| f.outcome) {
             None | Some(Outcome::Persisted) => pending.len(),
             Some(Outcome::Half) => pending.len() / 2,
-            Some(Outcome::Lost) => 0,
+            Some(Outcome::Lost | Outcome::Nothing) => 0,
         };
         for write in &pending[..reached] {
             write.apply(&mut inode.durable);
@@ -242,7 +260,9 @@ impl State {
                 PowerCut::LoseUnsynced => {}
                 PowerCut::KeepUnsynced => bytes.clone_from(&old.seen),
                 PowerCut::Torn { .. } => {
-                    for write in old.pending.iter().filter_map(|w| w.tear(&mut rng)) {
+                    for write in
+                        old.pending.iter().flat_map(|w| w.tear(old.durable.len(), &mut rng))
+                    {
                         write.apply(&mut bytes);
                     }
                 }
@@ -307,6 +327,13 @@ impl SimDisk {
     /// `create_dir_all` of a directory that is not there.
     pub fn fail_after(&self, n_ops: u64, kind: ErrorKind, outcome: Outcome) {
         self.state().fault = Some(Fault { after: n_ops, kind, outcome });
+    }
+
+    /// Lets the next `n_ops` changing operations happen and then turns the power off: all later ones fail
+    /// and do nothing, until [`SimDisk::power_cut`] turns it on again. What the rooms above do between
+    /// a write and its sync is reached by no other means.
+    pub fn power_off_after(&self, n_ops: u64) {
+        self.state().power_left = Some(n_ops);
     }
 
     /// Forgets a fault that has not struck; true if there was one.
@@ -586,6 +613,24 @@ mod tests {
             assert_eq!(disk.read("f").expect("there"), b"abcd", "still readable");
             assert_eq!(disk.power_cut(PowerCut::LoseUnsynced).read("f").expect("there"), left);
         }
+    }
+
+    #[test]
+    fn without_power_nothing_happens_until_it_is_back() {
+        let disk = SimDisk::new();
+        let f = file(&disk, "f");
+        disk.sync_dir("").expect("synced");
+        disk.power_off_after(1);
+        f.write_at(0, b"ab").expect("the last operation");
+        for result in [f.write_at(2, b"cd"), f.sync(), f.set_len(9), disk.remove("f")] {
+            result.expect_err("no power");
+        }
+        assert_eq!(disk.read("f").expect("there"), b"ab");
+        let torn = |seed| disk.power_cut(PowerCut::Torn { seed }).read("f").expect("there");
+        assert!((0..50).any(|s| torn(s) == b"a"), "the failed sync left the write pending");
+        let back = disk.power_cut(PowerCut::LoseUnsynced);
+        assert_eq!(back.read("f").expect("there"), b"");
+        back.remove("f").expect("the power is back");
     }
 
     #[test]

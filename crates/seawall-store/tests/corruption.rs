@@ -189,6 +189,27 @@ fn swapped_and_duplicated_records_are_no_records() {
 }
 
 #[test]
+fn a_stale_record_at_its_right_place_is_noticed_by_the_chain() {
+    let [kept, stale] = [b"kept", b"old!"].map(|first| {
+        let disk = SimDisk::new();
+        let (store, _) = open(&disk);
+        for body in [&first[..], b"second"] {
+            store.put(ObjectId::of(body), None, body).expect("put");
+            store.flush().expect("flushed");
+        }
+        disk
+    });
+    let mut bytes = kept.read(&zone(0)).expect("read");
+    bytes[64..152].copy_from_slice(&stale.read(&zone(0)).expect("read")[64..152]);
+    kept.plant(&zone(0), &bytes).expect("planted");
+    let (store, report) = open(&kept);
+    let [damage] = &report.damage[..] else { panic!("one piece of damage: {report:?}") };
+    assert_eq!((damage.kind, damage.offset, damage.len), (DamageKind::Sequence, 64, 88));
+    assert!(store.contains(ObjectId::of(b"second")) && !store.contains(ObjectId::of(b"kept")));
+    assert!(damage.to_string().ends_with("records do not match their commit"));
+}
+
+#[test]
 fn closed_zones_that_end_early_and_zones_that_vanish_are_reported() {
     let pristine = sample();
     let len = pristine.read(&zone(0)).expect("read").len() as u64;
