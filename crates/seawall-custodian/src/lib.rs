@@ -1,1 +1,257 @@
 //! The custodian: checks a request before answering it with an encrypted partial.
+//!
+//! Floor 6, a composition root without I/O of its own yet: everything comes from files. It links
+//! no sealing, no store and no backup code, so a custodian cannot read content even by mistake.
+//!
+//! Whoever answers and whoever restores look at a request through the same [`examine`]: in
+//! DESIGN's order, fleet id, node key and subkey, log inclusion, capsule proof and label.
+
+use seawall_base::{Clock, FleetId, GroupId, Rng, Sha256, Timestamp};
+use seawall_escrow::{
+    Capsule, CapsuleError, CheckedCapsule, Group, GroupError, Label, LabelError, OneTimeError,
+    OneTimePublic, OneTimeSecret, Partial, PartialError, ShareFileError, SharePublic, ShareSecret,
+    VerifiedPartial,
+};
+use seawall_record::{
+    Approval, Base64, Dossier, DossierParts, EscrowGroupRecord, RecordError, VerifiedDossier,
+};
+use seawall_sign::{Envelope, SignError, SigningKey, Statement};
+use seawall_tlog::{CheckpointError, Kind, MerkleError, NoteError, SignedCheckpoint, Verifier};
+
+/// HPKE `info` of a sealed partial: separates it from everything else sealed to one-time keys.
+const PARTIAL_INFO: &[u8] = b"seawall 2026-11 sealed partial v1";
+
+/// Why a request was not answered, or an approval not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum CustodianError {
+    /// A statement in the file, or what it refers to.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// The checkpoint's form.
+    #[error("checkpoint: {0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// The checkpoint's signature.
+    #[error("checkpoint: {0}")]
+    Note(#[from] NoteError),
+    /// The snapshot is not in the log it claims to be in.
+    #[error("the manifest is not in its node's log at index {index}: {source}")]
+    NotIncluded {
+        /// The claimed index.
+        index: u64,
+        /// What the proof says.
+        source: MerkleError,
+    },
+    /// The checkpoint is another log's.
+    #[error("the checkpoint is of log {found:?}, the manifest of {expected:?}")]
+    OtherLog {
+        /// The manifest's log.
+        expected: String,
+        /// The checkpoint's log.
+        found: String,
+    },
+    /// Nobody vouches for the checkpoint.
+    #[error("the checkpoint is not signed by the node's subkey")]
+    UnsignedCheckpoint,
+    /// The escrow group in the genesis statement.
+    #[error("escrow group: {0}")]
+    Group(#[from] GroupError),
+    /// The label's fields.
+    #[error("label: {0}")]
+    Label(#[from] LabelError),
+    /// The capsule.
+    #[error("capsule: {0}")]
+    Capsule(#[from] CapsuleError),
+    /// The request is too old.
+    #[error("the request expired {0}; ask for a new one")]
+    Expired(Timestamp),
+    /// The request comes from the future.
+    #[error("the request was made {0}, which is still to come; compare the clocks")]
+    FromTheFuture(Timestamp),
+    /// The share cannot help this request.
+    #[error(
+        "this share is of {found} ({class}), the snapshot needs {expected}; use the share of that group"
+    )]
+    OtherGroup {
+        /// The group of the snapshot.
+        expected: GroupId,
+        /// The group of the share.
+        found: GroupId,
+        /// The class of the share.
+        class: String,
+    },
+    /// The share file.
+    #[error(transparent)]
+    Share(#[from] ShareFileError),
+    /// The signing key in the share is not the recorded one.
+    #[error(
+        "the share's signing key is not the one recorded for custodian {0}; was the file altered?"
+    )]
+    OtherSigner(u16),
+    /// A partial.
+    #[error("partial: {0}")]
+    Partial(#[from] PartialError),
+    /// A signature.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The one-time key or what was encrypted to it.
+    #[error("one-time key: {0}")]
+    OneTime(#[from] OneTimeError),
+    /// An approval that does not belong to this request.
+    #[error("the approval {0}")]
+    Misplaced(String),
+}
+
+/// A request that may be answered: everything in it has been checked but the clock.
+#[derive(Debug)]
+pub struct Examined {
+    /// The statements.
+    pub dossier: VerifiedDossier,
+    /// The escrow group, its points checked.
+    pub group: Group,
+    /// The capsule, its proof checked under the manifest's label.
+    pub capsule: CheckedCapsule,
+    /// Entries of the log when the checkpoint was signed.
+    pub log_size: u64,
+}
+
+/// Checks a request file against the pinned fleet id.
+pub fn examine(json: &[u8], pinned: FleetId) -> Result<Examined, CustodianError> {
+    let parts = Dossier::parse(json)?;
+    let dossier = parts.verify(pinned)?;
+    let log_size = check_inclusion(&parts, &dossier)?;
+    let core = &dossier.manifest.core;
+    let group = Group::of_record(group_record(&dossier)?)?;
+    let label = Label::of_manifest(core)?;
+    let capsule = Capsule::decode(&dossier.manifest.capsule.0)?.check(&group, &label)?;
+    Ok(Examined { dossier, group, capsule, log_size })
+}
+
+fn group_record(dossier: &VerifiedDossier) -> Result<&EscrowGroupRecord, CustodianError> {
+    // `VerifiedDossier` holds only manifests whose group is one of the fleet's.
+    dossier.fleet.group(dossier.manifest.core.group).ok_or_else(|| {
+        CustodianError::Misplaced("names an escrow group the fleet does not have".to_owned())
+    })
+}
+
+/// The manifest must be in the log, under a checkpoint the node's own subkey signed.
+fn check_inclusion(parts: &DossierParts, dossier: &VerifiedDossier) -> Result<u64, CustodianError> {
+    let signed = SignedCheckpoint::parse(parts.checkpoint.as_bytes())?;
+    let checkpoint = signed.checkpoint();
+    let expected = &dossier.manifest.core.origin;
+    if checkpoint.origin.as_str() != expected {
+        let (expected, found) = (expected.clone(), checkpoint.origin.as_str().to_owned());
+        return Err(CustodianError::OtherLog { expected, found });
+    }
+    let key = Verifier::new(expected, Kind::Signer, &dossier.author_subkey.key)?;
+    if signed.verify(&[key])?.is_empty() {
+        return Err(CustodianError::UnsignedCheckpoint);
+    }
+    let leaf = seawall_tlog::merkle::leaf_hash(&parts.manifest.to_json());
+    let index = dossier.request.index;
+    seawall_tlog::merkle::verify_inclusion(
+        &leaf,
+        index,
+        checkpoint.size,
+        &checkpoint.root,
+        &parts.inclusion,
+    )
+    .map_err(|source| CustodianError::NotIncluded { index, source })?;
+    Ok(checkpoint.size)
+}
+
+impl Examined {
+    /// Refuses a request that has expired or has not been made yet.
+    pub fn check_time(&self, clock: &dyn Clock) -> Result<(), CustodianError> {
+        /// Clocks of honest machines differ by this much at most.
+        const SKEW: seawall_base::Seconds = seawall_base::Seconds(300);
+        let request = &self.dossier.request;
+        let now = clock.now();
+        if now > request.expires {
+            return Err(CustodianError::Expired(request.expires));
+        }
+        if request.created > now.after(SKEW) {
+            return Err(CustodianError::FromTheFuture(request.created));
+        }
+        Ok(())
+    }
+
+    /// Whether a share can help this request at all; known without its passphrase.
+    pub fn check_share(&self, public: &SharePublic) -> Result<(), CustodianError> {
+        let expected = self.group.id();
+        if public.group != expected {
+            let (found, class) = (public.group, public.class.clone());
+            return Err(CustodianError::OtherGroup { expected, found, class });
+        }
+        Ok(())
+    }
+
+    /// Answers the request with one share: a signed statement around an encrypted partial.
+    pub fn approve(
+        &self,
+        public: &SharePublic,
+        secret: &ShareSecret,
+        clock: &dyn Clock,
+        rng: &mut dyn Rng,
+    ) -> Result<Envelope, CustodianError> {
+        self.check_time(clock)?;
+        self.check_share(public)?;
+        let key = SigningKey::from_seed(&secret.signing_seed);
+        let recorded = group_record(&self.dossier)?.custodian(public.index);
+        if recorded.map(|c| c.signing_key) != Some(key.public()) {
+            return Err(CustodianError::OtherSigner(public.index));
+        }
+        let partial =
+            Partial::make(&self.capsule, &secret.share, &self.group, public.share_epoch, rng)?;
+        let dossier = &self.dossier;
+        let one_time = OneTimePublic::from_bytes(&dossier.request.one_time_key.0)?;
+        let request = dossier.request_digest;
+        let sealed = one_time.seal(PARTIAL_INFO, &request.0, &partial.encode(), rng)?;
+        let approval = Approval {
+            fleet: dossier.fleet.id(),
+            request,
+            manifest: dossier.manifest_digest,
+            group: self.group.id(),
+            custodian: public.index,
+            share_epoch: public.share_epoch,
+            sealed_partial: Base64(sealed),
+            created: clock.now(),
+        };
+        Ok(approval.statement().sign(&[&key])?)
+    }
+
+    /// Opens an approval: signed by the custodian it names, for this very request, with a
+    /// partial that proves itself.
+    pub fn accept(
+        &self,
+        approval: &Envelope,
+        one_time: &OneTimeSecret,
+    ) -> Result<VerifiedPartial, CustodianError> {
+        let claimed = Statement::<Approval>::read_unverified(approval)?.predicate;
+        let record = group_record(&self.dossier)?;
+        let misplaced = |why: &str| Err(CustodianError::Misplaced(why.to_owned()));
+        if claimed.group != record.id {
+            return misplaced("is of another escrow group; ask its custodians for this request");
+        }
+        let Some(custodian) = record.custodian(claimed.custodian) else {
+            return misplaced("names a custodian the escrow group does not have");
+        };
+        let it = Statement::<Approval>::open(approval, &[custodian.signing_key], 1)?.predicate;
+        let dossier = &self.dossier;
+        if it.fleet != dossier.fleet.id() {
+            return misplaced("is of another fleet");
+        }
+        if it.manifest != dossier.manifest_digest {
+            return misplaced("is for another snapshot");
+        }
+        if it.request != dossier.request_digest {
+            return misplaced("answers another request for this snapshot; approve this one");
+        }
+        let request: Sha256 = dossier.request_digest;
+        let plain = one_time.open(PARTIAL_INFO, &request.0, &it.sealed_partial.0)?;
+        let partial = Partial::decode(&plain)?;
+        if partial.index() != it.custodian {
+            return misplaced("carries the partial of another custodian");
+        }
+        Ok(partial.verify(&self.capsule, &self.group)?)
+    }
+}

@@ -24,6 +24,14 @@ const ID_CONTEXT: &str = "seawall 2026-11 escrow group v1";
 /// Why a group was refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum GroupError {
+    /// A recorded id is not the hash of the recorded key and class.
+    #[error("recorded as {recorded}, but its key and class make {derived}: the key was swapped")]
+    OtherId {
+        /// The id in the record.
+        recorded: GroupId,
+        /// The id derived.
+        derived: GroupId,
+    },
     /// The class name is not 1 to 64 of `a-z 0-9 -`.
     #[error("escrow class {found:?} is not 1 to {MAX_CLASS} characters of a-z, 0-9 and -")]
     Class {

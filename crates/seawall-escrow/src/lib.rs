@@ -9,12 +9,13 @@
 //! a [`CheckedCapsule`], and nothing else can be answered with a [`Partial`]; only
 //! [`Partial::verify`] makes a [`VerifiedPartial`], and only those reach [`open`].
 //!
-//! Pure: randomness is passed in. It must not know what a manifest, a statement or a log is; a
+//! Pure: randomness is passed in. It must not know what a statement or a log is; a
 //! label is all it sees of them. No code path assembles a group's secret.
 //!
 //! The construction and this code are **unaudited**.
 
 mod aead;
+mod binding;
 mod capsule;
 pub mod ceremony;
 mod curve;
