@@ -79,6 +79,7 @@ fn a_flipped_bit_anywhere_is_reported_and_costs_at_most_its_own_object() {
             disk.flip_bit(&path, offset as u64, (offset % 8) as u8).expect("flipped");
             let (store, report) = open(&disk);
             assert!(readable(&store).len() >= bodies().len() - 1, "byte {offset} of zone {number}");
+            assert_eq!(report.torn, vec![], "what a sync is known to have covered is not torn");
             let damage = verify(&store);
             // The settling commit at the very end acknowledges nothing: it is cut like any tail.
             if number == 1 && offset >= len - COMMIT {
