@@ -127,11 +127,11 @@ pub enum Refusal {
     /// The group.
     #[error("group {0} not set")]
     Group(u32),
-    /// The mode.
+    /// The mode, in whole or in part.
     #[error("mode {0:o} not set")]
     Mode(u32),
-    /// The modification time.
-    #[error("modification time not set")]
+    /// The modification time, or its exact value where the file system's range or grain is too small.
+    #[error("modification time not set exactly")]
     Time,
     /// One extended attribute, set or (if it was inherited) removed.
     #[error("extended attribute {} not restored: {kind}", Quoted(.name))]

@@ -111,3 +111,76 @@ impl Trail {
         found.filter(|dir| dir.id() == Ok(wanted)).ok_or(Errno::NOENT)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    /// A trail down `levels` directories called `d`, and the inode of each.
+    fn down(root: &Path, levels: usize) -> (Trail, Vec<(u64, u64)>) {
+        let mut path = root.to_owned();
+        let mut trail = Trail::new(DirHandle::open(root).expect("open")).expect("fstat");
+        let mut ids = vec![trail.root().id().expect("fstat")];
+        for _ in 0..levels {
+            path.push("d");
+            fs::create_dir(&path).expect("create_dir");
+            let here = trail.here().expect("the deepest directory is open");
+            let dir = here.open_dir(b"d").expect("open");
+            ids.push(dir.id().expect("fstat"));
+            trail.enter(b"d".to_vec(), dir).expect("entered");
+        }
+        (trail, ids)
+    }
+
+    fn open(trail: &Trail) -> usize {
+        trail.steps.iter().filter(|step| step.dir.is_some()).count()
+    }
+
+    #[test]
+    fn holds_few_descriptors_and_finds_its_way_back() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let (mut trail, ids) = down(root.path(), 200);
+        assert_eq!(open(&trail), WINDOW);
+        assert_eq!(trail.path(), "/d".repeat(200).as_bytes());
+        for id in ids[..200].iter().rev() {
+            assert!(trail.leave().1.is_some());
+            assert!(open(&trail) <= WINDOW);
+            assert_eq!(trail.here().map(DirHandle::id), Some(Ok(*id)));
+        }
+        assert_eq!((trail.depth(), &trail.path()[..]), (0, &b"/"[..]));
+    }
+
+    #[test]
+    fn a_child_moved_elsewhere_does_not_lead_elsewhere() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let (mut trail, ids) = down(root.path(), 100);
+        // Level 37 is the deepest that is closed again: its child is moved to the top.
+        let at = |levels: usize| root.path().join(vec!["d"; levels].join("/"));
+        fs::rename(at(38), root.path().join("moved")).expect("rename");
+        for level in (0..100).rev() {
+            trail.leave();
+            assert_eq!(trail.here().map(DirHandle::id), Some(Ok(ids[level])), "level {level}");
+        }
+    }
+
+    #[test]
+    fn a_parent_that_was_replaced_is_not_taken_for_the_old_one() {
+        let root = tempfile::tempdir().expect("a temporary directory");
+        let (mut trail, ids) = down(root.path(), 100);
+        let at = |levels: usize| root.path().join(vec!["d"; levels].join("/"));
+        fs::rename(at(38), root.path().join("kept")).expect("rename");
+        fs::rename(at(37), root.path().join("gone")).expect("rename");
+        fs::create_dir(at(37)).expect("create_dir");
+        for level in (38..100).rev() {
+            trail.leave();
+            assert_eq!(trail.here().map(DirHandle::id), Some(Ok(ids[level])));
+        }
+        trail.leave();
+        assert!(trail.here().is_none(), "the directory in its place is another");
+        assert!(trail.leave().1.is_none());
+        assert_eq!(trail.here().map(DirHandle::id), Some(Ok(ids[36])), "found from the root");
+    }
+}

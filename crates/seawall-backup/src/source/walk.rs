@@ -187,8 +187,9 @@ impl Source {
 
     fn found(&mut self, name: Vec<u8>, found: Inspected, through: Option<Range<usize>>) {
         let Inspected { meta, inode, what, flaws } = found;
-        let path = self.path_of(&name);
-        self.report_all(&path, flaws);
+        if !flaws.is_empty() {
+            self.report_all(&self.path_of(&name), flaws);
+        }
         let depth = self.frames.len();
         let below = through.and_then(|range| {
             let inside = self.paths[range.clone()].partition_point(|p| p[depth - 1] < name);
@@ -197,10 +198,10 @@ impl Source {
         });
         match what {
             What::Directory(dir) => self.descend(name, meta, dir, below),
-            What::Socket => self.report(path, Reason::Socket),
+            What::Socket => self.report(self.path_of(&name), Reason::Socket),
             What::Leaf(leaf) => {
                 if below.is_some() {
-                    self.report(path, Reason::NotADirectory);
+                    self.report(self.path_of(&name), Reason::NotADirectory);
                 }
                 let leaf = self.linked(inode, &name).map_or(leaf, Leaf::HardLink);
                 self.ready.push_back(Event::Leaf { name, meta, inode, leaf });

@@ -43,45 +43,59 @@ pub(super) fn apply(
     apply_owner(handle, meta, &mut refused)?;
     let may_empower = privileged && refused.is_empty();
     let has_acl = apply_xattrs(handle, meta, may_empower, &mut refused)?;
-    if kind != Kind::Symlink {
-        let mut mode = if has_acl { meta.mode } else { mode_without_acl(meta) };
-        if kind == Kind::File && !may_empower {
-            for (bit, refusal) in [(SET_UID, Refusal::SetUid), (SET_GID, Refusal::SetGid)] {
-                if mode & bit != 0 {
-                    refused.push(refusal);
-                }
-            }
-            mode &= !(SET_UID | SET_GID);
-        }
-        let bits = Mode::from_raw_mode(mode);
-        let changed = match handle {
-            Handle::Open(fd) => fs::fchmod(fd, bits),
-            Handle::Path(_) => fs::chmod(handle.proc_name(), bits),
-        };
-        allowed(changed, || Refusal::Mode(mode), &mut refused)?;
-    }
+    let mode = granted_mode(kind, meta, may_empower, has_acl, &mut refused);
+    let bits = Mode::from_raw_mode(mode);
+    let changed = match handle {
+        _ if kind == Kind::Symlink => Ok(()),
+        Handle::Open(fd) => fs::fchmod(fd, bits),
+        Handle::Path(_) => fs::chmod(handle.proc_name(), bits),
+    };
+    let mode_is_refused = !allowed(changed)?;
     let times = Timestamps {
         last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         last_modification: Timespec { tv_sec: meta.mtime_sec, tv_nsec: i64::from(meta.mtime_nsec) },
     };
     let changed = fs::utimensat(handle.fd(), "", &times, AtFlags::EMPTY_PATH);
-    allowed(changed, || Refusal::Time, &mut refused)?;
+    let time_is_refused = !allowed(changed)?;
+    // Some are granted in part without a word: times outside the file system's range or finer
+    // than its clock, set-gid for a group one is not in.
+    let stat = fs::fstat(handle.fd())?;
+    if mode_is_refused || kind != Kind::Symlink && stat.st_mode & 0o7777 != mode {
+        refused.push(Refusal::Mode(mode));
+    }
+    let mtime = (stat.st_mtime, stat.st_mtime_nsec);
+    if time_is_refused || mtime != (meta.mtime_sec, u64::from(meta.mtime_nsec)) {
+        refused.push(Refusal::Time);
+    }
     Ok(refused)
 }
 
-/// Turns "not permitted" into a refusal.
-fn allowed(
-    result: Result<()>,
-    refusal: impl FnOnce() -> Refusal,
+/// The mode to set: without powers that were not granted and rights an ACL would have cut.
+fn granted_mode(
+    kind: Kind,
+    meta: &Meta,
+    may_empower: bool,
+    has_acl: bool,
     refused: &mut Vec<Refusal>,
-) -> Result<()> {
+) -> u32 {
+    let mode = if has_acl { meta.mode } else { mode_without_acl(meta) };
+    if kind != Kind::File || may_empower {
+        return mode;
+    }
+    for (bit, refusal) in [(SET_UID, Refusal::SetUid), (SET_GID, Refusal::SetGid)] {
+        if mode & bit != 0 {
+            refused.push(refusal);
+        }
+    }
+    mode & !(SET_UID | SET_GID)
+}
+
+/// Tells "not permitted" from failure.
+fn allowed(result: Result<()>) -> Result<bool> {
     match result {
         // `EINVAL` is the answer to an id that a user namespace does not map.
-        Err(Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::NOTSUP) => {
-            refused.push(refusal());
-            Ok(())
-        }
-        other => other,
+        Err(Errno::PERM | Errno::ACCESS | Errno::INVAL | Errno::NOTSUP) => Ok(false),
+        other => other.map(|()| true),
     }
 }
 
@@ -100,11 +114,15 @@ fn apply_owner(handle: Handle<'_>, meta: &Meta, refused: &mut Vec<Refusal>) -> R
     if uid.is_none() && gid.is_none() || chown(uid, gid).is_ok() {
         return Ok(());
     }
-    if let Some(uid) = uid {
-        allowed(chown(Some(uid), None), || Refusal::Owner(uid), refused)?;
+    if let Some(uid) = uid
+        && !allowed(chown(Some(uid), None))?
+    {
+        refused.push(Refusal::Owner(uid));
     }
-    if let Some(gid) = gid {
-        allowed(chown(None, Some(gid)), || Refusal::Group(gid), refused)?;
+    if let Some(gid) = gid
+        && !allowed(chown(None, Some(gid)))?
+    {
+        refused.push(Refusal::Group(gid));
     }
     Ok(())
 }

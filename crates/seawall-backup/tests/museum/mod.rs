@@ -158,7 +158,7 @@ fn sparse(dir: &Path) {
     make("checkers", 64 * BLOCK, &(0..32).map(|i| 2 * i * BLOCK).collect::<Vec<_>>());
     make("five gibibytes", 5 << 30, &[0, (5 << 30) - BLOCK]);
     let file = OpenOptions::new().write(true).open(dir.join("hole between")).expect("open");
-    file.write_all_at(&[0; BLOCK as usize], BLOCK).expect("zeros beside a hole");
+    file.write_all_at(&vec![0; BLOCK as usize], BLOCK).expect("zeros beside a hole");
 }
 
 fn names(dir: &Path) {
