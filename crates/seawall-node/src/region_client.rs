@@ -1,0 +1,242 @@
+//! The client of a region: [`Tier`] over HTTP/1.1 over TLS 1.3 with raw public keys.
+//!
+//! One connection, kept alive, one request at a time: the protocol's batches are large, so a
+//! second connection would only compete for the same uplink. A connection found broken is made
+//! anew once; every call is idempotent, so repeating one is safe. Longer outages are the caller's:
+//! they come back as [`TierError::Retry`] for its back-off.
+//!
+//! Blocking, with a small runtime inside: not to be called from asynchronous code.
+
+mod connection;
+mod tls;
+
+use std::sync::{Mutex, MutexGuard};
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use seawall_base::ObjectId;
+use seawall_record::{Enrolment, Fleet};
+use seawall_sign::{Envelope, SigningKey};
+use seawall_sync::message::{EnrolRequest, ErrorBody, MAX_JSON_BODY, ReceiptRequest};
+use seawall_sync::wire::{self, MAX_GET, MAX_IDS_BODY, MAX_OBJECTS_BODY};
+use seawall_sync::{Answer, Have, LogSummary, ReceiptAnswer, Tier, TierError, TierIdentity};
+use seawall_tlog::Origin;
+use seawall_tlog::tile::TilePath;
+
+use connection::{Connection, Reply, Request};
+
+/// Largest answer besides objects: a bundle of 256 largest entries is below 17 MiB.
+const MAX_TILE: usize = 17 << 20;
+
+/// Largest list of logs: 100 000 of them.
+const MAX_LOGS_BODY: usize = 24 << 20;
+
+const OCTETS: &str = "application/octet-stream";
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// A region, reached over the network.
+pub struct RegionClient {
+    label: String,
+    region: String,
+    connection: Mutex<Connection>,
+    fleet: seawall_base::FleetId,
+    enrolment: Envelope,
+}
+
+impl RegionClient {
+    /// Connects to the region at `address` (`HOST:PORT`), whose key must be the one its root-signed
+    /// enrolment pins, and shows it this node's enrolment.
+    pub fn connect(
+        address: &str,
+        region: &Enrolment,
+        transport: &SigningKey,
+        fleet: &Fleet,
+        enrolment: &Envelope,
+    ) -> Result<Self, TierError> {
+        let label = format!("region {:?} at {address}", region.name);
+        let hello = enrol_body(fleet.id(), enrolment, &[]);
+        let connection =
+            Connection::open(label.clone(), address, region.transport, transport, hello)?;
+        Ok(Self {
+            label,
+            region: region.name.clone(),
+            connection: Mutex::new(connection),
+            fleet: fleet.id(),
+            enrolment: enrolment.clone(),
+        })
+    }
+
+    /// The region's name.
+    pub fn name(&self) -> &str {
+        &self.region
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        // A panic of another thread leaves at worst a broken connection, which is made anew.
+        self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    fn post(
+        &self,
+        path: &str,
+        content_type: &'static str,
+        body: impl Into<Bytes>,
+        limit: usize,
+    ) -> Result<Reply, TierError> {
+        let (path, body) = (path.to_owned(), body.into());
+        let request = Request { method: Method::POST, path, content_type, body, limit };
+        self.connection().request(&request)
+    }
+
+    fn get_path(&self, path: String, limit: usize) -> Result<Reply, TierError> {
+        let (content_type, body) = (OCTETS, Bytes::new());
+        let request = Request { method: Method::GET, path, content_type, body, limit };
+        self.connection().request(&request)
+    }
+
+    /// The body of a 200; anything else is a refusal.
+    fn ok(&self, reply: Reply) -> Result<Bytes, TierError> {
+        match reply.status {
+            StatusCode::OK => Ok(reply.body),
+            _ => Err(refusal(&self.label, &reply)),
+        }
+    }
+
+    fn protocol(&self, why: impl ToString) -> TierError {
+        TierError::Protocol { tier: self.label.clone(), why: why.to_string() }
+    }
+
+    /// The C2SP endpoints' statuses that mean something; the rest are refusals.
+    fn answer(&self, reply: Reply) -> Result<Answer, TierError> {
+        match reply.status.as_u16() {
+            status @ (200 | 202 | 400 | 403 | 404 | 409 | 422) if !reply.is_json => {
+                Ok(Answer { status, body: reply.body.to_vec() })
+            }
+            _ => Err(refusal(&self.label, &reply)),
+        }
+    }
+
+    fn fetch(
+        &self,
+        ids: &[ObjectId],
+        sink: &mut dyn FnMut(ObjectId, Vec<u8>),
+    ) -> Result<usize, TierError> {
+        let reply = self.post("/v1/get", OCTETS, wire::encode_ids(ids), 4 + MAX_OBJECTS_BODY)?;
+        let body = self.ok(reply)?;
+        let (covered, objects) =
+            wire::decode_get_answer(ids, &body).map_err(|e| self.protocol(e))?;
+        for (id, bytes) in objects {
+            if ObjectId::of(bytes) != id {
+                return Err(self.protocol(format!("the bytes it sent as {id} are not that object")));
+            }
+            sink(id, bytes.to_vec());
+        }
+        Ok(covered)
+    }
+}
+
+fn enrol_body(fleet: seawall_base::FleetId, enrolment: &Envelope, subkeys: &[Envelope]) -> Vec<u8> {
+    let request = EnrolRequest::new(fleet, enrolment, subkeys);
+    serde_json::to_vec(&request).expect("envelopes always serialise")
+}
+
+/// What a status other than success means to the caller.
+fn refusal(label: &str, reply: &Reply) -> TierError {
+    let tier = label.to_owned();
+    let said = serde_json::from_slice::<ErrorBody>(&reply.body).ok();
+    let printable = |text: String| text.chars().filter(|c| !c.is_control()).take(500).collect();
+    let (why, remedy): (String, String) = match said {
+        Some(body) => (printable(body.error), printable(body.remedy)),
+        None => (format!("status {}", reply.status), "see the region's log".to_owned()),
+    };
+    match reply.status.as_u16() {
+        408 | 425 | 429 | 500..=599 => TierError::Retry { tier, why: format!("{why}; {remedy}") },
+        _ => TierError::Refused { tier, why, remedy },
+    }
+}
+
+impl Tier for RegionClient {
+    fn identity(&self) -> Result<TierIdentity, TierError> {
+        let reply = self.get_path("/v1/region".to_owned(), MAX_JSON_BODY)?;
+        serde_json::from_slice(&self.ok(reply)?).map_err(|e| self.protocol(e))
+    }
+
+    fn introduce(&self, subkeys: &[Envelope]) -> Result<(), TierError> {
+        let body = enrol_body(self.fleet, &self.enrolment, subkeys);
+        let reply = self.post("/v1/enrol", JSON, body, MAX_JSON_BODY)?;
+        self.ok(reply).map(drop)
+    }
+
+    fn have(&self, ids: &[ObjectId]) -> Result<Have, TierError> {
+        let reply = self.post("/v1/have", OCTETS, wire::encode_ids(ids), MAX_IDS_BODY)?;
+        wire::decode_have(ids, &self.ok(reply)?).map_err(|e| self.protocol(e))
+    }
+
+    fn put(&self, objects: &[(ObjectId, Vec<u8>)]) -> Result<(), TierError> {
+        let size: usize = objects.iter().map(|(_, b)| wire::FRAME_HEADER + b.len()).sum();
+        let mut body = Vec::with_capacity(size);
+        for (id, bytes) in objects {
+            wire::push_object(&mut body, *id, bytes);
+        }
+        let reply = self.post("/v1/objects", OCTETS, body, MAX_JSON_BODY)?;
+        self.ok(reply).map(drop)
+    }
+
+    fn get(
+        &self,
+        ids: &[ObjectId],
+        sink: &mut dyn FnMut(ObjectId, Vec<u8>),
+    ) -> Result<(), TierError> {
+        let mut rest = ids;
+        while !rest.is_empty() {
+            let covered = self.fetch(&rest[..rest.len().min(MAX_GET)], sink)?;
+            rest = &rest[covered..];
+        }
+        Ok(())
+    }
+
+    fn challenge(
+        &self,
+        nonce: &[u8; 32],
+        ids: &[ObjectId],
+    ) -> Result<Vec<Option<[u8; 32]>>, TierError> {
+        let body = wire::encode_challenge(nonce, ids);
+        let reply = self.post("/v1/challenge", OCTETS, body, 4 + ids.len() * 33)?;
+        wire::decode_proofs(ids.len(), &self.ok(reply)?).map_err(|e| self.protocol(e))
+    }
+
+    fn add_checkpoint(&self, body: &[u8]) -> Result<Answer, TierError> {
+        self.answer(self.post("/v1/log/add-checkpoint", TEXT, body.to_vec(), MAX_IDS_BODY)?)
+    }
+
+    fn add_entries(&self, body: &[u8]) -> Result<Answer, TierError> {
+        self.answer(self.post("/v1/log/add-entries", OCTETS, body.to_vec(), MAX_IDS_BODY)?)
+    }
+
+    fn logs(&self) -> Result<Vec<LogSummary>, TierError> {
+        let reply = self.get_path("/v1/logs".to_owned(), MAX_LOGS_BODY)?;
+        serde_json::from_slice(&self.ok(reply)?).map_err(|e| self.protocol(e))
+    }
+
+    fn tile(&self, origin: &Origin, path: &TilePath) -> Result<Option<Vec<u8>>, TierError> {
+        let path = format!("/v1/log/{}/{path}", origin.hash().to_hex());
+        let reply = self.get_path(path, MAX_TILE)?;
+        match reply.status {
+            StatusCode::NOT_FOUND => Ok(None),
+            _ => self.ok(reply).map(|body| Some(body.to_vec())),
+        }
+    }
+
+    fn receipt(&self, origin: &Origin, index: u64) -> Result<ReceiptAnswer, TierError> {
+        let request = ReceiptRequest { origin: origin.to_string(), index };
+        let body = serde_json::to_vec(&request).expect("text and numbers serialise");
+        let reply = self.post("/v1/receipt", JSON, body, MAX_IDS_BODY)?;
+        if reply.status == StatusCode::CONFLICT && !reply.is_json {
+            let missing = wire::decode_ids(&reply.body, wire::MAX_HAVE);
+            return missing.map(ReceiptAnswer::Missing).map_err(|e| self.protocol(e));
+        }
+        let envelope = Envelope::parse(&self.ok(reply)?).map_err(|e| self.protocol(e))?;
+        Ok(ReceiptAnswer::Given(envelope))
+    }
+}
