@@ -42,6 +42,9 @@ const REDO: &str = "entries.redo";
 const GROUP_HEADER: usize = 20;
 const TAG: usize = 32;
 
+/// How many bytes may be hashed in search of groups behind a bad one.
+const SEARCH_BUDGET: usize = 1 << 30;
+
 /// Why a log could not be opened, extended or read.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
@@ -155,6 +158,28 @@ struct Group {
     count: usize,
 }
 
+/// What a group's header says.
+struct Claim {
+    /// Bytes of the group with header and tag.
+    total: usize,
+    first: u64,
+    count: usize,
+}
+
+impl Claim {
+    fn parse(header: &[u8; GROUP_HEADER]) -> Option<Self> {
+        let word = |at: usize| {
+            u32::from_le_bytes(header[at..at + 4].try_into().expect("4 bytes")) as usize
+        };
+        let (body_len, count) = (word(4), word(8));
+        let first = u64::from_le_bytes(header[12..].try_into().expect("8 bytes"));
+        let plausible = header.starts_with(GROUP_MAGIC)
+            && body_len <= MAX_GROUP_BYTES
+            && (1..=MAX_GROUP_ENTRIES).contains(&count);
+        plausible.then_some(Self { total: GROUP_HEADER + body_len + TAG, first, count })
+    }
+}
+
 impl Group {
     fn body(&self) -> &[u8] {
         &self.bytes[GROUP_HEADER..self.bytes.len() - TAG]
@@ -176,6 +201,20 @@ impl Group {
         Self { bytes, first, count }
     }
 
+    /// What the header at the start of `bytes` says, if it can be that of a group within them.
+    fn claim(bytes: &[u8]) -> Option<Claim> {
+        let (header, rest) = bytes.split_first_chunk::<GROUP_HEADER>()?;
+        let claim = Claim::parse(header)?;
+        (claim.total - GROUP_HEADER <= rest.len()).then_some(claim)
+    }
+
+    /// The group in `bytes`, if its tag and entries are right.
+    fn parse(bytes: &[u8], claim: &Claim, previous: &Hash) -> Option<Self> {
+        let group = Self { bytes: bytes.to_vec(), first: claim.first, count: claim.count };
+        let sealed = chain(previous, &bytes[..claim.total - TAG]) == group.tag();
+        (sealed && group.entries().is_some()).then_some(group)
+    }
+
     /// Reads the group at `offset`; `None` if there is no whole and valid one.
     fn read(
         file: &dyn DiskFile,
@@ -189,24 +228,12 @@ impl Group {
             return Ok(None);
         }
         file.read_exact_at(offset, &mut header)?;
-        let word = |at: usize| {
-            u32::from_le_bytes(header[at..at + 4].try_into().expect("4 bytes")) as usize
-        };
-        let (body_len, count) = (word(4), word(8));
-        let first = u64::from_le_bytes(header[12..20].try_into().expect("8 bytes"));
-        let total = GROUP_HEADER + body_len + TAG;
-        let plausible = header.starts_with(GROUP_MAGIC)
-            && body_len <= MAX_GROUP_BYTES
-            && (1..=MAX_GROUP_ENTRIES).contains(&count)
-            && total as u64 <= room;
-        if !plausible {
+        let Some(claim) = Claim::parse(&header).filter(|c| c.total as u64 <= room) else {
             return Ok(None);
-        }
-        let mut bytes = vec![0; total];
+        };
+        let mut bytes = vec![0; claim.total];
         file.read_exact_at(offset, &mut bytes)?;
-        let group = Self { bytes, first, count };
-        let sealed = chain(previous, &group.bytes[..total - TAG]) == group.tag();
-        Ok((sealed && group.entries().is_some()).then_some(group))
+        Ok(Self::parse(&bytes, &claim, previous))
     }
 
     /// The entries, if the body is exactly `count` of them.
@@ -362,28 +389,25 @@ impl EntryStore {
 
     /// Refuses a file in which a valid group follows bytes that are none: committed groups were
     /// damaged, this is no torn tail. The next group chains to the 32 bytes before it.
+    ///
+    /// A torn tail is part of one group, so more than one group's bytes are damage, too. In doubt,
+    /// when the bytes are made to look like too many groups, nothing is cut either.
     fn refuse_lost_groups(&self, path: &str, len: u64) -> Result<(), LogError> {
-        const WINDOW: usize = 1 << 16;
-        let reading = || LogError::io("reading", path);
-        let mut window = vec![0; WINDOW];
-        let mut at = self.tail;
-        while at < len {
-            let n = (len - at).min(WINDOW as u64) as usize;
-            self.entries.read_exact_at(at, &mut window[..n]).map_err(reading())?;
-            for start in (0..n).filter(|i| window[*i..n].starts_with(&GROUP_MAGIC[..1])) {
-                let offset = at + start as u64;
-                if offset < self.tail + TAG as u64 {
-                    continue;
-                }
-                let mut tag = [0; TAG];
-                self.entries.read_exact_at(offset - TAG as u64, &mut tag).map_err(reading())?;
-                let group = Group::read(self.entries.as_ref(), offset, len, &Sha256(tag))
-                    .map_err(reading())?;
-                if group.is_some() {
-                    return Err(damaged(path, self.tail, "committed entries follow a bad group"));
-                }
+        let lost = || damaged(path, self.tail, "committed entries follow a bad group");
+        let rest = len - self.tail;
+        if rest > (GROUP_HEADER + MAX_GROUP_BYTES + TAG) as u64 {
+            return Err(lost());
+        }
+        let mut bytes = vec![0; rest as usize];
+        self.entries.read_exact_at(self.tail, &mut bytes).map_err(LogError::io("reading", path))?;
+        let mut budget = SEARCH_BUDGET;
+        for at in TAG..bytes.len() {
+            let Some(claim) = Group::claim(&bytes[at..]) else { continue };
+            budget = budget.checked_sub(claim.total).ok_or_else(lost)?;
+            let previous = bytes[at - TAG..at].try_into().expect("32 bytes");
+            if Group::parse(&bytes[at..at + claim.total], &claim, &Sha256(previous)).is_some() {
+                return Err(lost());
             }
-            at += n as u64;
         }
         Ok(())
     }

@@ -343,3 +343,28 @@ fn cosignatures_are_kept_with_the_checkpoint() {
     let kept = log.checkpoint().expect("kept").verify(&known).expect("verifies");
     assert_eq!(kept[0].time, Some(at));
 }
+
+#[test]
+fn more_bytes_than_one_append_are_no_torn_tail() {
+    let disk = SimDisk::new();
+    opened(&disk).append(&entries(0..3)).expect("appends");
+    let whole = disk.read("log/entries").expect("there");
+    let longest = (17 << 20) + 20 + 32;
+    disk.plant("log/entries", &[&whole[..], &vec![0; longest]].concat()).expect("planted");
+    assert_eq!(open(&disk).expect("a torn tail").1.cut_bytes, longest as u64);
+    disk.plant("log/entries", &[&whole[..], &vec![0; longest + 1]].concat()).expect("planted");
+    assert!(matches!(open(&disk), Err(LogError::Damaged { .. })));
+}
+
+#[test]
+fn a_tail_made_of_countless_groups_is_not_cut_and_costs_little() {
+    let disk = SimDisk::new();
+    opened(&disk).append(&entries(0..3)).expect("appends");
+    let whole = disk.read("log/entries").expect("there");
+    // Every 20 bytes claim a group of 8 MiB.
+    let claim = b"SWg1\0\0\x80\0\x01\0\0\0\0\0\0\0\0\0\0\0";
+    let hostile = [&whole[..], &claim.repeat(800_000)].concat();
+    disk.plant("log/entries", &hostile).expect("planted");
+    assert!(matches!(open(&disk), Err(LogError::Damaged { .. })));
+    assert_eq!(disk.read("log/entries").expect("there").len(), hostile.len());
+}
