@@ -200,12 +200,13 @@ fn symlinks(dir: &Path) {
 
 fn modes(dir: &Path) {
     make_dir(dir);
-    for mode in [0o000, 0o400, 0o644, 0o755, 0o1644, 0o4755, 0o7777] {
+    let readable = |mode: &u32| is_root() || mode & 0o400 != 0;
+    for mode in [0o000, 0o400, 0o644, 0o755, 0o1644, 0o4755, 0o7777].into_iter().filter(readable) {
         let path = dir.join(format!("{mode:04o}"));
         fs::write(&path, "x").expect("write");
         set_mode(&path, mode);
     }
-    for mode in [0o000, 0o555, 0o1777, 0o2775] {
+    for mode in [0o000, 0o555, 0o1777, 0o2775].into_iter().filter(readable) {
         let path = make_dir(&dir.join(format!("directory {mode:04o}")));
         fs::write(path.join("inside"), "x").expect("write");
         set_mode(&path, mode);
