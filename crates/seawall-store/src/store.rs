@@ -129,7 +129,8 @@ impl Store {
         self.writer.lock().expect(UNPOISONED)
     }
 
-    /// Takes an object in; true if it was not there. Pending until [`Store::flush`] succeeds.
+    /// Takes an object in; true if it was not there. Pending until [`Store::flush`] succeeds. (Closing a
+    /// full zone flushes what came before.)
     ///
     /// `ix` is the private index key, kept with the record and never synced. An object that is here
     /// already is not stored again; a new `ix` for it is remembered until the store is closed. An object

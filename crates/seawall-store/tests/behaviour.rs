@@ -77,3 +77,55 @@ fn zones_roll_and_everything_stays_readable() {
     let report = store.verify(&mut |_| {}).expect("verified");
     assert_eq!((report.records, report.damage), (100, vec![]));
 }
+
+#[test]
+fn a_second_index_key_is_remembered_while_the_store_is_open() {
+    let disk = SimDisk::new();
+    let store = open(&disk, 1 << 20);
+    let (id, _) = put(&store, b"body", None);
+    assert!(!put(&store, b"body", Some([1; 32])).1);
+    assert_eq!((store.known(&[1; 32]), store.find(&[1; 32])), (Some(id), None));
+    store.flush().expect("flushed");
+    assert!(!put(&store, b"body", Some([2; 32])).1);
+    assert_eq!((store.find(&[1; 32]), store.find(&[2; 32])), (Some(id), Some(id)));
+    assert_eq!(open(&disk, 1 << 20).find(&[1; 32]), None, "the zones do not hold it");
+}
+
+#[test]
+fn readers_a_writer_and_a_scrub_run_together() {
+    let disk = SimDisk::new();
+    let store = open(&disk, 4_096);
+    let body = |i: u32| [i.to_le_bytes().to_vec(), vec![7; 200]].concat();
+    std::thread::scope(|threads| {
+        for reader in 0..3u32 {
+            let store = &store;
+            threads.spawn(move || {
+                for i in (0..2_000u32).map(|n| n * 7 % 300 + reader % 2) {
+                    let found = store.get(ObjectId::of(&body(i))).expect("never damaged");
+                    assert!(found.is_none_or(|b| b == body(i)));
+                }
+            });
+        }
+        threads.spawn(|| {
+            for _ in 0..20 {
+                assert_eq!(store.verify(&mut |_| {}).expect("verified").damage, vec![]);
+            }
+        });
+        for i in 0..300 {
+            put(&store, &body(i), None);
+            if i % 5 == 0 {
+                store.flush().expect("flushed");
+                assert!(store.contains(ObjectId::of(&body(i))));
+            }
+        }
+    });
+    store.flush().expect("flushed");
+    assert_eq!(open(&disk, 4_096).ids(), store.ids());
+    assert_eq!(store.stats().objects, 300);
+}
+
+#[test]
+fn options_do_not_print_the_salt() {
+    let text = format!("{:?}", Options { zone_bytes: 9, salt: [0xab; 32] });
+    assert!(text.contains("zone_bytes: 9") && !text.contains("171"), "{text}");
+}

@@ -143,6 +143,20 @@ fn holes_in_an_unfinished_flush_take_only_what_they_touch() {
 }
 
 #[test]
+fn records_behind_a_commit_prove_that_its_flush_was_durable() {
+    let sample = Sample::new();
+    let (first_end, first) = (sample.flushes[0].0, &sample.flushes[0].1[0]);
+    let mut bytes = sample.bytes[..sample.flushes[1].0 - COMMIT].to_vec();
+    bytes[first_end..first_end + COMMIT].fill(0);
+    bytes[64 + 80] ^= 1;
+    let disk = planted(&bytes);
+    let (store, report) = open(&disk);
+    assert_eq!((report.torn, report.cut_bytes), (vec![], (bytes.len() - first_end) as u64));
+    assert!(matches!(store.get(ObjectId::of(first)), Err(StoreError::Damaged { .. })));
+    assert_eq!(disk.read(ZONE).expect("read")[..first_end], bytes[..first_end], "not overwritten");
+}
+
+#[test]
 fn a_zone_torn_while_it_is_created_is_created_again() {
     let disk = SimDisk::new();
     let (store, _) = open(&disk);
