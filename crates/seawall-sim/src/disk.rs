@@ -8,6 +8,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, ErrorKind};
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use seawall_base::{Disk, DiskFile, OpenMode};
@@ -92,6 +93,8 @@ impl Write {
 
 #[derive(Debug, Clone, Default)]
 struct Inode {
+    /// Bytes whose reading fails.
+    bad: Option<Range<u64>>,
     seen: Vec<u8>,
     durable: Vec<u8>,
     pending: Vec<Write>,
@@ -268,7 +271,12 @@ impl State {
                 }
             }
             names.insert(path, inodes.len());
-            inodes.push(Inode { seen: bytes.clone(), durable: bytes, pending: Vec::new() });
+            inodes.push(Inode {
+                bad: old.bad.clone(),
+                seen: bytes.clone(),
+                durable: bytes,
+                pending: Vec::new(),
+            });
         }
         Self {
             inodes,
@@ -366,6 +374,15 @@ impl SimDisk {
         self.plant(path, &bytes)
     }
 
+    /// Makes every read that touches `range` of a file fail, as a bad sector does, until the file is
+    /// planted anew.
+    pub fn spoil(&self, path: &str, range: Range<u64>) -> io::Result<()> {
+        let mut state = self.state();
+        let inode = *state.names.get(&normal(path)?).ok_or(ErrorKind::NotFound)?;
+        state.inodes[inode].bad = Some(range);
+        Ok(())
+    }
+
     /// What readers see of a file.
     pub fn read(&self, path: &str) -> io::Result<Vec<u8>> {
         let state = self.state();
@@ -390,7 +407,7 @@ impl SimDisk {
         }
         state.durable_names.insert(path, inode);
         state.inodes[inode] =
-            Inode { seen: bytes.to_vec(), durable: bytes.to_vec(), pending: Vec::new() };
+            Inode { seen: bytes.to_vec(), durable: bytes.to_vec(), ..Inode::default() };
         Ok(())
     }
 
@@ -503,6 +520,10 @@ impl DiskFile for SimFile {
         let bytes = &state.inodes[self.inode].seen;
         let start = bytes.len().min(usize::try_from(offset).unwrap_or(usize::MAX));
         let n = buf.len().min(bytes.len() - start);
+        let bad = state.inodes[self.inode].bad.as_ref();
+        if bad.is_some_and(|b| b.start < offset + n as u64 && offset < b.end) {
+            return Err(io::Error::other("bad sector"));
+        }
         buf[..n].copy_from_slice(&bytes[start..start + n]);
         Ok(n)
     }
@@ -673,6 +694,9 @@ mod tests {
         disk.truncate("d/e/g", 2).expect("cut");
         assert_eq!(disk.read("d/e/g").expect("read"), [0, 0x80]);
         assert!(disk.flip_bit("d/e/g", 2, 0).is_err());
+        disk.spoil("d/e/g", 1..2).expect("spoiled");
+        assert!(reader.read_at(0, &mut [0; 2]).is_err());
+        assert_eq!(reader.read_at(0, &mut [0; 1]).expect("beside it"), 1);
         assert!(!disk.clear_fault());
     }
 }

@@ -87,8 +87,9 @@ fn open_zone(
     }
     writer.next_zone = number.saturating_add(1);
     writer.zones.push(number);
-    let Some(tag) = found.tag.filter(|_| last && (found.header.is_ok() || found.has_records()))
-    else {
+    // Where a sector cannot be read, a commit may hide in it: such a zone is never cut or written.
+    let writable = last && !found.unreadable && (found.header.is_ok() || found.has_records());
+    let Some(tag) = found.tag.filter(|_| writable) else {
         let view = judge(&found, number, Acknowledged::Closed);
         report.damage.extend(view.damage.iter().cloned());
         return Ok(Some(view));
@@ -155,7 +156,7 @@ fn void_torn(
 ) -> io::Result<()> {
     let mut torn = Vec::new();
     for record in view.records.iter().filter(|r| r.offset >= start) {
-        if body_fault(file, record)? == Some(DamageKind::Body) {
+        if body_fault(file, record) == Some(DamageKind::Body) {
             torn.push(damage_of(zone, record, DamageKind::Body));
         }
     }

@@ -38,6 +38,8 @@ impl ReadAt for &[u8] {
 const NEAR: usize = 64 << 10;
 /// Read-ahead in bytes after a jump over a large body.
 const FAR: usize = 4 << 10;
+/// Blocks of a zone that may fail to be read before the disk, not the zone, is taken to be at fault.
+const BAD_BLOCKS: u32 = 16;
 /// Bytes hashed at a time.
 const CHUNK: usize = 256 << 10;
 
@@ -47,11 +49,12 @@ struct Window<'a, S: ReadAt + ?Sized> {
     len: u64,
     start: u64,
     buf: Vec<u8>,
+    bad_blocks: u32,
 }
 
 impl<'a, S: ReadAt + ?Sized> Window<'a, S> {
     const fn new(source: &'a S, len: u64) -> Self {
-        Self { source, len, start: 0, buf: Vec::new() }
+        Self { source, len, start: 0, buf: Vec::new(), bad_blocks: 0 }
     }
 
     /// The bytes at `offset`: `n`, or fewer at the end.
@@ -63,12 +66,36 @@ impl<'a, S: ReadAt + ?Sized> Window<'a, S> {
             let want = (ahead as u64).min(self.len.saturating_sub(offset)) as usize;
             self.buf.resize(want, 0);
             self.start = offset;
-            let got = read_full(self.source, offset, &mut self.buf)?;
-            self.buf.truncate(got);
+            match read_full(self.source, offset, &mut self.buf) {
+                Ok(got) => self.buf.truncate(got),
+                Err(_) => self.read_around_bad_blocks(offset)?,
+            }
         }
         let from = (offset - self.start) as usize;
         let to = self.buf.len().min(from + n as usize);
         Ok(&self.buf[from..to])
+    }
+}
+
+impl<S: ReadAt + ?Sized> Window<'_, S> {
+    /// Reads block by block, with zeros for what cannot be read: they are no record, so they end up in
+    /// a gap.
+    fn read_around_bad_blocks(&mut self, offset: u64) -> io::Result<()> {
+        let mut at = offset;
+        while at < offset + self.buf.len() as u64 {
+            let from = (at - offset) as usize;
+            let to = self.buf.len().min(from + FAR - at as usize % FAR);
+            let block = &mut self.buf[from..to];
+            if let Err(e) = read_full(self.source, at, block) {
+                self.bad_blocks += 1;
+                if self.bad_blocks > BAD_BLOCKS {
+                    return Err(e);
+                }
+                block.fill(0);
+            }
+            at += (to - from) as u64;
+        }
+        Ok(())
     }
 }
 
@@ -101,6 +128,8 @@ pub(crate) struct Walk {
     pub(crate) tag: Option<Tag>,
     pub(crate) items: Vec<Item>,
     pub(crate) len: u64,
+    /// Some of it could not be read: what looks absent may be there.
+    pub(crate) unreadable: bool,
 }
 
 impl Walk {
@@ -119,7 +148,8 @@ impl Walk {
 pub(crate) fn walk<S: ReadAt + ?Sized>(source: &S, len: u64) -> io::Result<Walk> {
     let mut window = Window::new(source, len);
     let header = ZoneHeader::decode(window.at(0, ZONE_HEADER)?);
-    let mut walk = Walk { header, tag: header.ok().map(|h| h.tag), items: Vec::new(), len };
+    let mut walk =
+        Walk { header, tag: header.ok().map(|h| h.tag), items: Vec::new(), len, unreadable: false };
     let mut gap = None;
     let mut pos = ZONE_HEADER;
     while pos < len {
@@ -131,7 +161,7 @@ pub(crate) fn walk<S: ReadAt + ?Sized>(source: &S, len: u64) -> io::Result<Walk>
         };
         walk.tag = Some(tag);
         if let Some(start) = gap.take() {
-            walk.items.push(gap_item(source, start, pos - start)?);
+            walk.items.push(gap_item(source, start, pos - start));
         }
         if record.end() > len {
             let id = matches!(record.kind, Kind::Object { .. }).then(|| record.object_id());
@@ -142,28 +172,29 @@ pub(crate) fn walk<S: ReadAt + ?Sized>(source: &S, len: u64) -> io::Result<Walk>
         pos = record.end();
     }
     if let Some(start) = gap {
-        walk.items.push(gap_item(source, start, len - start)?);
+        walk.items.push(gap_item(source, start, len - start));
     }
+    walk.unreadable = window.bad_blocks > 0;
     Ok(walk)
 }
 
 /// Names a gap's object where the bytes prove it: a damaged header whose id the body still matches.
-fn gap_item<S: ReadAt + ?Sized>(source: &S, offset: u64, len: u64) -> io::Result<Item> {
+fn gap_item<S: ReadAt + ?Sized>(source: &S, offset: u64, len: u64) -> Item {
     let mut head = [0; SHORT_HEADER as usize];
     let mut id = None;
-    if read_full(source, offset, &mut head)? == head.len() {
+    if read_full(source, offset, &mut head).is_ok_and(|n| n == head.len()) {
         let field =
             |at: usize| u32::from_le_bytes([head[at], head[at + 1], head[at + 2], head[at + 3]]);
         let mut claimed = [0; 32];
         claimed.copy_from_slice(&head[32..64]);
         for header in [SHORT_HEADER, LONG_HEADER] {
             let body = u64::from(field(16));
-            if header + body <= len && hash_at(source, offset + header, body)?.0 == claimed {
+            if header + body <= len && matches(source, offset + header, body, claimed) {
                 id = Some(ObjectId(claimed));
             }
         }
     }
-    Ok(Item::Gap { offset, len, id })
+    Item::Gap { offset, len, id }
 }
 
 fn hash_at<S: ReadAt + ?Sized>(source: &S, offset: u64, len: u64) -> io::Result<ObjectId> {
@@ -182,21 +213,23 @@ fn hash_at<S: ReadAt + ?Sized>(source: &S, offset: u64, len: u64) -> io::Result<
     Ok(ObjectId(*hasher.finalize().as_bytes()))
 }
 
+/// Whether the bytes can be read and have this digest. A bad sector under a body is damage to it.
+fn matches<S: ReadAt + ?Sized>(source: &S, offset: u64, len: u64, id: [u8; 32]) -> bool {
+    hash_at(source, offset, len).is_ok_and(|found| found.0 == id)
+}
+
 /// Reads a record's body and padding; what is wrong with them, if anything.
-pub(crate) fn body_fault<S: ReadAt + ?Sized>(
-    source: &S,
-    record: &Record,
-) -> io::Result<Option<DamageKind>> {
+pub(crate) fn body_fault<S: ReadAt + ?Sized>(source: &S, record: &Record) -> Option<DamageKind> {
     if !matches!(record.kind, Kind::Object { .. }) {
-        return Ok(None);
+        return None;
     }
-    if hash_at(source, record.body_offset(), u64::from(record.len))? != record.object_id() {
-        return Ok(Some(DamageKind::Body));
+    if !matches(source, record.body_offset(), u64::from(record.len), record.id) {
+        return Some(DamageKind::Body);
     }
     let mut padding = [0; ALIGN as usize];
     let padding = &mut padding[..(record.end() - record.body_end()) as usize];
-    read_full(source, record.body_end(), padding)?;
-    Ok(padding.iter().any(|b| *b != 0).then_some(DamageKind::Padding))
+    let read = read_full(source, record.body_end(), padding);
+    (read.is_err() || padding.iter().any(|b| *b != 0)).then_some(DamageKind::Padding)
 }
 
 /// Which bytes of a zone are known to have been acknowledged.
@@ -384,7 +417,7 @@ pub fn scan(bytes: &[u8]) -> Scan {
         Scan { zone, objects: Vec::new(), damage: view.damage, committed: view.tip.offset };
     for record in &view.records {
         let Kind::Object { ix } = record.kind else { continue };
-        let fault = body_fault(&bytes, record).expect("reading a slice cannot fail");
+        let fault = body_fault(&bytes, record);
         if let Some(kind) = fault {
             out.damage.push(damage_of(zone.unwrap_or(0), record, kind));
         }

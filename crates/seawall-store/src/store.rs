@@ -314,7 +314,7 @@ impl Store {
             report.damage.push(Damage { zone, offset: present, len: 0, id: None, kind });
         }
         for record in &view.records {
-            if let Some(kind) = body_fault(&*file, record)? {
+            if let Some(kind) = body_fault(&*file, record) {
                 report.damage.push(damage_of(zone, record, kind));
             }
             if matches!(record.kind, Kind::Object { .. }) {

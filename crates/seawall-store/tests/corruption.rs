@@ -260,6 +260,38 @@ fn a_zone_with_a_damaged_header_takes_no_more_records() {
 }
 
 #[test]
+fn bad_sectors_cost_what_they_touch_and_nothing_is_cut_around_them() {
+    let disk = SimDisk::new();
+    let (store, _) = open_with(&disk, 1 << 20);
+    let body = |i: u32| [i.to_le_bytes().to_vec(), vec![9; 300]].concat();
+    for i in 0..400 {
+        store.put(ObjectId::of(&body(i)), None, &body(i)).expect("put");
+    }
+    store.flush().expect("flushed");
+    let len = disk.read(&zone(0)).expect("read").len() as u64;
+    // In the middle of the zone, and over its last commits, which must not make it look uncommitted.
+    for bad in [40_960..45_056, len - 200..len] {
+        let disk = copy(&disk);
+        disk.spoil(&zone(0), bad).expect("spoiled");
+        let (store, report) = open_with(&disk, 1 << 20);
+        assert!(report.damage.iter().any(|d| d.kind == DamageKind::Unreadable));
+        let there = (0..400).filter(|i| matches!(store.get(ObjectId::of(&body(*i))), Ok(Some(_))));
+        assert!(there.count() >= 400 - 24);
+        assert_eq!(disk.read(&zone(0)).expect("read").len() as u64, len, "not cut");
+        store.put(ObjectId::of(b"next"), None, b"next").expect("put");
+        store.flush().expect("flushed");
+        assert!(!verify(&store).is_empty());
+        assert!(open_with(&disk, 1 << 20).0.contains(ObjectId::of(b"next")));
+    }
+    disk.spoil(&zone(0), 0..u64::MAX).expect("spoiled");
+    let refused = Store::open(Arc::new(disk), "", Options::default()).err();
+    assert!(
+        matches!(refused, Some(StoreError::Io { .. })),
+        "a disk that fails throughout is no zone"
+    );
+}
+
+#[test]
 fn a_wholly_overwritten_last_zone_is_left_alone() {
     let disk = sample();
     disk.plant(&zone(1), &[0x55; 900]).expect("planted");
