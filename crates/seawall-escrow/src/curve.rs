@@ -83,37 +83,48 @@ pub(crate) fn hash_to_scalar(context: &str, input: &[u8]) -> Scalar {
     Scalar::from_bytes_mod_order_wide(&wide)
 }
 
-/// The Lagrange coefficients of the polynomial through `indices`, evaluated at `at`.
-///
-/// `indices` are distinct; `at` may be zero (the group's secret) or any other index.
-pub(crate) fn lagrange(indices: &[u16], at: u16) -> Vec<Scalar> {
-    let at = Scalar::from(at);
-    let mut denominators = Vec::with_capacity(indices.len());
-    let mut numerators = Vec::with_capacity(indices.len());
-    for (i, &x_i) in indices.iter().enumerate() {
-        let (mut numerator, mut denominator) = (Scalar::ONE, Scalar::ONE);
-        for (j, &x_j) in indices.iter().enumerate() {
-            if i != j {
-                numerator *= at - Scalar::from(x_j);
-                denominator *= Scalar::from(x_i) - Scalar::from(x_j);
-            }
-        }
-        numerators.push(numerator);
-        denominators.push(denominator);
-    }
-    Scalar::invert_batch_alloc(&mut denominators);
-    numerators.iter().zip(&denominators).map(|(n, d)| n * d).collect()
-}
-
-/// The value at `at` of the polynomial in the exponent that goes through `points` (index, value).
+/// A polynomial in the exponent, given by its values at distinct indices (Lagrange).
 ///
 /// Not constant-time in its inputs, which are public: verification shares and partials.
-pub(crate) fn interpolate(points: &[(u16, RistrettoPoint)], at: u16) -> RistrettoPoint {
-    let indices: Vec<u16> = points.iter().map(|(index, _)| *index).collect();
-    RistrettoPoint::vartime_multiscalar_mul(
-        lagrange(&indices, at),
-        points.iter().map(|(_, point)| point),
-    )
+pub(crate) struct Polynomial {
+    indices: Vec<Scalar>,
+    /// The inverse of each index's product of differences to all others.
+    weights: Vec<Scalar>,
+    values: Vec<RistrettoPoint>,
+}
+
+impl Polynomial {
+    /// The polynomial of least degree through `points`: pairs of a distinct index and a value.
+    pub(crate) fn through(points: &[(u16, RistrettoPoint)]) -> Self {
+        let indices: Vec<_> = points.iter().map(|(index, _)| Scalar::from(*index)).collect();
+        let differences = |i: usize| {
+            let others = indices.iter().enumerate().filter(|(j, _)| *j != i);
+            others.map(|(_, x)| indices[i] - x).product::<Scalar>()
+        };
+        let mut weights: Vec<_> = (0..indices.len()).map(differences).collect();
+        Scalar::invert_batch_alloc(&mut weights);
+        let values = points.iter().map(|(_, value)| *value).collect();
+        Self { indices, weights, values }
+    }
+
+    /// The value at `x`; at zero, the group's key or what it makes of a capsule.
+    pub(crate) fn at(&self, x: u16) -> RistrettoPoint {
+        let x = Scalar::from(x);
+        // Each coefficient's numerator is the product of all other differences: those before
+        // its index times those after.
+        let mut coefficients = self.weights.clone();
+        let mut before = Scalar::ONE;
+        for (coefficient, index) in coefficients.iter_mut().zip(&self.indices) {
+            *coefficient *= before;
+            before *= x - index;
+        }
+        let mut after = Scalar::ONE;
+        for (coefficient, index) in coefficients.iter_mut().zip(&self.indices).rev() {
+            *coefficient *= after;
+            after *= x - index;
+        }
+        RistrettoPoint::vartime_multiscalar_mul(coefficients, &self.values)
+    }
 }
 
 #[cfg(test)]
@@ -191,7 +202,7 @@ mod tests {
             [1, 4, 9].map(|x| (x as u16, RISTRETTO_BASEPOINT_POINT * f(x))).to_vec();
         for at in [0, 2, 9, 255] {
             let expected = RISTRETTO_BASEPOINT_POINT * f(u64::from(at));
-            assert_eq!(interpolate(&points, at), expected, "at {at}");
+            assert_eq!(Polynomial::through(&points).at(at), expected, "at {at}");
         }
     }
 }

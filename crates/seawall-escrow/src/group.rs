@@ -11,7 +11,7 @@
 use seawall_base::GroupId;
 use serde::{Deserialize, Serialize};
 
-use crate::curve::{Element, interpolate};
+use crate::curve::{Element, Polynomial};
 use crate::share::SecretShare;
 
 /// Longest class name, in bytes.
@@ -234,14 +234,15 @@ pub(crate) fn check_class(class: &str) -> Result<(), GroupError> {
 fn check_polynomial(threshold: u16, key: &Element, members: &[Member]) -> Result<(), GroupError> {
     let (basis, rest) = members.split_at(usize::from(threshold));
     let basis: Vec<_> = basis.iter().map(|m| (m.index, *m.share.point())).collect();
-    if interpolate(&basis, 0) != *key.point() {
+    let polynomial = Polynomial::through(&basis);
+    if polynomial.at(0) != *key.point() {
         return Err(GroupError::WrongKey);
     }
-    // A polynomial of degree below k-1 would be found by the first k-1 shares already.
-    if threshold > 1 && interpolate(&basis[..basis.len() - 1], 0) == *key.point() {
+    // Were the degree lower, any k-1 of the shares would interpolate to the key already.
+    if threshold > 1 && Polynomial::through(&basis[1..]).at(0) == *key.point() {
         return Err(GroupError::LowDegree { threshold });
     }
-    match rest.iter().find(|m| interpolate(&basis, m.index) != *m.share.point()) {
+    match rest.iter().find(|m| polynomial.at(m.index) != *m.share.point()) {
         Some(member) => Err(GroupError::OffPolynomial { index: member.index }),
         None => Ok(()),
     }

@@ -9,8 +9,8 @@
 //! a [`CheckedCapsule`], and nothing else can be answered with a [`Partial`]; only
 //! [`Partial::verify`] makes a [`VerifiedPartial`], and only those reach [`open`].
 //!
-//! Pure: randomness is passed in. It must not know what a statement or a log is; a
-//! label is all it sees of them. No code path assembles a group's secret.
+//! Pure: randomness is passed in. It must not know what a statement or a log is; the label is all
+//! it sees of them, and [`Label::of_manifest`] the one place that looks. No code path assembles a group's secret.
 //!
 //! The construction and this code are **unaudited**.
 
@@ -33,6 +33,7 @@ mod testkit;
 mod vectors;
 
 pub use capsule::{Capsule, CapsuleError, CheckedCapsule, MAX_CAPSULE, MAX_PAYLOAD, SUITE};
+pub use ceremony::CeremonyError;
 pub use group::{Group, GroupError, MAX_CLASS, MAX_MEMBERS, Member};
 pub use label::{Label, LabelError, LabelFields, MAX_ORIGIN};
 pub use onetime::{MAX_SEALED_PLAINTEXT, OneTimeError, OneTimePublic, OneTimeSecret};

@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::capsule::{CheckedCapsule, commit};
-use crate::curve::interpolate;
+use crate::curve::Polynomial;
 use crate::group::Group;
 use crate::partial::VerifiedPartial;
 
@@ -85,7 +85,7 @@ pub fn open(
         return Err(OpenError::NotEnough { have: distinct.len(), need, group: group.id() });
     }
     let quorum: Vec<_> = distinct.into_iter().take(need).collect();
-    let shared = Zeroizing::new(interpolate(&quorum, 0).compress());
+    let shared = Zeroizing::new(Polynomial::through(&quorum).at(0).compress());
     let key = capsule.unmask(shared.as_bytes());
     if !bool::from(commit(&key, capsule.label()).ct_eq(capsule.commitment())) {
         return Err(OpenError::Commitment);

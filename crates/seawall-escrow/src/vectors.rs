@@ -237,6 +237,7 @@ fn group_code(err: &GroupError) -> &'static str {
         GroupError::WrongKey => "wrong-key",
         GroupError::LowDegree { .. } => "low-degree",
         GroupError::OffPolynomial { .. } => "off-polynomial",
+        GroupError::OtherId { .. } => "other-id",
         GroupError::Hex { .. } => "hex",
     }
 }
