@@ -10,7 +10,7 @@ use std::str::FromStr;
 use seawall_base::{FleetId, NodeId, Sha256, Timestamp};
 use seawall_sign::SigningKey;
 
-use crate::merkle::{Hash, MAX_SIZE, empty_root};
+use crate::merkle::{Hash, MAX_SIZE};
 use crate::note::{
     Note, NoteError, NoteSignature, Verified, Verifier, decode_base64, encode_base64, parse_decimal,
 };
@@ -128,11 +128,6 @@ impl Checkpoint {
             return Err(Malformed("an empty extension line"));
         }
         Ok(Self { origin, size, root, extensions })
-    }
-
-    /// Whether an empty tree has the empty tree's root.
-    pub fn is_possible(&self) -> bool {
-        self.size > 0 || self.root == empty_root()
     }
 
     /// The note text.
@@ -299,13 +294,6 @@ mod tests {
         ] {
             assert!(Checkpoint::parse(&text).is_err(), "{case} was accepted");
         }
-    }
-
-    #[test]
-    fn an_empty_tree_has_one_possible_root() {
-        let origin: Origin = "o".parse().expect("a C2SP origin");
-        assert!(Checkpoint::new(origin.clone(), 0, empty_root()).is_possible());
-        assert!(!Checkpoint::new(origin, 0, Sha256([0; 32])).is_possible());
     }
 
     proptest! {

@@ -225,15 +225,13 @@ pub(crate) fn judge(
     if request.old != old_size {
         return Err(Judgement { answer: WitnessAnswer::Conflict(old_size), finding });
     }
-    let refuse = |why: &str, finding| Judgement {
-        answer: WitnessAnswer::Inconsistent(why.to_owned()),
-        finding,
-    };
-    if !new.is_possible() {
-        return Err(refuse("the empty tree has another root", finding));
-    }
-    verify_consistency(old_size, &old_root, new.size, &new.root, &request.proof)
-        .map_err(|why| refuse(&why.to_string(), finding.or_else(|| found(Finding::Unproven))))?;
+    // Also refuses an empty tree with another root than the empty one.
+    verify_consistency(old_size, &old_root, new.size, &new.root, &request.proof).map_err(
+        |why| {
+            let answer = WitnessAnswer::Inconsistent(why.to_string());
+            Judgement { answer, finding: finding.or_else(|| found(Finding::Unproven)) }
+        },
+    )?;
     Ok(offered.with_lines_of(keys))
 }
 
