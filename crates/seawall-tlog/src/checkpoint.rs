@@ -213,6 +213,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::merkle::empty_root;
     use crate::note::Kind;
 
     /// The example of C2SP tlog-cosignature; its keys are not published.
