@@ -462,6 +462,19 @@ mod tests {
     }
 
     #[test]
+    fn a_cosignature_of_no_time_is_refused_even_if_signed() {
+        let text = "hello\n";
+        let witness = Verifier::new("w", Kind::Cosigner, &key(2).public()).expect("a good name");
+        for (seconds, good) in [(0, false), (1, true), (i64::MAX as u64, true), (1 << 63, false)] {
+            let message = cosigned_message(text, Timestamp(seconds));
+            let mut signature = seconds.to_be_bytes().to_vec();
+            signature.extend_from_slice(&key(2).sign(&message));
+            let line = NoteSignature { name: "w".to_owned(), id: witness.id(), signature };
+            assert_eq!(witness.verify(text, &line).is_ok(), good, "{seconds}");
+        }
+    }
+
+    #[test]
     fn a_bad_line_of_a_known_key_condemns_a_note_that_another_signed() {
         let text = "hello\n";
         let mut signed = Note::new(text.to_owned()).expect("a text");
