@@ -1,1 +1,33 @@
-//! The region: keeps sealed objects, mirrors and cosigns logs, signs receipts. Links no code that could open anything.
+//! The region: keeps sealed objects, mirrors and cosigns logs, signs receipts.
+//!
+//! Floor 6, a composition root. [`Region`] is the whole of it without a network: synchronous,
+//! over the capabilities it is given, so that a test can cut its power. Around it, [`run`] speaks
+//! HTTP over TLS, and [`init`] makes a new home.
+//!
+//! Invariants: nothing is acknowledged before it is durable; every id is checked on arrival;
+//! every log entry passes the rules of the record before it is committed; nothing of one tenant
+//! can be seen, or noticed, from another; whoever is not a member gets no further than asking to
+//! be one.
+//!
+//! It must not know: how to open anything. It does not link sealing, escrow or backup.
+
+mod card;
+mod enrol;
+mod error;
+mod home;
+mod logs;
+mod objects;
+mod receipt;
+mod region;
+mod routes;
+mod server;
+mod tls;
+mod verify;
+
+pub use card::RegionCard;
+pub use enrol::Member;
+pub use error::{Refusal, RegionError};
+pub use home::{Config, init};
+pub use region::Region;
+pub use server::{Background, run, run_until_signal, serve_in_background};
+pub use verify::verify;

@@ -26,8 +26,8 @@ use crate::{Receipts, SyncError, TierError};
 /// How many receipted objects are challenged in each push.
 const SAMPLE: usize = 32;
 
-/// How many ids are asked about at a time: an answer is acted on before it is stale.
-const HAVE_STEP: usize = 8_192;
+/// How many ids are asked about at a time.
+const HAVE_STEP: usize = crate::wire::MAX_HAVE;
 
 /// Most certified subkeys introduced: 8 fortnights of rotation without a push.
 const MAX_INTRODUCED: usize = 8;
@@ -461,20 +461,16 @@ impl Run<'_, '_> {
         }
     }
 
-    /// Asks for a receipt; sends what is named missing once.
+    /// Asks for a receipt, a second time where the tier says that it misses something.
     fn receipt(&mut self, snapshot: &Snapshot) -> Result<(), SyncError> {
         let origin = self.push.log.origin().clone();
         for _ in 0..2 {
             match self.tier.receipt(&origin, snapshot.index)? {
                 ReceiptAnswer::Given(envelope) => return self.keep(&envelope, snapshot),
-                ReceiptAnswer::Missing(ids) => {
+                // Whatever it lost: everything of this snapshot is offered and proven again.
+                ReceiptAnswer::Missing(_) => {
                     let all = self.plan(None, snapshot)?;
-                    if let Some(id) = ids.iter().find(|id| !all.contains_key(id)) {
-                        let why =
-                            format!("it misses {id}, which entry {} does not need", snapshot.index);
-                        return Err(protocol(&self.push.region.name, why));
-                    }
-                    self.send(snapshot.index, &ids)?;
+                    self.offer(snapshot.index, &all)?;
                 }
             }
         }

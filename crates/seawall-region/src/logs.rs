@@ -1,0 +1,289 @@
+//! Mirrored logs: C2SP tlog-witness `add-checkpoint`, tlog-mirror `add-entries`, tlog-tiles.
+//!
+//! Every entry passes [`LogState`] before the mirror commits it, so what a region serves and
+//! cosigns is not only append-only but follows the rules of the record.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use seawall_base::{Seconds, Sha256, TenantId, read_file, write_atomic};
+use seawall_record::{Accepted, Fleet, LogState, ReferenceSet};
+use seawall_sync::{Answer, LogSummary, tenant_id};
+use seawall_tlog::{AddCheckpoint, EntriesHeader, Kind, Mirror, MirrorAnswer, Origin, Verifier};
+
+use crate::region::UNPOISONED;
+use crate::{Member, Refusal, Region, RegionError};
+
+/// How far a node's clock may be off before its subkey counts as expired.
+const SKEW: Seconds = Seconds::days(1);
+
+/// Entries replayed at a time.
+const STEP: u64 = 256;
+
+/// A log that is open, or can be.
+pub(crate) struct LogSlot {
+    pub(crate) origin: Origin,
+    pub(crate) dir: String,
+    pub(crate) fleet: Fleet,
+    open: Mutex<Option<MirroredLog>>,
+}
+
+/// A mirror and what its entries say.
+pub(crate) struct MirroredLog {
+    pub(crate) mirror: Mirror,
+    pub(crate) state: LogState,
+    /// Digest and reference set of each manifest, by index.
+    pub(crate) manifests: BTreeMap<u64, (Sha256, ReferenceSet)>,
+}
+
+impl LogSlot {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Option<MirroredLog>> {
+        self.open.lock().expect(UNPOISONED)
+    }
+
+    pub(crate) fn close(&self) {
+        *self.lock() = None;
+    }
+}
+
+impl MirroredLog {
+    fn open(region: &Region, slot: &LogSlot) -> Result<Self, RegionError> {
+        let (mirror, report) = Mirror::open(region.disk.clone(), &slot.dir, &slot.origin)?;
+        if report.cut_bytes > 0 {
+            tracing::info!(origin = %slot.origin, bytes = report.cut_bytes, "cut a torn upload");
+        }
+        let mut it = Self {
+            mirror,
+            state: LogState::new(slot.fleet.clone(), slot.origin.as_str()),
+            manifests: BTreeMap::new(),
+        };
+        it.replay()?;
+        Ok(it)
+    }
+
+    /// Brings state and manifests up to the entries held.
+    fn replay(&mut self) -> Result<(), RegionError> {
+        let size = self.mirror.next_entry();
+        while self.state.entries() < size {
+            let from = self.state.entries();
+            for (index, entry) in (from..).zip(self.mirror.entries(from..size.min(from + STEP))?) {
+                let accepted = self.state.accept(&entry)?;
+                self.note(index, &accepted);
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, index: u64, accepted: &Accepted) {
+        if let Accepted::Manifest(digest, manifest) = accepted {
+            self.manifests.insert(index, (*digest, manifest.core.reference_set));
+        }
+    }
+
+    /// The tenant its enrolment names, once there is one.
+    pub(crate) fn tenant(&self) -> Option<TenantId> {
+        let enrolment = self.state.enrolment()?;
+        enrolment.tenant.as_deref().map(|name| tenant_id(enrolment.fleet, name))
+    }
+
+    /// Entries of the mirror checkpoint.
+    pub(crate) fn published(&self) -> u64 {
+        self.mirror.checkpoint().map_or(0, |c| c.checkpoint().size)
+    }
+}
+
+impl Region {
+    pub(crate) fn load_logs(&self, fleet: &Fleet) -> Result<(), RegionError> {
+        let dir = format!("fleets/{}/logs", fleet.id().to_hex());
+        for name in self.disk.list(&dir).map_err(RegionError::io(format!("listing {dir}")))? {
+            let path = format!("{dir}/{name}/origin");
+            // A directory without its origin was made by a first upload that was never answered.
+            let Some(bytes) = read_file(self.disk.as_ref(), &path, 256)
+                .map_err(RegionError::io(format!("reading {path}")))?
+            else {
+                continue;
+            };
+            let damaged =
+                |why: &str| RegionError::Damaged { path: path.clone(), why: why.to_owned() };
+            let text = String::from_utf8(bytes).map_err(|_| damaged("not UTF-8"))?;
+            let origin: Origin = text.parse().map_err(|_| damaged("not an origin"))?;
+            if origin.hash().to_hex() != name {
+                return Err(damaged("another log's origin"));
+            }
+            self.insert_slot(&origin, fleet);
+        }
+        Ok(())
+    }
+
+    fn insert_slot(&self, origin: &Origin, fleet: &Fleet) -> Arc<LogSlot> {
+        let hash = origin.hash();
+        let mut logs = self.logs.lock().expect(UNPOISONED);
+        let slot = logs.entry(hash).or_insert_with(|| {
+            Arc::new(LogSlot {
+                origin: origin.clone(),
+                dir: format!("fleets/{}/logs/{}", fleet.id().to_hex(), hash.to_hex()),
+                fleet: fleet.clone(),
+                open: Mutex::default(),
+            })
+        });
+        slot.clone()
+    }
+
+    pub(crate) fn slots(&self) -> Vec<Arc<LogSlot>> {
+        self.logs.lock().expect(UNPOISONED).values().cloned().collect()
+    }
+
+    fn slot(&self, hash: Sha256) -> Option<Arc<LogSlot>> {
+        self.logs.lock().expect(UNPOISONED).get(&hash).cloned()
+    }
+
+    /// Runs `work` on an open log. A failure of its disk closes it: the next use opens it again.
+    pub(crate) fn with_log<T>(
+        &self,
+        slot: &LogSlot,
+        work: impl FnOnce(&mut MirroredLog) -> Result<T, RegionError>,
+    ) -> Result<T, RegionError> {
+        let mut open = slot.lock();
+        let mut log = match open.take() {
+            Some(log) => log,
+            None => MirroredLog::open(self, slot)?,
+        };
+        let done = work(&mut log)?;
+        *open = Some(log);
+        Ok(done)
+    }
+
+    /// The slot of a member's own log, made durable at its first use.
+    fn own_slot(&self, member: &Member, origin: &Origin) -> Result<Arc<LogSlot>, Refusal> {
+        if *origin != member.origin {
+            return Err(Refusal::forbidden(
+                format!("log {origin} is not this member's: it may write {} only", member.origin),
+                "a replaced node writes the log of its new epoch",
+            ));
+        }
+        if let Some(slot) = self.slot(origin.hash()) {
+            return Ok(slot);
+        }
+        let fleet = member.fleet.id().to_hex();
+        let hash = origin.hash().to_hex();
+        let dir = format!("fleets/{fleet}/logs/{hash}");
+        let io = |what: &str| RegionError::io(format!("{what} {dir}"));
+        self.disk.create_dir_all(&dir).map_err(io("creating"))?;
+        write_atomic(self.disk.as_ref(), &format!("{dir}/origin"), origin.as_str().as_bytes())
+            .map_err(io("writing"))?;
+        for parent in [format!("fleets/{fleet}/logs"), format!("fleets/{fleet}")] {
+            self.disk.sync_dir(&parent).map_err(io("syncing"))?;
+        }
+        Ok(self.insert_slot(origin, &member.fleet))
+    }
+
+    /// C2SP tlog-witness `add-checkpoint` for the pending checkpoint of the member's log.
+    pub fn add_checkpoint(&self, member: &Member, body: &[u8]) -> Result<Answer, Refusal> {
+        let request = AddCheckpoint::parse(body).map_err(|e| {
+            Refusal::new(
+                400,
+                format!("malformed checkpoint: {e}"),
+                "use a matching version of seawall",
+            )
+        })?;
+        let slot = self.own_slot(member, &request.checkpoint.checkpoint().origin)?;
+        let now = self.clock.now();
+        let judgement = self.with_log(&slot, |log| {
+            let (from, until) = (now.before(SKEW), now.after(SKEW));
+            let mut keys: Vec<_> = member.subkeys_between(from, until).collect();
+            keys.extend(log.state.checkpoint_keys(now));
+            keys.sort();
+            keys.dedup();
+            let verifiers = keys
+                .iter()
+                .map(|key| Verifier::new(slot.origin.as_str(), Kind::Signer, key))
+                .collect::<Result<Vec<_>, _>>()
+                .map_err(|e| RegionError::Log(e.into()))?;
+            Ok(log.mirror.add_checkpoint(body, &verifiers)?)
+        })?;
+        if let Some(finding) = &judgement.finding {
+            tracing::warn!(origin = %slot.origin, ?finding, "a checkpoint contradicts the one held");
+        }
+        let answer = judgement.answer;
+        Ok(Answer { status: answer.status(), body: answer.body().into_bytes() })
+    }
+
+    /// C2SP tlog-mirror `add-entries` for the member's log.
+    pub fn add_entries(&self, member: &Member, mut body: &[u8]) -> Result<Answer, Refusal> {
+        let header = match EntriesHeader::read(&mut body) {
+            Ok(header) => header,
+            Err(answer) => return Ok(to_answer(&answer)),
+        };
+        let slot = self.own_slot(member, &header.origin)?;
+        let now = self.clock.now();
+        let answer = self.with_log(&slot, |log| {
+            let mut state = log.state.clone();
+            let mut accept = |index: u64, entry: &[u8]| {
+                let accepted = state.accept(entry).map_err(|e| e.to_string())?;
+                if matches!(accepted, Accepted::Enrolment(_)) && index == 0 {
+                    let here = state.enrolment_envelope().map(seawall_sign::Envelope::digest);
+                    if here != Some(member.envelope.digest()) {
+                        return Err("enrolment: not the one this member is enrolled by".to_owned());
+                    }
+                }
+                Ok(())
+            };
+            let answer =
+                log.mirror.add_entries(&header, &mut body, self.cosigner(), now, &mut accept)?;
+            // From what was committed, not from what was tried: a refused package leaves no trace.
+            log.replay()?;
+            Ok(answer)
+        })?;
+        if let MirrorAnswer::Refused(why) = &answer {
+            tracing::warn!(origin = %slot.origin, why, "entries refused");
+        }
+        Ok(to_answer(&answer))
+    }
+
+    /// The log with this origin hash, if it is of the member's tenant.
+    fn visible(&self, member: &Member, hash: Sha256) -> Result<Arc<LogSlot>, Refusal> {
+        let unknown = || Refusal::not_found("no such log in this tenant");
+        let slot = self.slot(hash).ok_or_else(unknown)?;
+        let tenant = self.with_log(&slot, |log| Ok(log.tenant()))?;
+        if tenant == Some(member.tenant) || (tenant.is_none() && slot.origin == member.origin) {
+            Ok(slot)
+        } else {
+            Err(unknown())
+        }
+    }
+
+    /// The slot of a log of the member's tenant, by its origin.
+    pub(crate) fn visible_origin(
+        &self,
+        member: &Member,
+        origin: &str,
+    ) -> Result<Arc<LogSlot>, Refusal> {
+        self.visible(member, Sha256::of(origin.as_bytes()))
+    }
+
+    /// The resource at a C2SP tlog-tiles path of a log of the member's tenant.
+    pub fn tile(&self, member: &Member, hash: Sha256, path: &str) -> Result<Vec<u8>, Refusal> {
+        let slot = self.visible(member, hash)?;
+        let tile = self.with_log(&slot, |log| Ok(log.mirror.tile(path)?))?;
+        tile.ok_or_else(|| Refusal::not_found("no such resource of this log"))
+    }
+
+    /// The logs of the member's tenant.
+    pub fn list_logs(&self, member: &Member) -> Result<Vec<LogSummary>, Refusal> {
+        let mut out = Vec::new();
+        for slot in self.slots() {
+            if slot.fleet.id() != member.fleet.id() {
+                continue;
+            }
+            let (tenant, size) = self.with_log(&slot, |log| Ok((log.tenant(), log.published())))?;
+            if tenant == Some(member.tenant) && size > 0 {
+                out.push(LogSummary { origin: slot.origin.to_string(), size });
+            }
+        }
+        Ok(out)
+    }
+}
+
+fn to_answer(answer: &MirrorAnswer) -> Answer {
+    Answer { status: answer.status(), body: answer.body().into_bytes() }
+}

@@ -1,0 +1,110 @@
+//! The keyless verification of a region: every tenant's objects against every mirrored log.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use seawall_base::TenantId;
+use seawall_sync::{Audit, AuditProgress, AuditReport, AuditedLog, Finding};
+use seawall_tlog::{Kind, Origin, SignedCheckpoint, Verifier};
+
+use crate::logs::LogSlot;
+use crate::{Region, RegionError};
+
+/// Verifies the region in `home`, which must not be running: opening a store cuts what a crash
+/// left half written. A running region verifies itself with [`Region::verify`].
+pub fn verify(
+    home: &Path,
+    progress: &mut dyn FnMut(AuditProgress),
+) -> Result<AuditReport, RegionError> {
+    Region::open(home)?.verify(progress)
+}
+
+/// A mirrored log as it stood when the audit began.
+struct Standing {
+    slot: Arc<LogSlot>,
+    tenant: Option<TenantId>,
+    size: u64,
+    checkpoint: Option<SignedCheckpoint>,
+}
+
+impl Region {
+    /// Hashes every object, replays every log, walks every snapshot. Runs beside requests; the
+    /// logs are audited as they stood when it began.
+    pub fn verify(
+        &self,
+        progress: &mut dyn FnMut(AuditProgress),
+    ) -> Result<AuditReport, RegionError> {
+        let mut report = AuditReport::default();
+        let mut standing = Vec::new();
+        for slot in self.slots() {
+            let stands = self.with_log(&slot, |log| {
+                Ok((log.tenant(), log.published(), log.mirror.checkpoint().cloned()))
+            });
+            match stands {
+                Ok((tenant, size, checkpoint)) => {
+                    standing.push(Standing { slot, tenant, size, checkpoint });
+                }
+                Err(e) => report.findings.push(Finding {
+                    what: format!("cannot be opened: {e}"),
+                    place: format!("log {} in {}", slot.origin, slot.dir),
+                    remedy: "move its directory away; the node's next sync mirrors it anew"
+                        .to_owned(),
+                }),
+            }
+        }
+        let mut tenants = self.tenant_ids()?;
+        tenants.extend(standing.iter().filter_map(|s| s.tenant));
+        tenants.sort();
+        tenants.dedup();
+        for tenant in tenants {
+            let logs: Vec<_> = standing.iter().filter(|s| s.tenant == Some(tenant)).collect();
+            let before = AuditProgress { bytes: report.bytes, entries: report.entries };
+            let found = self.verify_tenant(tenant, &logs, &mut |now| {
+                progress(AuditProgress {
+                    bytes: before.bytes + now.bytes,
+                    entries: before.entries + now.entries,
+                });
+            })?;
+            report.merge(found);
+        }
+        Ok(report)
+    }
+
+    fn verify_tenant(
+        &self,
+        id: TenantId,
+        logs: &[&Standing],
+        progress: &mut dyn FnMut(AuditProgress),
+    ) -> Result<AuditReport, RegionError> {
+        let tenant = self.tenant(id)?;
+        let readers: Vec<_> = logs
+            .iter()
+            .map(|standing| {
+                move |range: std::ops::Range<u64>| {
+                    self.with_log(&standing.slot, |log| Ok(log.mirror.entries(range)?))
+                        .map_err(|e| e.to_string())
+                }
+            })
+            .collect();
+        let own = self.own_verifier()?;
+        let logs = logs
+            .iter()
+            .zip(&readers)
+            .map(|(standing, entries)| AuditedLog {
+                origin: Origin::clone(&standing.slot.origin),
+                fleet: &standing.slot.fleet,
+                size: standing.size,
+                entries,
+                checkpoint: standing.checkpoint.clone(),
+                cosigners: vec![own.clone()],
+            })
+            .collect();
+        let audit = Audit { store: &tenant.store, logs, receipts: Vec::new() };
+        Ok(audit.run(progress)?)
+    }
+
+    fn own_verifier(&self) -> Result<Verifier, RegionError> {
+        Verifier::new(&self.config.name, Kind::Cosigner, &self.keys.identity.public())
+            .map_err(|e| RegionError::Log(e.into()))
+    }
+}
