@@ -142,7 +142,7 @@ fn check_inclusion(parts: &DossierParts, dossier: &VerifiedDossier) -> Result<u6
         let (expected, found) = (expected.clone(), checkpoint.origin.as_str().to_owned());
         return Err(CustodianError::OtherLog { expected, found });
     }
-    let key = Verifier::new(expected, Kind::Signer, &dossier.author_subkey.key)?;
+    let key = Verifier::new(expected, Kind::Signer, &dossier.checkpoint_subkey.key)?;
     if signed.verify(&[key])?.is_empty() {
         return Err(CustodianError::UnsignedCheckpoint);
     }

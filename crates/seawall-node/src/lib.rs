@@ -1,1 +1,30 @@
 //! The node: keys and state on disk, the client of the region, the sync loop.
+//!
+//! Floor 6, a composition root: here real disks, clocks and sockets meet the pure rooms. The
+//! operator's part of a small fleet (founding it, enrolling members) lives here too, because in
+//! a fleet of one person the operator's machine *is* a node; its root key is a file of its own
+//! that can be kept elsewhere.
+//!
+//! It must not know: how commands are spelled, what is printed, who is asked for a passphrase.
+
+mod enrol;
+mod founding;
+mod home;
+mod keys;
+mod opening;
+pub mod region_client;
+mod restore;
+mod sheet;
+mod snapshots;
+mod tiers;
+mod verify;
+
+pub use enrol::{MemberCard, RegionCard, adopt_region, enroll, enrolment_bundle, member_keys};
+pub use founding::{Founded, Founding, found};
+pub use home::{Home, HomeError, Lock};
+pub use opening::{Opened, open_request};
+pub use restore::{RequestOptions, RequestWritten, Requestable, request};
+pub use sheet::{sheet_html, sheet_text};
+pub use snapshots::{CreateOptions, Listed, Written, create_snapshot, list_snapshots};
+pub use tiers::{Layered, PulledLog, RegionLink, SyncOutcome, SyncProgress, pull_logs, sync};
+pub use verify::{Verified, verify};

@@ -202,3 +202,10 @@ impl BundlePredicate {
         Statement::new(Subject::sha256("member", self.member), self)
     }
 }
+
+impl RegionAddress {
+    /// An address with its enrolment statement.
+    pub fn new(address: &str, enrolment: &Envelope) -> Self {
+        Self { address: address.to_owned(), enrolment: raw(enrolment) }
+    }
+}

@@ -23,8 +23,9 @@ pub struct Dossier {
     genesis: Box<RawValue>,
     /// Enrolment and subkey of the requester.
     requester: [Box<RawValue>; 2],
-    /// Enrolment and subkey of the node that wrote the snapshot.
-    author: [Box<RawValue>; 2],
+    /// Enrolment of the node that wrote the snapshot, and the subkeys that signed the manifest
+    /// and the checkpoint.
+    author: [Box<RawValue>; 3],
     manifest: Box<RawValue>,
     checkpoint: String,
     inclusion: Vec<Hex32>,
@@ -39,8 +40,9 @@ pub struct DossierParts {
     pub genesis: Envelope,
     /// Enrolment and subkey of the requester.
     pub requester: [Envelope; 2],
-    /// Enrolment and subkey of the snapshot's author.
-    pub author: [Envelope; 2],
+    /// Enrolment of the snapshot's author, and the subkeys that signed the manifest and the
+    /// checkpoint (often the same).
+    pub author: [Envelope; 3],
     /// The manifest statement, exactly as it stands in the log.
     pub manifest: Envelope,
     /// A signed checkpoint of the author's log that covers the manifest (C2SP signed note).
@@ -54,13 +56,12 @@ impl Dossier {
 
     /// A dossier of its parts.
     pub fn new(parts: &DossierParts) -> Self {
-        let pair = |p: &[Envelope; 2]| [raw(&p[0]), raw(&p[1])];
         Self {
             format: Self::FORMAT.to_owned(),
             request: raw(&parts.request),
             genesis: raw(&parts.genesis),
-            requester: pair(&parts.requester),
-            author: pair(&parts.author),
+            requester: parts.requester.each_ref().map(raw),
+            author: parts.author.each_ref().map(raw),
             manifest: raw(&parts.manifest),
             checkpoint: parts.checkpoint.clone(),
             inclusion: parts.inclusion.iter().map(|h| Hex32(h.0)).collect(),
@@ -81,14 +82,18 @@ impl Dossier {
         if it.inclusion.len() > 63 {
             return Err(RecordError::refused(WHAT, "an inclusion proof has at most 63 hashes"));
         }
-        let pair = |p: &[Box<RawValue>; 2], enrolment, subkey| {
-            Ok([envelope(enrolment, &p[0])?, envelope(subkey, &p[1])?])
-        };
         Ok(DossierParts {
             request: envelope("restore request", &it.request)?,
             genesis: envelope("genesis statement", &it.genesis)?,
-            requester: pair(&it.requester, "requester's enrolment", "requester's subkey")?,
-            author: pair(&it.author, "node's enrolment", "node's subkey")?,
+            requester: [
+                envelope("requester's enrolment", &it.requester[0])?,
+                envelope("requester's subkey", &it.requester[1])?,
+            ],
+            author: [
+                envelope("node's enrolment", &it.author[0])?,
+                envelope("node's subkey", &it.author[1])?,
+                envelope("node's subkey", &it.author[2])?,
+            ],
             manifest: envelope("manifest", &it.manifest)?,
             checkpoint: it.checkpoint,
             inclusion: it.inclusion.iter().map(|h| Sha256(h.0)).collect(),
@@ -99,7 +104,7 @@ impl Dossier {
 /// A dossier whose statements are all signed by whom they should be.
 ///
 /// What remains for who holds the log's proofs and a clock: the checkpoint's signature (by
-/// [`VerifiedDossier::author_subkey`]), the inclusion proof, the capsule, and the expiry.
+/// [`VerifiedDossier::checkpoint_subkey`]), the inclusion proof, the capsule, and the expiry.
 #[derive(Debug, Clone)]
 pub struct VerifiedDossier {
     /// The fleet, equal to the pinned one.
@@ -112,8 +117,8 @@ pub struct VerifiedDossier {
     pub requester: Enrolment,
     /// Whose snapshot it is.
     pub author: Enrolment,
-    /// The author's subkey that signed the manifest and the checkpoint.
-    pub author_subkey: Subkey,
+    /// The author's subkey that must have signed the checkpoint.
+    pub checkpoint_subkey: Subkey,
     /// The manifest.
     pub manifest: Manifest,
     /// Digest of the manifest statement.
@@ -124,7 +129,9 @@ impl DossierParts {
     /// Checks every signature and every cross-reference, beginning with the fleet's id.
     pub fn verify(&self, pinned: FleetId) -> Result<VerifiedDossier, RecordError> {
         let fleet = Fleet::open_pinned(self.genesis.clone(), pinned)?;
-        let (requester, requester_subkey) = member(&fleet, &self.requester)?;
+        let [enrolment, subkey] = &self.requester;
+        let requester = Enrolment::open(&fleet, enrolment, Role::Node)?;
+        let requester_subkey = Subkey::open(&requester, subkey)?;
         let request = Request::open(&self.request, requester_subkey.key)?;
         let refuse = |why: &str| Err(RecordError::refused("restore request", why));
         if request.fleet != fleet.id() || request.requester != requester.node() {
@@ -133,7 +140,10 @@ impl DossierParts {
         if !requester_subkey.valid_at(request.created) {
             return refuse("signed with a subkey that was not valid when it was made");
         }
-        let (author, author_subkey) = member(&fleet, &self.author)?;
+        let [enrolment, subkey, checkpoint_subkey] = &self.author;
+        let author = Enrolment::open(&fleet, enrolment, Role::Node)?;
+        let author_subkey = Subkey::open(&author, subkey)?;
+        let checkpoint_subkey = Subkey::open(&author, checkpoint_subkey)?;
         let manifest = Statement::<Manifest>::open(&self.manifest, &[author_subkey.key], 1)
             .map_err(RecordError::statement("manifest"))?
             .predicate;
@@ -149,15 +159,9 @@ impl DossierParts {
             request_digest,
             requester,
             author,
-            author_subkey,
+            checkpoint_subkey,
             manifest,
             manifest_digest,
         })
     }
-}
-
-fn member(fleet: &Fleet, pair: &[Envelope; 2]) -> Result<(Enrolment, Subkey), RecordError> {
-    let enrolment = Enrolment::open(fleet, &pair[0], Role::Node)?;
-    let subkey = Subkey::open(&enrolment, &pair[1])?;
-    Ok((enrolment, subkey))
 }

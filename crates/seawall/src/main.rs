@@ -1,3 +1,47 @@
 //! The program: one file per command.
+//!
+//! Commands parse arguments, call the roots, and print: results on stdout and nothing else,
+//! progress and words on stderr. Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with some
+//! files skipped, each named.
 
-fn main() {}
+mod cli;
+mod commands;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::cli::{Cli, Command};
+use crate::output::{Outcome, Printer};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    output::start_logging(cli.verbose);
+    let printer = Printer::new(cli.json, cli.quiet);
+    match run(cli, &printer) {
+        Ok(outcome) => outcome.into(),
+        Err(e) => {
+            printer.error(&e);
+            ExitCode::from(if e.is::<output::Usage>() { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(cli: Cli, printer: &Printer) -> anyhow::Result<Outcome> {
+    let home = || cli.home.clone().map_or_else(output::default_home, Ok);
+    match cli.command {
+        Command::Demo(args) => commands::demo::run(&args, printer),
+        Command::Init(args) => commands::init::run(&args, &home()?, printer),
+        Command::Snapshot(command) => commands::snapshot::run(&command, &home()?, printer),
+        Command::Restore(command) => commands::restore::run(&command, home, printer),
+        Command::Verify(args) => commands::verify::run(&args, &home()?, printer),
+        Command::Fleet(command) => commands::fleet::run(&command, &home()?, printer),
+        Command::Node(command) => commands::node::run(&command, &home()?, printer),
+        Command::Region(command) => commands::region::run(&command, &home()?, printer),
+        Command::Sync(args) => commands::sync::run(&args, &home()?, printer),
+        Command::Log(command) => commands::log::run(&command, &home()?, printer),
+        Command::Completions { shell } => commands::pages::completions(shell),
+        Command::Man { dir } => commands::pages::man(&dir, printer),
+    }
+}

@@ -1,0 +1,253 @@
+//! Bringing members into a fleet: a member makes its keys, the operator signs for them.
+//!
+//! Node: `node keys` writes a card → the operator's `fleet bundle CARD` signs an enrolment and
+//! encrypts the tenant's secret to it → `node enroll BUNDLE`. Region: `region init` writes a
+//! card → `fleet adopt CARD`. Cards are public; nothing secret travels but the encrypted secret.
+
+use seawall_base::{Clock, Disk as _, FleetId, Rng, Timestamp};
+use seawall_escrow::OneTimePublic;
+use seawall_record::{
+    Base64, BundlePredicate, Enrolment, EnrolmentBundle, Fleet, RecordError, RegionAddress, Role,
+};
+use seawall_sign::{Envelope, SigningKey, VerifyingKey};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::home::{Home, HomeError};
+use crate::keys::{self, Purpose};
+
+/// HPKE `info` of the tenant's secret in a bundle.
+const SECRET_INFO: &[u8] = b"seawall 2026-11 tenant secret v1";
+
+/// A node's public keys, for the operator to sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberCard {
+    /// Names the format: `seawall-node/1`.
+    pub format: String,
+    /// The node's name.
+    pub name: String,
+    /// Identity key.
+    pub identity: VerifyingKey,
+    /// TLS key.
+    pub transport: VerifyingKey,
+    /// X-Wing key for the tenant's secret.
+    pub recipient: Base64,
+}
+
+/// A region's public keys and address, for the operator to sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionCard {
+    /// Names the format: `seawall-region/1`.
+    pub format: String,
+    /// The region's name.
+    pub name: String,
+    /// `HOST:PORT`.
+    pub address: String,
+    /// Identity key.
+    pub identity: VerifyingKey,
+    /// TLS key.
+    pub transport: VerifyingKey,
+}
+
+impl MemberCard {
+    const FORMAT: &str = "seawall-node/1";
+
+    /// Parses a card.
+    pub fn parse(json: &[u8]) -> Result<Self, HomeError> {
+        let card: Self = parse_card("node card", json)?;
+        check_format("node card", &card.format, Self::FORMAT)?;
+        OneTimePublic::from_bytes(&card.recipient.0)?;
+        Ok(card)
+    }
+}
+
+impl RegionCard {
+    const FORMAT: &str = "seawall-region/1";
+
+    /// Parses a card.
+    pub fn parse(json: &[u8]) -> Result<Self, HomeError> {
+        let card: Self = parse_card("region card", json)?;
+        check_format("region card", &card.format, Self::FORMAT)?;
+        Ok(card)
+    }
+}
+
+fn parse_card<T: for<'de> Deserialize<'de>>(what: &str, json: &[u8]) -> Result<T, HomeError> {
+    if json.len() > 64 << 10 {
+        return Err(HomeError::refused(format!("{what}: larger than 64 KiB")));
+    }
+    serde_json::from_slice(json).map_err(|e| HomeError::refused(format!("{what}: {e}")))
+}
+
+fn check_format(what: &str, found: &str, expected: &str) -> Result<(), HomeError> {
+    if found == expected {
+        return Ok(());
+    }
+    Err(HomeError::refused(format!("{what}: format {found:?} is not {expected}")))
+}
+
+/// Makes a member's keys, or finds them, and returns its card.
+pub fn member_keys(home: &Home, rng: &mut dyn Rng) -> Result<MemberCard, HomeError> {
+    let disk = home.disk();
+    let disk = disk.as_ref();
+    let identity = keys::signing_or_new(disk, "keys/identity.key", Purpose::Identity, rng)?;
+    let transport = keys::signing_or_new(disk, "keys/transport.key", Purpose::Transport, rng)?;
+    let recipient = keys::recipient_or_new(disk, "keys/recipient.key", rng)?;
+    Ok(MemberCard {
+        format: MemberCard::FORMAT.to_owned(),
+        name: home.name().to_owned(),
+        identity: identity.public(),
+        transport: transport.public(),
+        recipient: Base64(recipient.public().as_bytes().to_vec()),
+    })
+}
+
+fn sign_enrolment(
+    home: &Home,
+    fleet: &Fleet,
+    card: &MemberCard,
+    tenant: &str,
+    now: Timestamp,
+) -> Result<Envelope, HomeError> {
+    let enrolment = Enrolment {
+        fleet: fleet.id(),
+        role: Role::Node,
+        name: card.name.clone(),
+        epoch: 1,
+        identity: card.identity,
+        transport: card.transport,
+        recipient: Some(card.recipient.clone()),
+        tenant: Some(tenant.to_owned()),
+        issued: now,
+    };
+    let envelope = sign_as_root(home, |roots| enrolment.statement().sign(roots))?;
+    Enrolment::open(fleet, &envelope, Role::Node)?;
+    Ok(envelope)
+}
+
+fn sign_as_root(
+    home: &Home,
+    sign: impl FnOnce(&[&SigningKey]) -> Result<Envelope, seawall_sign::SignError>,
+) -> Result<Envelope, HomeError> {
+    let roots = home.root_keys()?;
+    Ok(sign(&roots.iter().collect::<Vec<_>>())?)
+}
+
+/// Enrols the node of the very home that holds the root key.
+pub(crate) fn enrol_here(
+    home: &Home,
+    fleet: &Fleet,
+    card: &MemberCard,
+    tenant: &str,
+    clock: &dyn Clock,
+) -> Result<(), HomeError> {
+    let envelope = sign_enrolment(home, fleet, card, tenant, clock.now())?;
+    home.write_envelope("enrolment.json", &envelope)
+}
+
+/// Signs an enrolment for a node and makes the bundle that its `node enroll` takes.
+pub fn enrolment_bundle(
+    home: &Home,
+    card: &MemberCard,
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Result<String, HomeError> {
+    let fleet = home.fleet()?;
+    let (own, _) = home.enrolment(&fleet)?;
+    let tenant = own.tenant.ok_or_else(|| HomeError::refused("this node has no tenant"))?;
+    let enrolment = sign_enrolment(home, &fleet, card, &tenant, clock.now())?;
+    let regions: Vec<RegionAddress> =
+        home.regions(&fleet)?.into_iter().map(|(address, _)| address).collect();
+    let secret = keys::read(home.disk().as_ref(), "keys/tenant.key", Purpose::Tenant)?
+        .ok_or_else(|| HomeError::Missing("keys/tenant.key".to_owned()))?;
+    let recipient = OneTimePublic::from_bytes(&card.recipient.0)?;
+    let member = enrolment.digest();
+    let sealed = recipient.seal(SECRET_INFO, &member.0, &*secret, rng)?;
+    let listed = regions
+        .iter()
+        .map(|r| Ok((r.address.clone(), EnrolmentBundle::region_digest(r)?)))
+        .collect::<Result<_, RecordError>>()?;
+    let heart = BundlePredicate {
+        fleet: fleet.id(),
+        member,
+        regions: listed,
+        sealed_secrets: Base64(sealed),
+        created: clock.now(),
+    };
+    let heart = sign_as_root(home, |roots| heart.statement().sign(roots))?;
+    let bundle = EnrolmentBundle::new(&fleet, &enrolment, regions, &heart);
+    Ok(serde_json::to_string_pretty(&bundle).expect("a bundle serialises") + "\n")
+}
+
+/// Takes a bundle into a home whose keys it was made for. Run again with a newer bundle to
+/// learn of new regions.
+pub fn enroll(
+    home: &Home,
+    bundle: &[u8],
+    pinned: Option<FleetId>,
+) -> Result<(Fleet, Enrolment), HomeError> {
+    let disk = home.disk();
+    let known = match home.read("fleet/genesis.json")? {
+        Some(_) => Some(home.fleet()?.id()),
+        None => None,
+    };
+    let opened = EnrolmentBundle::open(bundle, known.or(pinned))?;
+    if let Some(pinned) = pinned.filter(|p| *p != opened.fleet.id()) {
+        let why = format!("the bundle is of {}, not of {pinned}", opened.fleet.id());
+        return Err(HomeError::refused(why));
+    }
+    let identity = keys::signing(disk.as_ref(), "keys/identity.key", Purpose::Identity)?;
+    if identity.public() != opened.enrolment.identity {
+        return Err(HomeError::refused(
+            "the bundle was made for another node's keys; give the operator this node's card",
+        ));
+    }
+    let recipient = keys::read(disk.as_ref(), "keys/recipient.key", Purpose::Recipient)?
+        .ok_or_else(|| HomeError::Missing("keys/recipient.key".to_owned()))?;
+    let recipient = seawall_escrow::OneTimeSecret::from_bytes(&recipient);
+    let aad = opened.enrolment_envelope.digest();
+    let plain = recipient.open(SECRET_INFO, &aad.0, &opened.sealed_secrets)?;
+    let mut secret = Zeroizing::new([0; 32]);
+    if plain.len() != 32 {
+        return Err(HomeError::refused("the bundle's secret does not have 32 bytes"));
+    }
+    secret.copy_from_slice(&plain);
+    keys::write(disk.as_ref(), "keys/tenant.key", Purpose::Tenant, &secret)?;
+    for region in &opened.regions {
+        home.keep_region(&region.open(&opened.fleet)?.name, region)?;
+    }
+    // A log begins with the enrolment it was begun under; that one stays.
+    if home.read("enrolment.json")?.is_none() {
+        home.write_envelope("enrolment.json", &opened.enrolment_envelope)?;
+    }
+    home.write_envelope("fleet/genesis.json", opened.fleet.envelope())?;
+    disk.sync_dir("").map_err(HomeError::io("."))?;
+    Ok((opened.fleet, opened.enrolment))
+}
+
+/// Signs for a region and keeps its address.
+pub fn adopt_region(
+    home: &Home,
+    card: &RegionCard,
+    clock: &dyn Clock,
+) -> Result<Enrolment, HomeError> {
+    let fleet = home.fleet()?;
+    let enrolment = Enrolment {
+        fleet: fleet.id(),
+        role: Role::Region,
+        name: card.name.clone(),
+        epoch: 1,
+        identity: card.identity,
+        transport: card.transport,
+        recipient: None,
+        tenant: None,
+        issued: clock.now(),
+    };
+    let envelope = sign_as_root(home, |roots| enrolment.clone().statement().sign(roots))?;
+    let address = RegionAddress::new(&card.address, &envelope);
+    address.open(&fleet)?;
+    home.keep_region(&enrolment.name, &address)?;
+    Ok(enrolment)
+}

@@ -1,0 +1,207 @@
+//! Founding a fleet: escrow group, shares, genesis statement, and the first node.
+
+use std::path::{Path, PathBuf};
+
+use seawall_base::{Clock, Rng};
+use seawall_escrow::{Group, KdfCost, SecretShare, ShareFile, SharePublic, ShareSecret, ceremony};
+use seawall_record::{CustodianRecord, EscrowGroupRecord, Fleet, Genesis, Hex32};
+use seawall_sign::{SigningKey, Statement};
+use zeroize::Zeroizing;
+
+use crate::enrol;
+use crate::home::{Home, HomeError, file_name};
+use crate::keys::{self, Purpose};
+
+/// What a fleet is founded with.
+pub struct Founding<'a> {
+    /// Where the first node lives.
+    pub home: &'a Path,
+    /// A directory outside the home for the share files.
+    pub shares_dir: &'a Path,
+    /// Name of the fleet.
+    pub fleet_name: &'a str,
+    /// Name of the first node.
+    pub node_name: &'a str,
+    /// The tenant of the first node.
+    pub tenant: &'a str,
+    /// Name of the data class of the first escrow group.
+    pub class: &'a str,
+    /// Custodians by name, in order of share index.
+    pub custodians: Vec<String>,
+    /// How many of them it takes.
+    pub threshold: u16,
+    /// A plain directory that stands in for a region.
+    pub bucket: Option<&'a str>,
+}
+
+/// A founded fleet.
+#[derive(Debug)]
+pub struct Founded {
+    /// The fleet.
+    pub fleet: Fleet,
+    /// The share files, in order of index.
+    pub shares: Vec<PathBuf>,
+}
+
+/// Founds a fleet. `passphrase` is asked for each custodian's share in turn.
+///
+/// All checks come first; the home's marker is written before the shares, and the shares before
+/// the genesis statement, so that a fleet never exists whose shares do not.
+pub fn found(
+    founding: &Founding<'_>,
+    passphrase: &mut dyn FnMut(&str) -> Result<Zeroizing<Vec<u8>>, HomeError>,
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Result<Founded, HomeError> {
+    check(founding)?;
+    let passphrases =
+        founding.custodians.iter().map(|name| passphrase(name)).collect::<Result<Vec<_>, _>>()?;
+    let members = founding.custodians.len() as u16;
+    let (group, shares) = ceremony::local(members, founding.threshold, founding.class, rng)?;
+    let signers: Vec<_> = shares.iter().map(|_| SigningKey::generate(rng)).collect();
+    let root = SigningKey::generate(rng);
+    let genesis = genesis(founding, &group, &signers, &root, clock, rng);
+    let subject = Fleet::subject(&genesis);
+    let fleet = Fleet::open(Statement::new(subject, genesis).sign(&[&root])?)?;
+
+    let home = Home::create(founding.home, founding.node_name, founding.bucket)?;
+    let _lock = home.lock()?;
+    let shares = write_shares(founding, &fleet, &group, shares, &signers, &passphrases, rng)?;
+    let disk = home.disk();
+    seawall_base::Disk::create_dir_all(disk.as_ref(), "root").map_err(HomeError::io("root"))?;
+    keys::write(disk.as_ref(), "root/root-1.key", Purpose::Root, &root.seed())?;
+    home.write_envelope("fleet/genesis.json", fleet.envelope())?;
+    let mut tenant_secret = Zeroizing::new([0; 32]);
+    rng.fill(&mut *tenant_secret);
+    keys::write(disk.as_ref(), "keys/tenant.key", Purpose::Tenant, &tenant_secret)?;
+    let card = enrol::member_keys(&home, rng)?;
+    enrol::enrol_here(&home, &fleet, &card, founding.tenant, clock)?;
+    Ok(Founded { fleet, shares })
+}
+
+fn check(founding: &Founding<'_>) -> Result<(), HomeError> {
+    if founding.home.join("home.json").exists() {
+        return Err(HomeError::AlreadyAHome(founding.home.to_owned()));
+    }
+    let n = founding.custodians.len();
+    if n == 0 || n > 64 || founding.threshold == 0 || usize::from(founding.threshold) > n {
+        return Err(HomeError::refused(format!(
+            "{} of {n} custodians is not possible; choose 1 to 64 custodians and a threshold up to their number",
+            founding.threshold
+        )));
+    }
+    if founding.threshold == 1 && n > 1 {
+        tracing::warn!("with a threshold of 1 any single custodian can open every snapshot");
+    }
+    let (home, shares) = (absolute(founding.home)?, absolute(founding.shares_dir)?);
+    if shares.starts_with(&home) || home.starts_with(&shares) {
+        return Err(HomeError::refused(format!(
+            "{} and the home {} lie within each other; whoever steals the node must not get the shares: choose a --shares-dir outside, best on a removable disk",
+            shares.display(),
+            home.display()
+        )));
+    }
+    Ok(())
+}
+
+/// The path with its existing part resolved, so that a link cannot hide that one directory lies
+/// within the other.
+fn absolute(path: &Path) -> Result<PathBuf, HomeError> {
+    let path = std::path::absolute(path).map_err(HomeError::io(&path.display().to_string()))?;
+    let mut missing = Vec::new();
+    let mut existing = path.as_path();
+    loop {
+        match existing.canonicalize() {
+            Ok(real) => return Ok(missing.iter().rev().fold(real, |p, part| p.join(part))),
+            Err(_) => match (existing.file_name(), existing.parent()) {
+                (Some(name), Some(parent)) => {
+                    missing.push(name.to_owned());
+                    existing = parent;
+                }
+                _ => return Ok(path),
+            },
+        }
+    }
+}
+
+fn genesis(
+    founding: &Founding<'_>,
+    group: &Group,
+    signers: &[SigningKey],
+    root: &SigningKey,
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Genesis {
+    let custodians = group
+        .members()
+        .iter()
+        .zip(signers)
+        .zip(&founding.custodians)
+        .map(|((member, signer), name)| CustodianRecord {
+            index: member.index(),
+            name: name.clone(),
+            signing_key: signer.public(),
+            share: Hex32(member.verification_share()),
+        })
+        .collect();
+    let mut nonce = [0; 32];
+    rng.fill(&mut nonce);
+    Genesis {
+        policy_version: 1,
+        fleet_name: founding.fleet_name.to_owned(),
+        root_keys: vec![root.public()],
+        root_threshold: 1,
+        groups: vec![EscrowGroupRecord {
+            id: group.id(),
+            class: founding.class.to_owned(),
+            class_number: 1,
+            threshold: group.threshold(),
+            key: Hex32(group.key()),
+            ceremony: "local".to_owned(),
+            custodians,
+        }],
+        witnesses: Vec::new(),
+        created: clock.now(),
+        nonce: Hex32(nonce),
+    }
+}
+
+fn write_shares(
+    founding: &Founding<'_>,
+    fleet: &Fleet,
+    group: &Group,
+    shares: Vec<SecretShare>,
+    signers: &[SigningKey],
+    passphrases: &[Zeroizing<Vec<u8>>],
+    rng: &mut dyn Rng,
+) -> Result<Vec<PathBuf>, HomeError> {
+    let dir = founding.shares_dir;
+    let disk =
+        seawall_host::FsDisk::create(dir).map_err(HomeError::io(&dir.display().to_string()))?;
+    let mut written = Vec::new();
+    for (i, share) in shares.into_iter().enumerate() {
+        let custodian = &founding.custodians[i];
+        let public = SharePublic {
+            fleet: fleet.id(),
+            group: group.id(),
+            class: founding.class.to_owned(),
+            index: share.index(),
+            threshold: group.threshold(),
+            members: group.members().len() as u16,
+            share_epoch: 0,
+            custodian: custodian.clone(),
+            signing_key: signers[i].public().to_string(),
+        };
+        let name = format!("share-{}-{}.json", share.index(), file_name(custodian));
+        let secret = ShareSecret { share, signing_seed: signers[i].seed() };
+        let file = ShareFile::seal(public, &secret, &passphrases[i], KdfCost::DEFAULT, rng)?;
+        if dir.join(&name).exists() {
+            let why = format!("{} exists; shares are never overwritten", dir.join(&name).display());
+            return Err(HomeError::refused(why));
+        }
+        seawall_base::write_atomic(&disk, &name, file.to_json().as_bytes())
+            .map_err(HomeError::io(&name))?;
+        written.push(dir.join(name));
+    }
+    Ok(written)
+}

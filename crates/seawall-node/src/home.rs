@@ -1,0 +1,421 @@
+//! A node's home: one directory with everything the node is.
+//!
+//! ```text
+//! home.json                 format, name
+//! lock                      held while a command changes anything
+//! fleet/genesis.json        the anchor of trust
+//! keys/*.key                identity, transport, recipient, subkey, tenant (0600)
+//! root/*.key                the fleet's root keys, on the operator's machine only
+//! enrolment.json            this node's enrolment
+//! regions/<name>.json       where regions are, each with its root-signed enrolment
+//! log/                      this node's log (docs/formats/log.md)
+//! zones/                    this node's objects (docs/formats/zone.md)
+//! receipts/<region>/        what regions have signed for
+//! requests/<digest>.key     one-time secrets of open restore requests
+//! pins/<origin>.checkpoint  the newest checkpoint seen of every other log
+//! ```
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use seawall_base::{Clock, Disk, Rng, Seconds, read_file, write_atomic};
+use seawall_escrow::{
+    CapsuleError, CeremonyError, GroupError, LabelError, OneTimeError, ShareFileError,
+};
+use seawall_host::FsDisk;
+use seawall_record::{
+    Accepted, Enrolment, Fleet, LogState, RecordError, RegionAddress, Role, Subkey,
+};
+use seawall_seal::{Domain, DomainScope};
+use seawall_sign::{Envelope, SignError, SigningKey};
+use seawall_store::{OpenReport, Options, Store, StoreError};
+use seawall_tlog::{CheckpointError, Log, LogError, NoteError, Origin};
+use serde::{Deserialize, Serialize};
+
+use crate::keys::{self, Purpose};
+
+const FORMAT: &str = "seawall-home/1";
+const MAX_FILE: usize = 1 << 20;
+/// A subkey is replaced when less than this is left of it.
+const RENEW_BEFORE: Seconds = Seconds::days(2);
+/// How long a fresh subkey lasts.
+const SUBKEY_DAYS: Seconds = Seconds::days(7);
+
+/// Why something with a home failed.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// Not a home.
+    #[error("{0} is not a seawall home; run `seawall init`, or name another with --home")]
+    NotAHome(PathBuf),
+    /// Already one.
+    #[error("{0} already is a seawall home; nothing was changed")]
+    AlreadyAHome(PathBuf),
+    /// Another process has it.
+    #[error("{0} is in use by another seawall process; wait for it, or stop it")]
+    InUse(PathBuf),
+    /// A file that must be there.
+    #[error("{0} is missing from the home; restore it, or enrol this node anew")]
+    Missing(String),
+    /// A file that is not what it should be.
+    #[error("{file} is damaged: {why}; restore it, or enrol this node anew")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The operating system.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What it said.
+        source: io::Error,
+    },
+    /// Something the caller asked for cannot be done.
+    #[error("{0}")]
+    Refused(String),
+    /// A statement.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A signature.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The log.
+    #[error("log: {0}")]
+    Log(#[from] LogError),
+    /// A checkpoint's form.
+    #[error("checkpoint: {0}")]
+    Checkpoint(#[from] CheckpointError),
+    /// A signed note.
+    #[error("checkpoint: {0}")]
+    Note(#[from] NoteError),
+    /// The store.
+    #[error("store: {0}")]
+    Store(#[from] StoreError),
+    /// The key ceremony.
+    #[error(transparent)]
+    Ceremony(#[from] CeremonyError),
+    /// A share file.
+    #[error(transparent)]
+    Share(#[from] ShareFileError),
+    /// An escrow group.
+    #[error("escrow group: {0}")]
+    Group(#[from] GroupError),
+    /// A capsule.
+    #[error("capsule: {0}")]
+    Capsule(#[from] CapsuleError),
+    /// A label.
+    #[error("label: {0}")]
+    Label(#[from] LabelError),
+    /// A one-time or recipient key.
+    #[error("recipient key: {0}")]
+    OneTime(#[from] OneTimeError),
+    /// Writing a snapshot.
+    #[error(transparent)]
+    Snapshot(#[from] seawall_backup::snapshot::SnapshotError),
+    /// Talking to a region.
+    #[error(transparent)]
+    Sync(#[from] seawall_sync::SyncError),
+    /// A region's answer.
+    #[error(transparent)]
+    Tier(#[from] seawall_sync::TierError),
+    /// Stored receipts.
+    #[error(transparent)]
+    Receipts(#[from] seawall_sync::ReceiptsError),
+}
+
+impl HomeError {
+    /// Names the file an I/O error is about.
+    pub(crate) fn io(path: &str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn refused(why: impl Into<String>) -> Self {
+        Self::Refused(why.into())
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HomeFile {
+    format: String,
+    name: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    bucket: Option<String>,
+}
+
+/// An open home.
+pub struct Home {
+    disk: Arc<FsDisk>,
+    name: String,
+    bucket: Option<String>,
+}
+
+/// Held by a command that changes the home; released when dropped.
+#[derive(Debug)]
+pub struct Lock {
+    _file: std::fs::File,
+}
+
+impl Home {
+    /// Makes an empty home. `bucket` is the plain directory that stands in for a region, if any.
+    pub fn create(path: &Path, name: &str, bucket: Option<&str>) -> Result<Self, HomeError> {
+        if path.join("home.json").exists() {
+            return Err(HomeError::AlreadyAHome(path.to_owned()));
+        }
+        let disk = FsDisk::create(path).map_err(HomeError::io(&path.display().to_string()))?;
+        for dir in ["fleet", "keys", "regions", "receipts", "requests", "pins"] {
+            disk.create_dir_all(dir).map_err(HomeError::io(dir))?;
+        }
+        let bucket = bucket.map(str::to_owned);
+        let home = Self { disk: Arc::new(disk), name: name.to_owned(), bucket };
+        let file = HomeFile {
+            format: FORMAT.to_owned(),
+            name: home.name.clone(),
+            bucket: home.bucket.clone(),
+        };
+        home.write_json("home.json", &file)?;
+        Ok(home)
+    }
+
+    /// Opens a home.
+    pub fn open(path: &Path) -> Result<Self, HomeError> {
+        if !path.join("home.json").is_file() {
+            return Err(HomeError::NotAHome(path.to_owned()));
+        }
+        let disk = FsDisk::create(path).map_err(HomeError::io(&path.display().to_string()))?;
+        let mut home = Self { disk: Arc::new(disk), name: String::new(), bucket: None };
+        let file: HomeFile = home.read_json("home.json")?;
+        if file.format != FORMAT {
+            return Err(home.damaged("home.json", format!("format {:?}", file.format)));
+        }
+        home.name = file.name;
+        home.bucket = file.bucket;
+        Ok(home)
+    }
+
+    /// Takes the home for changing it.
+    pub fn lock(&self) -> Result<Lock, HomeError> {
+        let path = self.disk.root().join("lock");
+        let file = std::fs::File::create(&path).map_err(HomeError::io("lock"))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock { _file: file }),
+            Err(std::fs::TryLockError::WouldBlock) => {
+                Err(HomeError::InUse(self.disk.root().to_owned()))
+            }
+            Err(std::fs::TryLockError::Error(e)) => Err(HomeError::io("lock")(e)),
+        }
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.disk.root()
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The plain directory or bucket that stands in for a region.
+    pub fn bucket(&self) -> Option<&str> {
+        self.bucket.as_deref()
+    }
+
+    pub(crate) fn disk(&self) -> Arc<FsDisk> {
+        self.disk.clone()
+    }
+
+    pub(crate) fn damaged(&self, file: &str, why: impl Into<String>) -> HomeError {
+        HomeError::Damaged { file: file.to_owned(), why: why.into() }
+    }
+
+    pub(crate) fn write_json<T: Serialize>(&self, path: &str, value: &T) -> Result<(), HomeError> {
+        let mut json = serde_json::to_vec_pretty(value).expect("plain fields serialise");
+        json.push(b'\n');
+        write_atomic(self.disk.as_ref(), path, &json).map_err(HomeError::io(path))
+    }
+
+    pub(crate) fn read_json<T: for<'de> Deserialize<'de>>(
+        &self,
+        path: &str,
+    ) -> Result<T, HomeError> {
+        let bytes = self.read(path)?.ok_or_else(|| HomeError::Missing(path.to_owned()))?;
+        serde_json::from_slice(&bytes).map_err(|e| self.damaged(path, e.to_string()))
+    }
+
+    pub(crate) fn read(&self, path: &str) -> Result<Option<Vec<u8>>, HomeError> {
+        read_file(self.disk.as_ref(), path, MAX_FILE).map_err(HomeError::io(path))
+    }
+
+    pub(crate) fn write_envelope(&self, path: &str, it: &Envelope) -> Result<(), HomeError> {
+        write_atomic(self.disk.as_ref(), path, &it.to_json()).map_err(HomeError::io(path))
+    }
+
+    pub(crate) fn read_envelope(&self, path: &str) -> Result<Envelope, HomeError> {
+        let bytes = self.read(path)?.ok_or_else(|| HomeError::Missing(path.to_owned()))?;
+        Envelope::parse(&bytes).map_err(|e| self.damaged(path, e.to_string()))
+    }
+
+    /// The fleet this home belongs to.
+    pub fn fleet(&self) -> Result<Fleet, HomeError> {
+        Ok(Fleet::open(self.read_envelope("fleet/genesis.json")?)?)
+    }
+
+    /// This node's enrolment, checked, and its statement.
+    pub fn enrolment(&self, fleet: &Fleet) -> Result<(Enrolment, Envelope), HomeError> {
+        let envelope = self.read_envelope("enrolment.json")?;
+        Ok((Enrolment::open(fleet, &envelope, Role::Node)?, envelope))
+    }
+
+    /// The regions this node may use, by name, each checked.
+    pub fn regions(&self, fleet: &Fleet) -> Result<Vec<(RegionAddress, Enrolment)>, HomeError> {
+        let names = self.disk.list("regions").map_err(HomeError::io("regions"))?;
+        let mut out = Vec::new();
+        for name in names.iter().filter(|n| n.ends_with(".json")) {
+            let address: RegionAddress = self.read_json(&format!("regions/{name}"))?;
+            let enrolment = address.open(fleet)?;
+            out.push((address, enrolment));
+        }
+        Ok(out)
+    }
+
+    /// Keeps a region's address, replacing an earlier one of the same name.
+    pub(crate) fn keep_region(&self, name: &str, it: &RegionAddress) -> Result<(), HomeError> {
+        self.write_json(&format!("regions/{}.json", file_name(name)), it)
+    }
+
+    /// Origin of this node's log.
+    pub fn origin(&self, fleet: &Fleet) -> Result<Origin, HomeError> {
+        let (enrolment, _) = self.enrolment(fleet)?;
+        Ok(Origin::of_node(fleet.id(), enrolment.node(), enrolment.epoch))
+    }
+
+    /// Opens this node's log.
+    pub fn log(&self, fleet: &Fleet) -> Result<Log, HomeError> {
+        let origin = self.origin(fleet)?;
+        let (log, report) = Log::open(self.disk(), "log", &origin)?;
+        tracing::debug!(entries = log.size(), ?report, "opened the log");
+        Ok(log)
+    }
+
+    /// Replays this node's log through the record's rules.
+    pub fn log_state(&self, fleet: &Fleet, log: &Log) -> Result<LogState, HomeError> {
+        let mut state = LogState::new(fleet.clone(), log.origin().as_str());
+        replay(&mut state, log, &mut |_, _| ())?;
+        Ok(state)
+    }
+
+    /// Opens this node's store.
+    pub fn store(&self) -> Result<(Store, OpenReport), HomeError> {
+        let salt = keys::read(self.disk.as_ref(), "keys/tenant.key", Purpose::Tenant)?
+            .map_or([0; 32], |s| blake3::derive_key("seawall 2026-11 store salt v1", &*s));
+        let options = Options { salt, ..Options::default() };
+        let (store, report) = Store::open(self.disk(), "", options)?;
+        tracing::debug!(objects = report.objects, cut = report.cut_bytes, "opened the store");
+        Ok((store, report))
+    }
+
+    /// The tenant's dedup domain.
+    pub(crate) fn domain(&self) -> Result<Domain, HomeError> {
+        const PATH: &str = "keys/tenant.key";
+        let secret = keys::read(self.disk.as_ref(), PATH, Purpose::Tenant)?
+            .ok_or_else(|| HomeError::Missing(PATH.to_owned()))?;
+        Ok(Domain::derive(&secret, DomainScope::Tenant))
+    }
+
+    pub(crate) fn transport(&self) -> Result<SigningKey, HomeError> {
+        keys::signing(self.disk.as_ref(), "keys/transport.key", Purpose::Transport)
+    }
+
+    /// The fleet's root keys that are here.
+    pub(crate) fn root_keys(&self) -> Result<Vec<SigningKey>, HomeError> {
+        let names = self.disk.list("root").map_err(HomeError::io("root"))?;
+        let keys: Vec<_> = names
+            .iter()
+            .filter(|n| n.ends_with(".key"))
+            .map(|n| keys::signing(self.disk.as_ref(), &format!("root/{n}"), Purpose::Root))
+            .collect::<Result<_, _>>()?;
+        if keys.is_empty() {
+            return Err(HomeError::refused(
+                "the fleet's root key is not in this home; run this where the fleet was founded",
+            ));
+        }
+        Ok(keys)
+    }
+
+    /// The signing subkey, replaced in time: a fresh one is certified by the identity key and
+    /// logged before it signs anything.
+    pub(crate) fn subkey(
+        &self,
+        fleet: &Fleet,
+        log: &mut Log,
+        state: &mut LogState,
+        clock: &dyn Clock,
+        rng: &mut dyn Rng,
+    ) -> Result<SigningKey, HomeError> {
+        const PATH: &str = "keys/subkey.key";
+        let now = clock.now();
+        if let Some(seed) = keys::read(self.disk.as_ref(), PATH, Purpose::Subkey)? {
+            let key = SigningKey::from_seed(&seed);
+            let lasts = |s: &Subkey| s.valid_at(now) && s.valid_at(now.after(RENEW_BEFORE));
+            if state.subkey(key.public()).is_some_and(|(s, _)| lasts(s)) {
+                return Ok(key);
+            }
+        }
+        let (enrolment, enrolment_envelope) = self.enrolment(fleet)?;
+        if log.size() == 0 {
+            append(log, state, &enrolment_envelope)?;
+        }
+        let identity = keys::signing(self.disk.as_ref(), "keys/identity.key", Purpose::Identity)?;
+        let key = SigningKey::generate(rng);
+        // Written before it is logged: a key in the log that is lost would be harmless, but the
+        // same key must sign what follows.
+        keys::write(self.disk.as_ref(), PATH, Purpose::Subkey, &key.seed())?;
+        let subkey = Subkey {
+            fleet: fleet.id(),
+            node: enrolment.node(),
+            key: key.public(),
+            not_before: now.before(Seconds::hours(1)),
+            not_after: now.after(SUBKEY_DAYS),
+        };
+        append(log, state, &subkey.statement().sign(&[&identity])?)?;
+        Ok(key)
+    }
+}
+
+/// Appends a statement after checking that every reader will accept it.
+pub(crate) fn append(
+    log: &mut Log,
+    state: &mut LogState,
+    envelope: &Envelope,
+) -> Result<u64, HomeError> {
+    let entry = envelope.to_json();
+    let mut next = state.clone();
+    next.accept(&entry)?;
+    let range = log.append(&[entry])?;
+    *state = next;
+    Ok(range.start)
+}
+
+/// Takes every entry of a log into `state`, telling `each` what it was.
+pub(crate) fn replay(
+    state: &mut LogState,
+    log: &Log,
+    each: &mut dyn FnMut(u64, &Accepted),
+) -> Result<(), HomeError> {
+    for index in state.entries()..log.size() {
+        let accepted = state.accept(&log.entry(index)?)?;
+        each(index, &accepted);
+    }
+    Ok(())
+}
+
+/// A name as a file name: ASCII letters, digits, `-` and `_` stay, everything else becomes `_`.
+pub(crate) fn file_name(name: &str) -> String {
+    let keep = |c: char| if c.is_ascii_alphanumeric() || "-_".contains(c) { c } else { '_' };
+    name.chars().map(keep).collect()
+}

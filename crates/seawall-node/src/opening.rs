@@ -1,0 +1,84 @@
+//! From a request and its approvals to the snapshot's root: the checks before any object is read.
+
+use seawall_base::wire::Reader;
+use seawall_base::{FleetId, Sha256};
+use seawall_custodian::{CustodianError, Examined, examine};
+use seawall_escrow::{OneTimeSecret, VerifiedPartial};
+use seawall_seal::ObjectRef;
+use seawall_sign::Envelope;
+
+use crate::home::{Home, HomeError};
+use crate::keys::{self, Purpose};
+use crate::restore::secret_path;
+
+/// A snapshot that a quorum has opened.
+#[derive(Debug)]
+pub struct Opened {
+    /// Everything the request proves.
+    pub examined: Examined,
+    /// The snapshot's root.
+    pub root: ObjectRef,
+    /// Share indices of the custodians whose partials were used.
+    pub custodians: Vec<u16>,
+    /// Approvals that were refused: position in the list given, and why.
+    pub refused: Vec<(usize, CustodianError)>,
+}
+
+/// Checks a request against this home's fleet and opens its snapshot with the approvals.
+///
+/// Approvals that are not acceptable are left out and reported; only when too few are left does
+/// the whole fail, naming each.
+pub fn open_request(
+    home: &Home,
+    request: &[u8],
+    approvals: &[Vec<u8>],
+) -> Result<Opened, HomeError> {
+    let pinned: FleetId = home.fleet()?.id();
+    let examined = examine(request, pinned).map_err(|e| HomeError::refused(e.to_string()))?;
+    let digest: Sha256 = examined.dossier.request_digest;
+    let path = secret_path(digest);
+    let secret = keys::read(home.disk().as_ref(), &path, Purpose::OneTime)?.ok_or_else(|| {
+        HomeError::refused(format!(
+            "the one-time secret of this request is not in {} ({path}); a restore runs where its request was made",
+            home.path().display()
+        ))
+    })?;
+    let secret = OneTimeSecret::from_bytes(&secret);
+    let (partials, refused) = accept_all(&examined, &secret, approvals);
+    let payload = seawall_escrow::open(&examined.capsule, &examined.group, &partials)
+        .map_err(|e| HomeError::refused(explain(&e.to_string(), &refused)))?;
+    let mut r = Reader::new(&payload);
+    let root = ObjectRef::decode(&mut r)
+        .and_then(|root| r.finish().map(|()| root))
+        .map_err(|e| HomeError::refused(format!("the capsule's content: {e}")))?;
+    let custodians = partials.iter().map(VerifiedPartial::index).collect();
+    Ok(Opened { examined, root, custodians, refused })
+}
+
+type Refusals = Vec<(usize, CustodianError)>;
+
+fn accept_all(
+    examined: &Examined,
+    secret: &OneTimeSecret,
+    approvals: &[Vec<u8>],
+) -> (Vec<VerifiedPartial>, Refusals) {
+    let (mut partials, mut refused) = (Vec::new(), Vec::new());
+    for (i, bytes) in approvals.iter().enumerate() {
+        let accepted = Envelope::parse(bytes)
+            .map_err(CustodianError::from)
+            .and_then(|envelope| examined.accept(&envelope, secret));
+        match accepted {
+            Ok(partial) => partials.push(partial),
+            Err(e) => refused.push((i, e)),
+        }
+    }
+    (partials, refused)
+}
+
+fn explain(why: &str, refused: &Refusals) -> String {
+    let mut text = why.to_owned();
+    for (i, e) in refused {
+        text.push_str(&format!("; approval {}: {e}", i + 1));
+    }
+    text
+}

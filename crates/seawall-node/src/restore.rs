@@ -1,0 +1,182 @@
+//! Asking for a restore: one file with everything a custodian needs, one secret that stays.
+
+use seawall_base::{Clock, Rng, Seconds, Sha256};
+use seawall_escrow::OneTimeSecret;
+use seawall_record::{Base64, Dossier, DossierParts, Fleet, Hex32, LogState, Manifest, Request};
+use seawall_sign::{Envelope, VerifyingKey};
+use seawall_tlog::{Hash, Kind, Log, SignedCheckpoint, Verifier};
+
+use crate::home::{Home, HomeError};
+use crate::keys::{self, Purpose};
+use crate::tiers::PulledLog;
+
+/// Which snapshot, and why.
+pub struct RequestOptions<'a> {
+    /// The snapshot's id, or the unambiguous beginning of it.
+    pub id: &'a str,
+    /// Why, for the custodians.
+    pub reason: &'a str,
+    /// How long they may answer.
+    pub valid: Seconds,
+}
+
+/// A request ready to be handed to custodians.
+#[derive(Debug)]
+pub struct RequestWritten {
+    /// The request file's content.
+    pub dossier: String,
+    /// Digest of the request statement.
+    pub digest: Sha256,
+    /// The snapshot asked for.
+    pub manifest: Manifest,
+    /// Its id.
+    pub manifest_digest: Sha256,
+}
+
+/// Where a snapshot's evidence comes from.
+pub enum Requestable<'a> {
+    /// This node's own log.
+    Own(&'a Log),
+    /// A log read from a region.
+    Pulled(&'a PulledLog),
+}
+
+impl Requestable<'_> {
+    fn entry(&self, index: u64) -> Result<Vec<u8>, HomeError> {
+        match self {
+            Self::Own(log) => Ok(log.entry(index)?),
+            Self::Pulled(log) => log
+                .entry(index)
+                .map(<[u8]>::to_vec)
+                .ok_or_else(|| HomeError::refused("the log does not have this entry")),
+        }
+    }
+
+    fn checkpoint(&self) -> Result<&SignedCheckpoint, HomeError> {
+        match self {
+            Self::Own(log) => log.checkpoint().ok_or_else(|| {
+                HomeError::refused("this node's log has no checkpoint; run `seawall sync` first")
+            }),
+            Self::Pulled(log) => Ok(&log.checkpoint),
+        }
+    }
+
+    fn inclusion(&self, index: u64) -> Result<Vec<Hash>, HomeError> {
+        match self {
+            Self::Own(log) => Ok(log.inclusion(index, self.checkpoint()?.checkpoint().size)?),
+            Self::Pulled(log) => log.inclusion(index),
+        }
+    }
+}
+
+/// Writes a request for the manifest at `index` of a log whose state is `author`.
+///
+/// The one-time secret goes to a 0600 file of its own in the home, and nowhere else.
+pub fn request(
+    home: &Home,
+    log: &Requestable<'_>,
+    author: &LogState,
+    index: u64,
+    options: &RequestOptions<'_>,
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Result<RequestWritten, HomeError> {
+    let _lock = home.lock()?;
+    let fleet = home.fleet()?;
+    let manifest_envelope = Envelope::parse(&log.entry(index)?)?;
+    let manifest = author.open_manifest(&manifest_envelope)?;
+    let (requester_log, requester) = own_state(home, &fleet, clock, rng)?;
+    let secret = OneTimeSecret::generate(rng);
+    let mut nonce = [0; 32];
+    rng.fill(&mut nonce);
+    let (own, own_envelope) = home.enrolment(&fleet)?;
+    let created = clock.now();
+    let request = Request {
+        fleet: fleet.id(),
+        manifest: manifest_envelope.digest(),
+        origin: manifest.core.origin.clone(),
+        index,
+        requester: own.node(),
+        one_time_key: Base64(secret.public().as_bytes().to_vec()),
+        nonce: Hex32(nonce),
+        created,
+        expires: created.after(options.valid),
+        reason: options.reason.to_owned(),
+    };
+    let request = request.statement().sign(&[&requester_log])?;
+    Request::open(&request, requester_log.public())?;
+    let checkpoint = log.checkpoint()?;
+    let parts = DossierParts {
+        request: request.clone(),
+        genesis: fleet.envelope().clone(),
+        requester: [own_envelope, certificate(&requester, requester_log.public())?],
+        author: [
+            author
+                .enrolment_envelope()
+                .cloned()
+                .ok_or_else(|| HomeError::refused("the log does not begin with an enrolment"))?,
+            certificate(author, signer_of(author, &manifest_envelope)?)?,
+            certificate(author, checkpoint_signer(author, checkpoint)?)?,
+        ],
+        manifest: manifest_envelope.clone(),
+        checkpoint: String::from_utf8_lossy(&checkpoint.to_bytes()).into_owned(),
+        inclusion: log.inclusion(index)?,
+    };
+    let digest = request.digest();
+    let path = secret_path(digest);
+    keys::write(home.disk().as_ref(), &path, Purpose::OneTime, &secret.to_bytes())?;
+    let dossier = Dossier::new(&parts);
+    let dossier = serde_json::to_string_pretty(&dossier).expect("a dossier serialises") + "\n";
+    let manifest_digest = manifest_envelope.digest();
+    Ok(RequestWritten { dossier, digest, manifest, manifest_digest })
+}
+
+/// Where the one-time secret of a request is kept.
+pub(crate) fn secret_path(request: Sha256) -> String {
+    format!("requests/{}.key", request.to_hex())
+}
+
+/// This node's subkey and the state of its log, which certifies it.
+fn own_state(
+    home: &Home,
+    fleet: &Fleet,
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Result<(seawall_sign::SigningKey, LogState), HomeError> {
+    let mut log = home.log(fleet)?;
+    let mut state = home.log_state(fleet, &log)?;
+    let before = log.size();
+    let subkey = home.subkey(fleet, &mut log, &mut state, clock, rng)?;
+    if log.size() > before {
+        log.sign_checkpoint(&subkey)?;
+    }
+    Ok((subkey, state))
+}
+
+fn certificate(state: &LogState, key: VerifyingKey) -> Result<Envelope, HomeError> {
+    state
+        .subkey(key)
+        .map(|(_, envelope)| envelope.clone())
+        .ok_or_else(|| HomeError::refused("a subkey is not certified in its log"))
+}
+
+fn signer_of(state: &LogState, manifest: &Envelope) -> Result<VerifyingKey, HomeError> {
+    manifest
+        .signers()
+        .find(|k| state.subkey(*k).is_some())
+        .ok_or_else(|| HomeError::refused("the manifest is not signed by a subkey of its log"))
+}
+
+fn checkpoint_signer(
+    state: &LogState,
+    signed: &SignedCheckpoint,
+) -> Result<VerifyingKey, HomeError> {
+    let origin = signed.checkpoint().origin.as_str();
+    for key in state.all_subkeys() {
+        let verifier = [Verifier::new(origin, Kind::Signer, &key)?];
+        if signed.verify(&verifier)?.len() == 1 {
+            return Ok(key);
+        }
+    }
+    Err(HomeError::refused("the checkpoint is not signed by a subkey of its log"))
+}

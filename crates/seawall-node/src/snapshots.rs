@@ -1,0 +1,178 @@
+//! Making and listing snapshots.
+
+use std::path::{Path, PathBuf};
+
+use seawall_backup::snapshot::{self, Plan, Progress};
+use seawall_backup::source::{Problem, Source};
+use seawall_base::{Clock, Rng, Sha256};
+use seawall_escrow::{Capsule, Group, Label};
+use seawall_record::{Accepted, Base64, Manifest, ManifestCore};
+use seawall_tlog::Origin;
+
+use crate::home::{Home, HomeError, append, replay};
+use crate::tiers::PulledLog;
+
+/// What to snapshot.
+pub struct CreateOptions<'a> {
+    /// Files and directories.
+    pub paths: &'a [PathBuf],
+    /// Data class; the strictest if none is named.
+    pub class: Option<&'a str>,
+    /// Threads that seal.
+    pub workers: usize,
+}
+
+/// A snapshot that is on disk and in the log.
+#[derive(Debug)]
+pub struct Written {
+    /// Its place in the log and its manifest.
+    pub listed: Listed,
+    /// What is not in it, or not whole.
+    pub problems: Vec<Problem>,
+    /// What it cost.
+    pub progress: Progress,
+}
+
+/// A snapshot as a list shows it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Digest of its manifest statement: its id.
+    pub digest: Sha256,
+    /// Index in its log.
+    pub index: u64,
+    /// Name of the node that made it.
+    pub node: String,
+    /// Where it was seen: `local`, or a region's name.
+    pub seen_in: String,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Regions that have signed for it.
+    pub receipts: Vec<String>,
+}
+
+/// Makes a snapshot. When this returns it is durable here: objects, then log, then checkpoint.
+pub fn create_snapshot(
+    home: &Home,
+    options: &CreateOptions<'_>,
+    clock: &dyn Clock,
+    rng: &mut (dyn Rng + Send),
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<Written, HomeError> {
+    let _lock = home.lock()?;
+    let fleet = home.fleet()?;
+    let record = fleet.group_of_class(options.class).ok_or_else(|| {
+        let known: Vec<_> = fleet.genesis().groups.iter().map(|g| g.class.as_str()).collect();
+        let class = options.class.unwrap_or("");
+        HomeError::refused(format!("no data class {class:?}; the fleet has {}", known.join(", ")))
+    })?;
+    let group = Group::of_record(record)?;
+    let mut log = home.log(&fleet)?;
+    let mut state = home.log_state(&fleet, &log)?;
+    let (store, _) = home.store()?;
+    let paths = options.paths.iter().map(|p| plain(p)).collect::<Result<Vec<_>, _>>()?;
+    let domain = home.domain()?;
+    let plan = Plan {
+        sources: paths.iter().map(|p| p.as_os_str().as_encoded_bytes().to_vec()).collect(),
+        host: home.name().as_bytes().to_vec(),
+        class: record.class_number,
+        domain: &domain,
+        store: &store,
+        workers: options.workers,
+    };
+    let source = Source::new(&paths).map_err(snapshot::SnapshotError::from)?;
+    let tree = snapshot::write(&plan, source, rng, progress)?;
+
+    // The subkey is looked at after the tree is read: reading may take days.
+    let subkey = home.subkey(&fleet, &mut log, &mut state, clock, rng)?;
+    let (enrolment, _) = home.enrolment(&fleet)?;
+    let last = state.last_manifest();
+    let core = ManifestCore {
+        fleet: fleet.id(),
+        node: enrolment.node(),
+        origin: log.origin().as_str().to_owned(),
+        sequence: last.map_or(1, |(_, sequence)| sequence + 1),
+        previous: last.map(|(digest, _)| digest),
+        created: clock.now(),
+        class: record.class_number,
+        group: group.id(),
+        reference_set: tree.reference_set,
+        totals: tree.totals,
+    };
+    let mut root = seawall_base::wire::Writer::new();
+    tree.root.encode(&mut root);
+    let root = zeroize::Zeroizing::new(root.into_vec());
+    let capsule = Capsule::seal(&group, &Label::of_manifest(&core)?, &root, rng)?;
+    let manifest = Manifest { core, capsule: Base64(capsule.encode()) };
+    let envelope = manifest.clone().statement().sign(&[&subkey])?;
+    let index = append(&mut log, &mut state, &envelope)?;
+    log.sign_checkpoint(&subkey)?;
+    let listed = Listed {
+        digest: envelope.digest(),
+        index,
+        node: enrolment.name,
+        seen_in: "local".to_owned(),
+        manifest,
+        receipts: Vec::new(),
+    };
+    Ok(Written { listed, problems: tree.problems, progress: tree.progress })
+}
+
+/// An absolute path without `.` and `..` and without following links: what `a/../b` means is
+/// decided here, once, by the words alone.
+fn plain(path: &Path) -> Result<PathBuf, HomeError> {
+    let absolute = std::path::absolute(path).map_err(HomeError::io(&path.display().to_string()))?;
+    let mut out = PathBuf::new();
+    for component in absolute.components() {
+        match component {
+            std::path::Component::ParentDir => {
+                out.pop();
+            }
+            std::path::Component::CurDir => {}
+            other => out.push(other),
+        }
+    }
+    Ok(out)
+}
+
+/// The snapshots of this node, oldest first, then those of `pulled` logs of other nodes.
+pub fn list_snapshots(home: &Home, pulled: &[PulledLog]) -> Result<Vec<Listed>, HomeError> {
+    let fleet = home.fleet()?;
+    let log = home.log(&fleet)?;
+    let receipts = receipts(home, &fleet, log.origin())?;
+    let mut out = Vec::new();
+    let mut state = seawall_record::LogState::new(fleet.clone(), log.origin().as_str());
+    let (enrolment, _) = home.enrolment(&fleet)?;
+    replay(&mut state, &log, &mut |index, accepted| {
+        if let Accepted::Manifest(digest, manifest) = accepted {
+            let signed_for = |(i, name): &(u64, String)| (*i == index).then(|| name.clone());
+            out.push(Listed {
+                digest: *digest,
+                index,
+                node: enrolment.name.clone(),
+                seen_in: "local".to_owned(),
+                manifest: (**manifest).clone(),
+                receipts: receipts.iter().filter_map(signed_for).collect(),
+            });
+        }
+    })?;
+    for other in pulled.iter().filter(|p| p.origin != *log.origin()) {
+        out.extend(other.listed());
+    }
+    out.sort_by_key(|l| l.manifest.core.created);
+    Ok(out)
+}
+
+/// Indices of this log's entries that regions have signed for.
+fn receipts(
+    home: &Home,
+    fleet: &seawall_record::Fleet,
+    origin: &Origin,
+) -> Result<Vec<(u64, String)>, HomeError> {
+    let mut out = Vec::new();
+    for (_, region) in home.regions(fleet)? {
+        let receipts = crate::tiers::receipts_of(home, &region)?;
+        let own = receipts.all().filter(|(r, _)| r.origin == origin.as_str());
+        out.extend(own.map(|(r, _)| (r.index, region.name.clone())));
+    }
+    Ok(out)
+}

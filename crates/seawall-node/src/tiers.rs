@@ -1,0 +1,311 @@
+//! Other tiers: pushing to regions, reading what they mirror, taking objects from them.
+
+use std::collections::BTreeMap;
+
+use seawall_backup::restore::{FetchError, Objects};
+use seawall_base::{Clock, ObjectId, Rng, Sha256, read_file, write_atomic};
+use seawall_record::reference_set::Pages;
+use seawall_record::{Accepted, Enrolment, Fleet, LogState, Manifest, RegionAddress};
+use seawall_store::Store;
+use seawall_sync::{Push, Pushed, Receipts, Tier, TierError, read_entries};
+use seawall_tlog::merkle::{self, Frontier, HashReader};
+use seawall_tlog::{Hash, Kind, Origin, SignedCheckpoint, Verifier};
+
+use crate::home::{Home, HomeError, file_name};
+use crate::region_client::RegionClient;
+use crate::snapshots::Listed;
+
+/// A region this node can talk to.
+pub struct RegionLink {
+    /// Its enrolment.
+    pub region: Enrolment,
+    /// The connection.
+    pub tier: RegionClient,
+}
+
+impl RegionLink {
+    /// Connects to a region with this node's transport key.
+    pub fn open(
+        home: &Home,
+        fleet: &Fleet,
+        address: &RegionAddress,
+        region: Enrolment,
+    ) -> Result<Self, HomeError> {
+        let (_, own) = home.enrolment(fleet)?;
+        let tier =
+            RegionClient::connect(&address.address, &region, &home.transport()?, fleet, &own)?;
+        Ok(Self { region, tier })
+    }
+
+    /// All regions of a home. Those that cannot be reached are returned with the reason.
+    pub fn all(
+        home: &Home,
+        fleet: &Fleet,
+    ) -> Result<(Vec<Self>, Vec<(String, HomeError)>), HomeError> {
+        let (mut links, mut failed) = (Vec::new(), Vec::new());
+        for (address, region) in home.regions(fleet)? {
+            let name = region.name.clone();
+            match Self::open(home, fleet, &address, region) {
+                Ok(link) => links.push(link),
+                Err(e) => failed.push((name, e)),
+            }
+        }
+        Ok((links, failed))
+    }
+}
+
+/// How far a sync is.
+pub type SyncProgress = seawall_sync::Progress;
+
+/// What a sync did with one region.
+#[derive(Debug)]
+pub struct SyncOutcome {
+    /// The region.
+    pub region: String,
+    /// What was pushed, or why it stopped.
+    pub result: Result<Pushed, HomeError>,
+}
+
+/// Where the receipts of a region are kept.
+pub(crate) fn receipts_of(home: &Home, region: &Enrolment) -> Result<Receipts, HomeError> {
+    let dir = format!("receipts/{}", file_name(&region.name));
+    Ok(Receipts::open(home.disk(), &dir, region.identity)?)
+}
+
+/// Pushes everything to every region. A region that fails does not stop the others.
+pub fn sync(
+    home: &Home,
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+    progress: &mut dyn FnMut(&str, SyncProgress),
+) -> Result<Vec<SyncOutcome>, HomeError> {
+    let _lock = home.lock()?;
+    let fleet = home.fleet()?;
+    let (store, _) = home.store()?;
+    let mut log = home.log(&fleet)?;
+    let mut state = home.log_state(&fleet, &log)?;
+    let subkey = home.subkey(&fleet, &mut log, &mut state, clock, rng)?;
+    if log.checkpoint().is_none_or(|c| c.checkpoint().size < log.size()) {
+        log.sign_checkpoint(&subkey)?;
+    }
+    let mut outcomes = Vec::new();
+    for (address, region) in home.regions(&fleet)? {
+        let name = region.name.clone();
+        let mut receipts = receipts_of(home, &region)?;
+        let result = RegionLink::open(home, &fleet, &address, region.clone()).and_then(|link| {
+            let mut push = Push {
+                fleet: &fleet,
+                region: &region,
+                log: &mut log,
+                objects: &store,
+                receipts: &mut receipts,
+            };
+            Ok(push.run(&link.tier, rng, &mut |p| progress(&name, p))?)
+        });
+        outcomes.push(SyncOutcome { region: name, result });
+    }
+    Ok(outcomes)
+}
+
+/// A log of another node, read from a region and checked in every respect.
+pub struct PulledLog {
+    /// Its origin.
+    pub origin: Origin,
+    /// The region it was read from.
+    pub region: String,
+    /// Where it stands after all its entries.
+    pub state: LogState,
+    /// The checkpoint that covers them.
+    pub checkpoint: SignedCheckpoint,
+    entries: Vec<Vec<u8>>,
+    manifests: Vec<(u64, Sha256, Manifest)>,
+    stored: Vec<Hash>,
+}
+
+impl HashReader for PulledLog {
+    fn hash(&self, level: u8, index: u64) -> std::io::Result<Hash> {
+        let at = merkle::stored_position(level, index) as usize;
+        self.stored.get(at).copied().ok_or_else(|| std::io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+impl PulledLog {
+    /// The inclusion proof of an entry under the checkpoint.
+    pub fn inclusion(&self, index: u64) -> Result<Vec<Hash>, HomeError> {
+        let size = self.checkpoint.checkpoint().size;
+        merkle::inclusion_proof(self, index, size)
+            .map_err(|e| HomeError::refused(format!("log {}: {e}", self.origin)))
+    }
+
+    /// The bytes of an entry.
+    pub fn entry(&self, index: u64) -> Option<&[u8]> {
+        self.entries.get(index as usize).map(Vec::as_slice)
+    }
+
+    /// Its snapshots as a list shows them.
+    pub fn listed(&self) -> impl Iterator<Item = Listed> {
+        let node = self.state.enrolment().map_or_else(String::new, |e| e.name.clone());
+        self.manifests.iter().map(move |(index, digest, manifest)| Listed {
+            digest: *digest,
+            index: *index,
+            node: node.clone(),
+            seen_in: self.region.clone(),
+            manifest: manifest.clone(),
+            receipts: vec![self.region.clone()],
+        })
+    }
+}
+
+/// Reads the logs a region mirrors, checks every entry, and compares each with the newest
+/// checkpoint this home has ever seen of it: a region that rolls back or forks a log is named.
+pub fn pull_logs(
+    home: &Home,
+    fleet: &Fleet,
+    link: &RegionLink,
+) -> Result<Vec<PulledLog>, HomeError> {
+    let mut out = Vec::new();
+    for summary in link.tier.logs()? {
+        let origin: Origin = summary
+            .origin
+            .parse()
+            .map_err(|e| HomeError::refused(format!("log {:?}: {e}", summary.origin)))?;
+        if let Some(log) = pull_log(home, fleet, link, origin)? {
+            out.push(log);
+        }
+    }
+    Ok(out)
+}
+
+fn pull_log(
+    home: &Home,
+    fleet: &Fleet,
+    link: &RegionLink,
+    origin: Origin,
+) -> Result<Option<PulledLog>, HomeError> {
+    let region = link.region.name.clone();
+    let named = |why: String| HomeError::refused(format!("region {region}, log {origin}: {why}"));
+    let Some(signed) = link.tier.checkpoint(&origin)? else { return Ok(None) };
+    let checkpoint = signed.checkpoint();
+    let entries = read_entries(&link.tier, checkpoint, 0..checkpoint.size)?;
+    let mut state = LogState::new(fleet.clone(), origin.as_str());
+    let (mut frontier, mut stored) = (Frontier::default(), Vec::new());
+    let mut manifests = Vec::new();
+    let pin = read_pin(home, &origin)?;
+    for (index, entry) in entries.iter().enumerate() {
+        let accepted = state.accept(entry).map_err(|e| named(format!("entry {index}: {e}")))?;
+        if let Accepted::Manifest(digest, manifest) = accepted {
+            manifests.push((index as u64, digest, *manifest));
+        }
+        frontier.push(merkle::leaf_hash(entry), &mut stored);
+        if let Some(pin) = pin.as_ref().map(SignedCheckpoint::checkpoint)
+            && pin.size == frontier.size()
+            && pin.root != frontier.root()
+        {
+            return Err(named(format!(
+                "its first {} entries are not those seen before: the history was forked; compare with another region",
+                pin.size
+            )));
+        }
+    }
+    if frontier.root() != checkpoint.root {
+        return Err(named("its entries do not have the root its checkpoint signs".to_owned()));
+    }
+    let keys: Vec<Verifier> = state
+        .all_subkeys()
+        .map(|k| Verifier::new(origin.as_str(), Kind::Signer, &k))
+        .collect::<Result<_, _>>()?;
+    if signed.verify(&keys)?.is_empty() {
+        return Err(named("its checkpoint is not signed by a subkey of its node".to_owned()));
+    }
+    keep_pin(home, pin.as_ref(), &signed, &named)?;
+    Ok(Some(PulledLog { origin, region, state, checkpoint: signed, entries, manifests, stored }))
+}
+
+fn pin_path(origin: &Origin) -> String {
+    format!("pins/{}.checkpoint", origin.hash().to_hex())
+}
+
+fn read_pin(home: &Home, origin: &Origin) -> Result<Option<SignedCheckpoint>, HomeError> {
+    let path = pin_path(origin);
+    let bytes = read_file(home.disk().as_ref(), &path, 1 << 20).map_err(HomeError::io(&path))?;
+    Ok(bytes.map(|b| SignedCheckpoint::parse(&b)).transpose()?)
+}
+
+fn keep_pin(
+    home: &Home,
+    pin: Option<&SignedCheckpoint>,
+    signed: &SignedCheckpoint,
+    named: &dyn Fn(String) -> HomeError,
+) -> Result<(), HomeError> {
+    let (seen, now) = (pin.map_or(0, |p| p.checkpoint().size), signed.checkpoint().size);
+    if now < seen {
+        return Err(named(format!(
+            "it shows {now} entries where {seen} were seen before: it was rolled back; compare with another region"
+        )));
+    }
+    if now == seen && pin.is_some() {
+        return Ok(());
+    }
+    let path = pin_path(&signed.checkpoint().origin);
+    write_atomic(home.disk().as_ref(), &path, &signed.to_bytes()).map_err(HomeError::io(&path))
+}
+
+/// This node's store with other tiers behind it.
+pub struct Layered<'a> {
+    /// Asked first.
+    pub store: &'a Store,
+    /// Asked in order for what the store does not have, or has damaged.
+    pub tiers: Vec<&'a dyn Tier>,
+}
+
+impl Objects for Layered<'_> {
+    fn get(&self, ids: &[ObjectId], give: &mut dyn FnMut(ObjectId, Result<Vec<u8>, FetchError>)) {
+        let mut wanted: BTreeMap<ObjectId, FetchError> = BTreeMap::new();
+        Objects::get(self.store, ids, &mut |id, got| match got {
+            Ok(bytes) => give(id, Ok(bytes)),
+            Err(e) => {
+                wanted.insert(id, e);
+            }
+        });
+        for tier in &self.tiers {
+            if wanted.is_empty() {
+                return;
+            }
+            let ids: Vec<_> = wanted.keys().copied().collect();
+            let asked = tier.get(&ids, &mut |id, bytes| {
+                if wanted.remove(&id).is_some() {
+                    give(id, Ok(bytes));
+                }
+            });
+            if let Err(e) = asked {
+                note_failure(&mut wanted, &e);
+            }
+        }
+        for (id, why) in wanted {
+            give(id, Err(why));
+        }
+    }
+}
+
+/// A tier that could not be asked is a better reason than "missing".
+fn note_failure(wanted: &mut BTreeMap<ObjectId, FetchError>, e: &TierError) {
+    for (id, why) in wanted {
+        if matches!(why, FetchError::Missing(_)) {
+            *why = FetchError::Unavailable { id: *id, why: e.to_string() };
+        }
+    }
+}
+
+impl Pages for Layered<'_> {
+    fn page(&self, id: ObjectId) -> Result<Option<Vec<u8>>, String> {
+        let mut answer = Ok(None);
+        Objects::get(self, &[id], &mut |_, got| {
+            answer = match got {
+                Ok(bytes) => Ok(Some(bytes)),
+                Err(FetchError::Missing(_)) => Ok(None),
+                Err(e) => Err(e.to_string()),
+            };
+        });
+        answer
+    }
+}

@@ -1,0 +1,1 @@
+//! A region and its client over real TCP on the loopback.

@@ -1,0 +1,330 @@
+//! Every command, flag and example: the one source of help, completions and manual pages.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Backup whose restores need a quorum: sealed on the node, mirrored by regions that cannot
+/// read it, opened only when enough custodians agree.
+#[derive(Debug, Parser)]
+#[command(name = "seawall", version, max_term_width = 100, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    /// Home of this node or region [default: ~/.local/share/seawall]
+    #[arg(long, global = true, env = "SEAWALL_HOME", value_name = "DIR")]
+    pub(crate) home: Option<PathBuf>,
+    /// Print results as JSON
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// No progress, no words on the side; warnings stay
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+    /// Log more to stderr (-v info, -vv debug, -vvv trace; SEAWALL_LOG filters by room)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 done with some files skipped (each named).\nExample: seawall demo /usr/share";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Show everything on this machine: seal, lose a node, restore by quorum
+    #[command(after_help = "Example: seawall demo /usr/share")]
+    Demo(DemoArgs),
+    /// Found a fleet: escrow group, share files, first node
+    #[command(
+        after_help = "Example: seawall init --custodians 3 --threshold 2 --shares-dir /media/usb/shares"
+    )]
+    Init(InitArgs),
+    /// Make, list and show snapshots
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
+    /// Ask for a restore, approve one, run one
+    #[command(subcommand)]
+    Restore(RestoreCommand),
+    /// Check every object, proof and signature held here; needs no key
+    #[command(after_help = "Example: seawall verify --json")]
+    Verify(VerifyArgs),
+    /// Show the fleet, print its recovery sheet, enrol members
+    #[command(subcommand)]
+    Fleet(FleetCommand),
+    /// Make this machine a node of a fleet
+    #[command(subcommand)]
+    Node(NodeCommand),
+    /// Set up and run a region
+    #[command(subcommand)]
+    Region(RegionCommand),
+    /// Make every region hold what this node holds
+    #[command(after_help = "Example: seawall sync")]
+    Sync(SyncArgs),
+    /// Show, prove and verify this node's log
+    #[command(subcommand)]
+    Log(LogCommand),
+    /// Print a shell's completion script
+    #[command(after_help = "Example: seawall completions bash > /etc/bash_completion.d/seawall")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write a manual page for every command
+    #[command(after_help = "Example: seawall man /usr/local/share/man/man1")]
+    Man {
+        /// Where to write them
+        dir: PathBuf,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// What to seal [default: a tree found on any machine]
+    pub(crate) path: Option<PathBuf>,
+    /// Keep the demo's directory and say where it is
+    #[arg(long)]
+    pub(crate) keep: bool,
+    /// Where to put it; about three times the size of PATH is needed
+    #[arg(long, value_name = "DIR")]
+    pub(crate) dir: Option<PathBuf>,
+}
+
+/// How a fleet starts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Profile {
+    /// Regions and custodians are other machines and people
+    Fleet,
+    /// One person: shares on laptop, paper and stick; a plain directory or bucket as region
+    Solo,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// How many custodians hold a share
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) custodians: u16,
+    /// How many of them it takes to open a snapshot
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub(crate) threshold: u16,
+    /// Directory for the share files, outside the home
+    #[arg(long, value_name = "DIR")]
+    pub(crate) shares_dir: PathBuf,
+    /// Custodians' names, once for each [default: custodian-1, ...; solo: laptop, paper, usb]
+    #[arg(long = "custodian", value_name = "NAME")]
+    pub(crate) names: Vec<String>,
+    /// Name of the fleet
+    #[arg(long, default_value = "fleet", value_name = "NAME")]
+    pub(crate) fleet_name: String,
+    /// Name of this node [default: the host's name]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+    /// How the fleet starts
+    #[arg(long, value_enum, default_value = "fleet")]
+    pub(crate) profile: Profile,
+    /// Solo: a directory, or s3://BUCKET/PREFIX, that stands in for a region
+    #[arg(long, value_name = "DIR|S3-URL")]
+    pub(crate) bucket: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SnapshotCommand {
+    /// Seal files and directories into a new snapshot
+    #[command(after_help = "Example: seawall snapshot create /etc /srv/www")]
+    Create {
+        /// What to seal
+        #[arg(required = true)]
+        paths: Vec<PathBuf>,
+        /// Data class, which chooses the escrow group [default: the strictest]
+        #[arg(long)]
+        class: Option<String>,
+    },
+    /// List snapshots, oldest first
+    #[command(after_help = "Example: seawall snapshot list --all --json")]
+    List {
+        /// Also those of other nodes, as the regions mirror them
+        #[arg(long)]
+        all: bool,
+    },
+    /// Show what is public about one snapshot
+    #[command(after_help = "Example: seawall snapshot show 4f1d22")]
+    Show {
+        /// Its id, or the beginning of it
+        id: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RestoreCommand {
+    /// Write a request for the custodians
+    #[command(
+        after_help = "Example: seawall restore request 4f1d22 --reason 'disk of site-a died' --out req.json"
+    )]
+    Request {
+        /// The snapshot's id, or the beginning of it
+        id: String,
+        /// Why; the custodians read it
+        #[arg(long, value_name = "TEXT")]
+        reason: String,
+        /// Where to write the request
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Hours during which it may be answered
+        #[arg(long, default_value_t = 72, value_name = "HOURS",
+              value_parser = clap::value_parser!(u64).range(1..=720))]
+        valid: u64,
+    },
+    /// As a custodian: show what is asked, and answer it with a share
+    #[command(
+        after_help = "Example: seawall restore approve req.json --share share-1-anna.json --out approval-1.json"
+    )]
+    Approve {
+        /// The request
+        request: PathBuf,
+        /// The share file (a pkcs11: URI comes later)
+        #[arg(long, value_name = "FILE")]
+        share: PathBuf,
+        /// Where to write the approval
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Open the snapshot with enough approvals and restore it
+    #[command(
+        after_help = "Example: seawall restore run req.json --approval a1.json --approval a2.json --to /srv/restored"
+    )]
+    Run {
+        /// The request
+        request: PathBuf,
+        /// An approval; repeat for each
+        #[arg(long = "approval", required = true, value_name = "FILE")]
+        approvals: Vec<PathBuf>,
+        /// An empty or new directory
+        #[arg(long, value_name = "DIR")]
+        to: PathBuf,
+        /// Also restore set-uid and set-gid bits, file capabilities and device nodes
+        #[arg(long)]
+        privileged: bool,
+        /// The target holds an interrupted restore: finish it
+        #[arg(long)]
+        resume: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum FleetCommand {
+    /// Show the fleet: id, escrow groups, members known here
+    #[command(after_help = "Example: seawall fleet show")]
+    Show,
+    /// Write the fleet's public card, for a region to host it
+    #[command(after_help = "Example: seawall fleet card --out fleet.json")]
+    Card {
+        /// Where to write it
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        out: PathBuf,
+    },
+    /// Enrol a node: sign its card, encrypt the tenant's secret to it
+    #[command(after_help = "Example: seawall fleet bundle site-b.json --out site-b.bundle")]
+    Bundle {
+        /// The card that `seawall node keys` wrote
+        card: PathBuf,
+        /// Where to write the bundle
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        out: PathBuf,
+    },
+    /// Enrol a region: sign its card and keep its address
+    #[command(after_help = "Example: seawall fleet adopt region-a.json")]
+    Adopt {
+        /// The card that `seawall region init` wrote
+        card: PathBuf,
+    },
+    /// Print the recovery sheet
+    #[command(after_help = "Example: seawall fleet sheet --html --out sheet.html")]
+    Sheet {
+        /// A printable page instead of text
+        #[arg(long)]
+        html: bool,
+        /// Where to write it
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        out: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NodeCommand {
+    /// Make this node's keys and write its public card
+    #[command(after_help = "Example: seawall node keys --name site-b --out site-b.json")]
+    Keys {
+        /// Name of this node [default: the host's name]
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// Where to write the card
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        out: PathBuf,
+    },
+    /// Join the fleet that the bundle was made for; again, to learn of new regions
+    #[command(after_help = "Example: seawall node enroll site-b.bundle --fleet-id 91ab...")]
+    Enroll {
+        /// The bundle that `seawall fleet bundle` wrote
+        bundle: PathBuf,
+        /// The fleet id on the recovery sheet; refuses any other fleet
+        #[arg(long, value_name = "HEX")]
+        fleet_id: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RegionCommand {
+    /// Make a region's keys and write its card
+    #[command(
+        after_help = "Example: seawall region init --fleet fleet.json --name region-a --listen 10.0.0.5:7443 --out region-a.json"
+    )]
+    Init {
+        /// The card that `seawall fleet card` wrote; repeat for each fleet to host
+        #[arg(long = "fleet", required = true, value_name = "FILE")]
+        fleets: Vec<PathBuf>,
+        /// Name of the region
+        #[arg(long, value_name = "NAME")]
+        name: String,
+        /// HOST:PORT where nodes reach it
+        #[arg(long, value_name = "ADDR")]
+        listen: String,
+        /// Where to write the card
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        out: PathBuf,
+    },
+    /// Run the region until it is told to stop
+    #[command(after_help = "Example: seawall --home /var/lib/seawall-region region run")]
+    Run {
+        /// Another HOST:PORT than the one it was set up with
+        #[arg(long, value_name = "ADDR")]
+        listen: Option<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SyncArgs {}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogCommand {
+    /// List the entries of this node's log, oldest first
+    #[command(after_help = "Example: seawall log show --json")]
+    Show,
+    /// Print the inclusion proof of an entry under the newest checkpoint
+    #[command(after_help = "Example: seawall log prove 7 > entry-7.proof")]
+    Prove {
+        /// The entry's index
+        index: u64,
+    },
+    /// Check the log: every entry, every signature, the checkpoint
+    #[command(after_help = "Example: seawall log verify")]
+    Verify,
+    /// Write the log as C2SP tlog-tiles for any web server to serve
+    #[command(after_help = "Example: seawall log export /srv/www/log")]
+    Export {
+        /// A directory
+        dir: PathBuf,
+    },
+}

@@ -1,0 +1,18 @@
+//! One module per command.
+
+pub(crate) mod demo;
+pub(crate) mod fleet;
+pub(crate) mod init;
+pub(crate) mod log;
+pub(crate) mod node;
+pub(crate) mod pages;
+pub(crate) mod region;
+pub(crate) mod restore;
+pub(crate) mod snapshot;
+pub(crate) mod sync;
+pub(crate) mod verify;
+
+/// The machine's name, for naming a node that was not given one.
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

@@ -1,0 +1,158 @@
+//! `seawall log show | prove | verify | export`.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use seawall_host::FsDisk;
+use seawall_node::Home;
+use seawall_record::Accepted;
+use seawall_sign::Envelope;
+use seawall_tlog::{Kind, Log, Verifier, merkle};
+use serde_json::{Value, json};
+
+use crate::cli::LogCommand;
+use crate::output::{Outcome, Printer};
+
+pub(crate) fn run(command: &LogCommand, home: &Path, printer: &Printer) -> anyhow::Result<Outcome> {
+    let home = Home::open(home)?;
+    let fleet = home.fleet()?;
+    let log = home.log(&fleet)?;
+    match command {
+        LogCommand::Show => show(&home, &log, printer),
+        LogCommand::Prove { index } => prove(&log, *index, printer),
+        LogCommand::Verify => verify(&home, &log, printer),
+        LogCommand::Export { dir } => {
+            log.export_tiles(&FsDisk::create(dir)?, "")?;
+            let value = json!({ "dir": dir, "entries": log.size() });
+            printer.result(&value, &format!("wrote the tiles of {} entries", log.size()))?;
+            Ok(Outcome::Done)
+        }
+    }
+}
+
+fn entries(home: &Home, log: &Log) -> anyhow::Result<Vec<(u64, Envelope, Accepted)>> {
+    let mut state = seawall_record::LogState::new(home.fleet()?, log.origin().as_str());
+    (0..log.size())
+        .map(|index| {
+            let entry = log.entry(index)?;
+            let accepted = state.accept(&entry).with_context(|| format!("entry {index}"))?;
+            Ok((index, Envelope::parse(&entry)?, accepted))
+        })
+        .collect()
+}
+
+fn describe(accepted: &Accepted) -> (&'static str, String) {
+    match accepted {
+        Accepted::Enrolment(e) => ("enrolment", format!("{} ({})", e.name, e.node().short())),
+        Accepted::Subkey(s) => ("subkey", format!("{} until {}", s.key, s.not_after)),
+        Accepted::Manifest(_, m) => (
+            "snapshot",
+            format!("number {}, {} files, {}", m.core.sequence, m.core.totals.files, m.core.created),
+        ),
+    }
+}
+
+fn show(home: &Home, log: &Log, printer: &Printer) -> anyhow::Result<Outcome> {
+    let entries = entries(home, log)?;
+    let value: Value = entries
+        .iter()
+        .map(|(index, envelope, accepted)| {
+            let (kind, what) = describe(accepted);
+            json!({ "id": envelope.digest().to_hex(), "index": index, "kind": kind, "what": what })
+        })
+        .collect();
+    let mut words = format!("log {}, {} entries\n", log.origin(), log.size());
+    for (index, envelope, accepted) in &entries {
+        let (kind, what) = describe(accepted);
+        words.push_str(&format!("{index:>6}  {kind:<10} {}  {what}\n", &envelope.digest().to_hex()[..12]));
+    }
+    printer.result(&value, &words)?;
+    Ok(Outcome::Done)
+}
+
+fn prove(log: &Log, index: u64, printer: &Printer) -> anyhow::Result<Outcome> {
+    let signed = log.checkpoint().context("the log has no checkpoint yet; make a snapshot")?;
+    let checkpoint = signed.checkpoint();
+    anyhow::ensure!(
+        index < checkpoint.size,
+        "the newest checkpoint covers entries 0 to {}",
+        checkpoint.size.saturating_sub(1)
+    );
+    let proof = log.inclusion(index, checkpoint.size)?;
+    let entry = log.entry(index)?;
+    merkle::verify_inclusion(
+        &merkle::leaf_hash(&entry),
+        index,
+        checkpoint.size,
+        &checkpoint.root,
+        &proof,
+    )?;
+    let note = String::from_utf8_lossy(&signed.to_bytes()).into_owned();
+    let value = json!({
+        "index": index,
+        "size": checkpoint.size,
+        "leaf": merkle::leaf_hash(&entry).to_hex(),
+        "root": checkpoint.root.to_hex(),
+        "proof": proof.iter().map(seawall_tlog::Hash::to_hex).collect::<Vec<_>>(),
+        "checkpoint": note,
+        "entry": String::from_utf8_lossy(&entry),
+    });
+    // C2SP tlog-proof: index, proof hashes, an empty line, the checkpoint.
+    let words = tlog_proof(index, &proof, &note);
+    printer.result(&value, &words)?;
+    Ok(Outcome::Done)
+}
+
+fn tlog_proof(index: u64, proof: &[seawall_tlog::Hash], note: &str) -> String {
+    use base64::Engine as _;
+    let mut out = format!("c2sp.org/tlog-proof@v1\nindex {index}\n");
+    for hash in proof {
+        out.push_str(&base64::engine::general_purpose::STANDARD.encode(hash.0));
+        out.push('\n');
+    }
+    out + "\n" + note
+}
+
+fn verify(home: &Home, log: &Log, printer: &Printer) -> anyhow::Result<Outcome> {
+    let entries = entries(home, log)?;
+    let root = merkle::root_of_leaves(
+        (0..log.size())
+            .map(|i| log.entry(i).map(|e| merkle::leaf_hash(&e)))
+            .collect::<Result<Vec<_>, _>>()?,
+    );
+    anyhow::ensure!(root == log.root(), "the log's entries do not hash to its root");
+    let signed = log.checkpoint().context("the log has no checkpoint yet; make a snapshot")?;
+    let checkpoint = signed.checkpoint();
+    anyhow::ensure!(
+        log.root_at(checkpoint.size)? == checkpoint.root,
+        "the checkpoint does not match the entries it covers"
+    );
+    let fleet = home.fleet()?;
+    let state = home.log_state(&fleet, log)?;
+    let keys = state
+        .all_subkeys()
+        .map(|k| Verifier::new(log.origin().as_str(), Kind::Signer, &k))
+        .collect::<Result<Vec<_>, _>>()?;
+    anyhow::ensure!(!signed.verify(&keys)?.is_empty(), "the checkpoint is not signed by this node");
+    let regions = home.regions(&fleet)?;
+    let witnesses = regions
+        .iter()
+        .map(|(_, r)| Verifier::new(&r.name, Kind::Cosigner, &r.identity))
+        .collect::<Result<Vec<_>, _>>()?;
+    let cosigned = signed.verify(&witnesses)?.len();
+    let value = json!({
+        "ok": true,
+        "origin": log.origin().as_str(),
+        "entries": entries.len(),
+        "size": checkpoint.size,
+        "root": checkpoint.root.to_hex(),
+        "cosignatures": cosigned,
+    });
+    let words = format!(
+        "{} entries, every signature and the chain of snapshots hold; root {}; {cosigned} cosignatures",
+        entries.len(),
+        checkpoint.root.to_hex(),
+    );
+    printer.result(&value, &words)?;
+    Ok(Outcome::Done)
+}

@@ -1,0 +1,267 @@
+//! `seawall restore request | approve | run`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use seawall_backup::restore::restore;
+use seawall_backup::target::{Options, Target};
+use seawall_base::Seconds;
+use seawall_custodian::{Examined, examine};
+use seawall_escrow::{MAX_SHARE_FILE, ShareFile};
+use seawall_host::{OsRng, SystemClock};
+use seawall_node::{
+    Home, Layered, Opened, RegionLink, RequestOptions, RequestWritten, Requestable, list_snapshots,
+    open_request,
+};
+use seawall_sync::Tier;
+use serde_json::{Value, json};
+
+use super::snapshot::{find, pulled};
+use crate::cli::RestoreCommand;
+use crate::output::{
+    Outcome, Printer, confirm, human, passphrase, read_input, show_path, write_output,
+};
+
+pub(crate) fn run(
+    command: &RestoreCommand,
+    home: impl Fn() -> anyhow::Result<PathBuf>,
+    printer: &Printer,
+) -> anyhow::Result<Outcome> {
+    match command {
+        RestoreCommand::Request { id, reason, out, valid } => {
+            let home = Home::open(&home()?)?;
+            let valid = Seconds::hours(*valid);
+            request(&home, &RequestOptions { id, reason, valid }, out, printer)
+        }
+        RestoreCommand::Approve { request, share, out, yes } => {
+            approve(request, share, out, *yes, printer)
+        }
+        RestoreCommand::Run { request, approvals, to, privileged, resume } => {
+            let home = Home::open(&home()?)?;
+            let options = Options { overwrite: false, resume: *resume, privileged: *privileged };
+            let request = read_input(request)?;
+            let approvals =
+                approvals.iter().map(|p| read_input(p)).collect::<anyhow::Result<Vec<_>>>()?;
+            let opened = open_request(&home, &request, &approvals)
+                .context("the snapshot was not opened")?;
+            for (i, e) in &opened.refused {
+                printer.warn(&format!("approval {} was not used: {e}", i + 1));
+            }
+            let done = write_tree(&home, &opened, to, options, printer)?;
+            printer.result(&done.value, &done.words)?;
+            Ok(done.outcome)
+        }
+    }
+}
+
+fn request(
+    home: &Home,
+    options: &RequestOptions<'_>,
+    out: &Path,
+    printer: &Printer,
+) -> anyhow::Result<Outcome> {
+    let written = make_request(home, options, printer)?;
+    write_output(out, written.dossier.as_bytes())?;
+    let core = &written.manifest.core;
+    let group = core.group;
+    let fleet = home.fleet()?;
+    let record = fleet.group(group).context("the fleet has this group")?;
+    let value = json!({
+        "request": written.digest.to_hex(),
+        "snapshot": written.manifest_digest.to_hex(),
+        "file": out,
+        "threshold": record.threshold,
+        "custodians": record.custodians.iter().map(|c| &c.name).collect::<Vec<_>>(),
+    });
+    let names: Vec<_> = record.custodians.iter().map(|c| c.name.as_str()).collect();
+    let words = format!(
+        "wrote {}\nit needs the approval of {} of: {}\neach runs: seawall restore approve {} --share FILE --out APPROVAL",
+        out.display(),
+        record.threshold,
+        names.join(", "),
+        out.display(),
+    );
+    printer.result(&value, &words)?;
+    Ok(Outcome::Done)
+}
+
+/// Finds a snapshot here or in the regions and writes a request for it.
+pub(crate) fn make_request(
+    home: &Home,
+    options: &RequestOptions<'_>,
+    printer: &Printer,
+) -> anyhow::Result<RequestWritten> {
+    let fleet = home.fleet()?;
+    let own = home.log(&fleet)?;
+    let mut logs = Vec::new();
+    let mut snapshots = list_snapshots(home, &logs)?;
+    if find(&snapshots, options.id).is_err() {
+        logs = pulled(home, printer)?;
+        snapshots = list_snapshots(home, &logs)?;
+    }
+    let listed = find(&snapshots, options.id)?;
+    let origin = &listed.manifest.core.origin;
+    let (clock, mut rng) = (SystemClock, OsRng);
+    let written = if origin == own.origin().as_str() {
+        let state = home.log_state(&fleet, &own)?;
+        let log = Requestable::Own(&own);
+        seawall_node::request(home, &log, &state, listed.index, options, &clock, &mut rng)
+    } else {
+        let log = logs.iter().find(|l| l.origin.as_str() == origin).context("listed above")?;
+        let source = Requestable::Pulled(log);
+        seawall_node::request(home, &source, &log.state, listed.index, options, &clock, &mut rng)
+    };
+    Ok(written?)
+}
+
+fn approve(
+    request: &Path,
+    share: &Path,
+    out: &Path,
+    yes: bool,
+    printer: &Printer,
+) -> anyhow::Result<Outcome> {
+    let share_bytes = read_input(share)?;
+    anyhow::ensure!(
+        share_bytes.len() <= MAX_SHARE_FILE,
+        "{} is too large to be a share file",
+        share.display()
+    );
+    let share = ShareFile::parse(&share_bytes)
+        .with_context(|| format!("cannot use share {}", share.display()))?;
+    let examined = examine(&read_input(request)?, share.public().fleet)
+        .context("this request must not be approved")?;
+    examined.check_share(share.public())?;
+    examined.check_time(&SystemClock).context("this request must not be approved")?;
+    printer.say(&what_is_asked(&examined));
+    if !yes && !confirm("Approve this restore?")? {
+        anyhow::bail!("not approved; nothing was written");
+    }
+    let prompt = format!("Passphrase for the share of {}", share.public().custodian);
+    let secret = share.open(&passphrase(&prompt, false)?)?;
+    let approval = examined.approve(share.public(), &secret, &SystemClock, &mut OsRng)?;
+    write_output(out, &approval.to_json())?;
+    let value = json!({
+        "approval": out,
+        "request": examined.dossier.request_digest.to_hex(),
+        "snapshot": examined.dossier.manifest_digest.to_hex(),
+        "custodian": share.public().custodian,
+        "index": share.public().index,
+    });
+    let words = format!("wrote {}; only the requester can use it", out.display());
+    printer.result(&value, &words)?;
+    Ok(Outcome::Done)
+}
+
+/// What a custodian has to know before saying yes.
+fn what_is_asked(examined: &Examined) -> String {
+    let it = &examined.dossier;
+    let core = &it.manifest.core;
+    let group = it.fleet.group(core.group);
+    format!(
+        "restore request {request}\n  fleet      {fleet} ({fingerprint})\n  asked by   {requester} ({node})\n  reason     {reason}\n  made       {made}, open until {expires}\n  snapshot   {snapshot}\n  of         {author}, number {sequence}, made {created}\n  content    {files} files, {bytes}; {skipped} skipped when it was made\n  class      {class}: {threshold} approvals needed\n  in the log at index {index} of {size} entries, proof checked",
+        request = &it.request_digest.to_hex()[..16],
+        fleet = it.fleet.genesis().fleet_name,
+        fingerprint = it.fleet.id().fingerprint(),
+        requester = it.requester.name,
+        node = it.requester.node().short(),
+        reason = it.request.reason,
+        made = it.request.created,
+        expires = it.request.expires,
+        snapshot = &it.manifest_digest.to_hex()[..16],
+        author = it.author.name,
+        sequence = core.sequence,
+        created = core.created,
+        files = core.totals.files,
+        bytes = human(core.totals.bytes),
+        skipped = core.totals.problems,
+        class = group.map_or("unknown", |g| g.class.as_str()),
+        threshold = group.map_or(0, |g| g.threshold),
+        index = it.request.index,
+        size = examined.log_size,
+    )
+}
+
+/// A finished restore, ready to be printed.
+pub(crate) struct Done {
+    pub(crate) value: Value,
+    pub(crate) words: String,
+    pub(crate) outcome: Outcome,
+    pub(crate) files: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Restores an opened snapshot from this node's store with the regions behind it.
+pub(crate) fn write_tree(
+    home: &Home,
+    opened: &Opened,
+    to: &Path,
+    options: Options,
+    printer: &Printer,
+) -> anyhow::Result<Done> {
+    let fleet = home.fleet()?;
+    let (store, _) = home.store()?;
+    let (links, failed) = RegionLink::all(home, &fleet)?;
+    for (region, e) in failed {
+        printer.warn(&format!("region {region}: {e}"));
+    }
+    let tiers = links.iter().map(|l| &l.tier as &dyn Tier).collect();
+    let objects = Layered { store: &store, tiers };
+    let signed = &opened.examined.dossier.manifest.core;
+    let target = Target::create(to, options)?;
+    let bar = printer.bytes_bar("restoring", Some(signed.totals.bytes));
+    let restored = restore(&objects, &objects, &opened.root, signed, target, &mut |p| {
+        bar.set_position(p.bytes);
+    });
+    bar.finish_and_clear();
+    let restored = restored.context("the restore ended early; --resume continues it")?;
+    for refused in &restored.refused {
+        printer.warn(&refused.to_string());
+    }
+    for lost in &restored.lost {
+        printer.warn(&format!("{}: not restored: {}", show_path(&lost.path), lost.why));
+    }
+    if restored.refused.iter().any(is_privileged) {
+        printer.say("set-uid and set-gid bits, capabilities and devices need --privileged");
+    }
+    let totals = restored.totals;
+    let value = json!({
+        "snapshot": opened.examined.dossier.manifest_digest.to_hex(),
+        "to": to,
+        "sources": restored.sources.iter().map(|s| show_path(s)).collect::<Vec<_>>(),
+        "files": totals.files,
+        "directories": totals.directories,
+        "others": totals.others,
+        "bytes": totals.bytes,
+        "custodians": opened.custodians,
+        "refused": restored.refused.iter().map(|r| json!({
+            "path": show_path(&r.path), "what": r.what.to_string(),
+        })).collect::<Vec<_>>(),
+        "lost": restored.lost.iter().map(|l| json!({
+            "path": show_path(&l.path), "why": l.why.to_string(),
+        })).collect::<Vec<_>>(),
+    });
+    let proven = if restored.lost.is_empty() {
+        "every object, the reference set and the totals are the signed ones"
+    } else {
+        "NOT complete: see the files named above"
+    };
+    let words = format!(
+        "restored {} files, {} directories, {} below {}\n{proven}",
+        totals.files,
+        totals.directories,
+        human(totals.bytes),
+        to.display(),
+    );
+    let whole = restored.lost.is_empty() && restored.refused.is_empty();
+    let outcome = if whole { Outcome::Done } else { Outcome::Partly };
+    Ok(Done { value, words, outcome, files: totals.files, bytes: totals.bytes })
+}
+
+fn is_privileged(refused: &seawall_backup::target::Refused) -> bool {
+    use seawall_backup::target::Refusal;
+    matches!(
+        refused.what,
+        Refusal::SetUid | Refusal::SetGid | Refusal::Capability | Refusal::Device
+    )
+}

@@ -1,0 +1,170 @@
+//! `seawall snapshot create | list | show`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use comfy_table::{Table, presets};
+use seawall_host::{OsRng, SystemClock};
+use seawall_node::{
+    CreateOptions, Home, Listed, PulledLog, RegionLink, create_snapshot, list_snapshots, pull_logs,
+};
+use serde_json::{Value, json};
+
+use crate::cli::SnapshotCommand;
+use crate::output::{Outcome, Printer, human, show_path};
+
+pub(crate) fn run(
+    command: &SnapshotCommand,
+    home: &Path,
+    printer: &Printer,
+) -> anyhow::Result<Outcome> {
+    let home = Home::open(home)?;
+    match command {
+        SnapshotCommand::Create { paths, class } => {
+            create(&home, paths, class.as_deref(), printer)
+        }
+        SnapshotCommand::List { all } => list(&home, *all, printer),
+        SnapshotCommand::Show { id } => show(&home, id, printer),
+    }
+}
+
+fn create(
+    home: &Home,
+    paths: &[PathBuf],
+    class: Option<&str>,
+    printer: &Printer,
+) -> anyhow::Result<Outcome> {
+    for path in paths {
+        // A mistyped path must not become an empty snapshot.
+        path.symlink_metadata().with_context(|| format!("cannot snapshot {}", path.display()))?;
+    }
+    let bar = printer.bytes_bar("sealing", None);
+    let workers = std::thread::available_parallelism().map_or(2, usize::from);
+    let options = CreateOptions { paths, class, workers };
+    let written = create_snapshot(home, &options, &SystemClock, &mut OsRng, &mut |p| {
+        bar.set_position(p.bytes);
+        if p.files.is_multiple_of(64) {
+            bar.set_message(format!("{} files, {} new", p.files, human(p.new_bytes)));
+        }
+    });
+    bar.finish_and_clear();
+    let written = written.context("no snapshot was made")?;
+    let mut value = describe(&written.listed);
+    value["new_bytes"] = written.progress.new_bytes.into();
+    value["new_objects"] = written.progress.new_objects.into();
+    value["problems"] = written
+        .problems
+        .iter()
+        .map(|p| json!({ "path": show_path(&p.path), "reason": p.reason.to_string() }))
+        .collect();
+    for problem in &written.problems {
+        printer.warn(&problem.to_string());
+    }
+    let totals = &written.listed.manifest.core.totals;
+    let words = format!(
+        "{}\nsnapshot {} of {}: {} files, {} directories, {}; {} new in {} objects",
+        written.listed.digest.to_hex(),
+        written.listed.manifest.core.sequence,
+        written.listed.node,
+        totals.files,
+        totals.directories,
+        human(totals.bytes),
+        human(written.progress.new_bytes),
+        written.progress.new_objects,
+    );
+    printer.result(&value, &words)?;
+    Ok(if written.problems.is_empty() { Outcome::Done } else { Outcome::Partly })
+}
+
+/// What is public about a snapshot.
+fn describe(listed: &Listed) -> Value {
+    let core = &listed.manifest.core;
+    json!({
+        "id": listed.digest.to_hex(),
+        "node": listed.node,
+        "sequence": core.sequence,
+        "created": core.created.to_string(),
+        "files": core.totals.files,
+        "directories": core.totals.directories,
+        "others": core.totals.others,
+        "bytes": core.totals.bytes,
+        "skipped": core.totals.problems,
+        "objects": core.reference_set.count,
+        "sealed_bytes": core.reference_set.bytes,
+        "seen_in": listed.seen_in,
+        "receipts": listed.receipts,
+        "index": listed.index,
+    })
+}
+
+/// The logs of other nodes, from every region that answers.
+pub(crate) fn pulled(home: &Home, printer: &Printer) -> anyhow::Result<Vec<PulledLog>> {
+    let fleet = home.fleet()?;
+    let (links, failed) = RegionLink::all(home, &fleet)?;
+    for (region, e) in failed {
+        printer.warn(&format!("region {region}: {e}"));
+    }
+    let mut out: Vec<PulledLog> = Vec::new();
+    for link in &links {
+        for log in pull_logs(home, &fleet, link)? {
+            // Of one log seen in two regions, the longer copy.
+            match out.iter_mut().find(|o| o.origin == log.origin) {
+                Some(known) if known.state.entries() >= log.state.entries() => {}
+                Some(known) => *known = log,
+                None => out.push(log),
+            }
+        }
+    }
+    Ok(out)
+}
+
+fn list(home: &Home, all: bool, printer: &Printer) -> anyhow::Result<Outcome> {
+    let pulled = if all { pulled(home, printer)? } else { Vec::new() };
+    let snapshots = list_snapshots(home, &pulled)?;
+    let value: Value = snapshots.iter().map(describe).collect();
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING);
+    table.set_header(["ID", "CREATED", "NODE", "SEQ", "FILES", "SIZE", "SKIPPED", "RECEIPTS"]);
+    for s in &snapshots {
+        let core = &s.manifest.core;
+        table.add_row([
+            s.digest.to_hex()[..12].to_owned(),
+            core.created.to_string(),
+            s.node.clone(),
+            core.sequence.to_string(),
+            core.totals.files.to_string(),
+            human(core.totals.bytes),
+            core.totals.problems.to_string(),
+            if s.receipts.is_empty() { "none".to_owned() } else { s.receipts.join(" ") },
+        ]);
+    }
+    let words = if snapshots.is_empty() { "no snapshots".to_owned() } else { table.to_string() };
+    printer.result(&value, &words)?;
+    Ok(Outcome::Done)
+}
+
+/// The one snapshot whose id begins with `prefix`.
+pub(crate) fn find<'a>(snapshots: &'a [Listed], prefix: &str) -> anyhow::Result<&'a Listed> {
+    let prefix = prefix.strip_prefix("sha256:").unwrap_or(prefix);
+    anyhow::ensure!(prefix.len() >= 4, "{prefix:?} is too short: give at least 4 digits of an id");
+    let mut found = snapshots.iter().filter(|s| s.digest.to_hex().starts_with(prefix));
+    match (found.next(), found.next()) {
+        (Some(one), None) => Ok(one),
+        (None, _) => anyhow::bail!("no snapshot {prefix}; see `seawall snapshot list --all`"),
+        (Some(_), Some(_)) => anyhow::bail!("more than one snapshot begins with {prefix}"),
+    }
+}
+
+fn show(home: &Home, id: &str, printer: &Printer) -> anyhow::Result<Outcome> {
+    let mut snapshots = list_snapshots(home, &[])?;
+    if find(&snapshots, id).is_err() {
+        snapshots = list_snapshots(home, &pulled(home, printer)?)?;
+    }
+    let listed = find(&snapshots, id)?;
+    let core = &listed.manifest.core;
+    let mut value = describe(listed);
+    value["manifest"] = serde_json::to_value(core).context("a manifest is JSON")?;
+    let text = serde_json::to_string_pretty(&value).context("a manifest is JSON")?;
+    printer.result(&value, &text)?;
+    Ok(Outcome::Done)
+}

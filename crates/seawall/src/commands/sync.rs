@@ -1,0 +1,66 @@
+//! `seawall sync`: make every region hold what this node holds.
+
+use std::path::Path;
+
+use seawall_host::{OsRng, SystemClock};
+use seawall_node::{Home, SyncOutcome, sync};
+use serde_json::{Value, json};
+
+use crate::cli::SyncArgs;
+use crate::output::{Outcome, Printer, human};
+
+pub(crate) fn run(_: &SyncArgs, home: &Path, printer: &Printer) -> anyhow::Result<Outcome> {
+    let home = Home::open(home)?;
+    let bar = printer.bytes_bar("syncing", Some(0));
+    let outcomes = sync(&home, &SystemClock, &mut OsRng, &mut |region, p| {
+        bar.set_length(p.total_bytes);
+        bar.set_position(p.bytes);
+        bar.set_message(region.to_owned());
+    });
+    bar.finish_and_clear();
+    let outcomes = outcomes?;
+    anyhow::ensure!(
+        !outcomes.is_empty(),
+        "this node knows no region; run `seawall fleet adopt`, or enrol with a newer bundle"
+    );
+    let failed = outcomes.iter().any(|o| o.result.is_err());
+    for outcome in &outcomes {
+        if let Err(e) = &outcome.result {
+            printer.warn(&format!("region {}: {e}", outcome.region));
+        }
+    }
+    let value: Value = outcomes.iter().map(describe).collect();
+    let words: Vec<String> = outcomes.iter().map(in_words).collect();
+    printer.result(&value, &words.join("\n"))?;
+    Ok(if failed { Outcome::Found } else { Outcome::Done })
+}
+
+fn describe(outcome: &SyncOutcome) -> Value {
+    match &outcome.result {
+        Ok(done) => json!({
+            "id": outcome.region,
+            "ok": true,
+            "sent_objects": done.sent_objects,
+            "sent_bytes": done.sent_bytes,
+            "proven_objects": done.proven_objects,
+            "mended_objects": done.mended_objects,
+            "receipts": done.receipts,
+            "mirrored": done.mirrored,
+        }),
+        Err(e) => json!({ "id": outcome.region, "ok": false, "error": e.to_string() }),
+    }
+}
+
+fn in_words(outcome: &SyncOutcome) -> String {
+    match &outcome.result {
+        Ok(done) => format!(
+            "{}: sent {} in {} objects, {} were there already and proved it, {} new receipts",
+            outcome.region,
+            human(done.sent_bytes),
+            done.sent_objects,
+            done.proven_objects,
+            done.receipts,
+        ),
+        Err(_) => format!("{}: failed", outcome.region),
+    }
+}

@@ -1,0 +1,223 @@
+//! How commands speak: JSON or words on stdout, progress on stderr, one exit code.
+
+use std::fmt::Write as _;
+use std::io::{IsTerminal, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+/// How a command that did not fail ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Everything was done.
+    Done,
+    /// A check found something wrong.
+    Found,
+    /// Done, with some files skipped; each has been named.
+    Partly,
+}
+
+impl From<Outcome> for ExitCode {
+    fn from(outcome: Outcome) -> Self {
+        Self::from(match outcome {
+            Outcome::Done => 0,
+            Outcome::Found => 1,
+            Outcome::Partly => 3,
+        })
+    }
+}
+
+/// An error of usage: exit code 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Usage(pub(crate) String);
+
+/// Where results and words go.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Printer {
+    json: bool,
+    quiet: bool,
+}
+
+impl Printer {
+    pub(crate) const fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet }
+    }
+
+    /// Prints a result: its JSON, or the words for people.
+    pub(crate) fn result<T: Serialize>(self, value: &T, words: &str) -> anyhow::Result<()> {
+        let mut out = std::io::stdout().lock();
+        if self.json {
+            serde_json::to_writer_pretty(&mut out, value).context("writing to stdout")?;
+            writeln!(out).context("writing to stdout")
+        } else {
+            writeln!(out, "{}", words.trim_end()).context("writing to stdout")
+        }
+    }
+
+    /// Says something on the side.
+    pub(crate) fn say(self, words: &str) {
+        if !self.quiet {
+            // A closed stderr is no reason to fail a backup.
+            let _ = writeln!(std::io::stderr(), "{words}");
+        }
+    }
+
+    /// Names something that went wrong without ending the command; quiet does not hide it.
+    pub(crate) fn warn(self, words: &str) {
+        let _ = writeln!(std::io::stderr(), "warning: {words}");
+    }
+
+    pub(crate) fn error(self, e: &anyhow::Error) {
+        let mut text = format!("error: {e}");
+        for cause in e.chain().skip(1) {
+            // Transparent errors repeat their source's words.
+            if !text.contains(&cause.to_string()) {
+                let _ = write!(text, ": {cause}");
+            }
+        }
+        let _ = writeln!(std::io::stderr(), "{text}");
+    }
+
+    /// A progress bar over bytes; hidden when nobody watches.
+    pub(crate) fn bytes_bar(self, what: &str, total: Option<u64>) -> ProgressBar {
+        let template = match total {
+            Some(_) => "{prefix:>10} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta} {msg}",
+            None => "{prefix:>10} {spinner} {bytes} {bytes_per_sec} {elapsed} {msg}",
+        };
+        let bar = if self.quiet || !std::io::stderr().is_terminal() {
+            ProgressBar::hidden()
+        } else {
+            total.map_or_else(ProgressBar::new_spinner, ProgressBar::new)
+        };
+        let style = ProgressStyle::with_template(template).expect("the template is constant");
+        bar.set_style(style.progress_chars("=> "));
+        bar.set_prefix(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+}
+
+/// `RUST_LOG`-style filtering on stderr; warnings unless asked for more.
+pub(crate) fn start_logging(verbose: u8) {
+    let level = ["warn", "info", "debug", "trace"][usize::from(verbose.min(3))];
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SEAWALL_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+/// `$XDG_DATA_HOME/seawall` or `~/.local/share/seawall`.
+pub(crate) fn default_home() -> anyhow::Result<PathBuf> {
+    let set = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    set("XDG_DATA_HOME")
+        .or_else(|| set("HOME").map(|home| home.join(".local/share")))
+        .map(|data| data.join("seawall"))
+        .ok_or_else(|| Usage("neither --home, SEAWALL_HOME nor HOME is set".to_owned()).into())
+}
+
+/// `SEAWALL_SHARE_PASSPHRASE`, or an answer at the terminal.
+pub(crate) fn passphrase(prompt: &str, new: bool) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    if let Some(value) = std::env::var_os("SEAWALL_SHARE_PASSPHRASE") {
+        return Ok(Zeroizing::new(value.into_encoded_bytes()));
+    }
+    if !std::io::stdin().is_terminal() {
+        let why = "no terminal to ask for a passphrase; set SEAWALL_SHARE_PASSPHRASE";
+        return Err(Usage(why.to_owned()).into());
+    }
+    let mut ask = dialoguer::Password::new().with_prompt(prompt);
+    if new {
+        ask = ask.with_confirmation("Repeat it", "The two differ, try again");
+    }
+    Ok(Zeroizing::new(ask.interact().context("reading the passphrase")?.into_bytes()))
+}
+
+/// Asks yes or no at the terminal; without one, only `--yes` is a yes.
+pub(crate) fn confirm(prompt: &str) -> anyhow::Result<bool> {
+    if !std::io::stdin().is_terminal() {
+        let why = "no terminal to ask for a confirmation; read the above and pass --yes";
+        return Err(Usage(why.to_owned()).into());
+    }
+    let ask = dialoguer::Confirm::new().with_prompt(prompt).default(false);
+    ask.interact().context("reading the answer")
+}
+
+/// Reads a file of at most 1 MiB that somebody handed over; `-` is standard input.
+pub(crate) fn read_input(path: &std::path::Path) -> anyhow::Result<Vec<u8>> {
+    use std::io::Read as _;
+    const LIMIT: u64 = 1 << 20;
+    let mut bytes = Vec::new();
+    let read = if path.as_os_str() == "-" {
+        std::io::stdin().take(LIMIT + 1).read_to_end(&mut bytes)
+    } else {
+        std::fs::File::open(path).and_then(|f| f.take(LIMIT + 1).read_to_end(&mut bytes))
+    };
+    read.with_context(|| format!("cannot read {}", path.display()))?;
+    anyhow::ensure!(bytes.len() as u64 <= LIMIT, "{} is larger than 1 MiB", path.display());
+    Ok(bytes)
+}
+
+/// Writes a file that is handed on, whole or not at all, durable before this returns.
+pub(crate) fn write_output(path: &std::path::Path, bytes: &[u8]) -> anyhow::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let failed = || format!("cannot write {}", path.display());
+    if path.as_os_str() == "-" {
+        return std::io::stdout().write_all(bytes).with_context(failed);
+    }
+    let mut name = path.file_name().with_context(failed)?.to_owned();
+    name.push(".tmp");
+    let temporary = path.with_file_name(name);
+    let mut options = std::fs::OpenOptions::new();
+    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary);
+    let written = file.and_then(|mut f| {
+        f.write_all(bytes)?;
+        f.sync_all()
+    });
+    written.and_then(|()| std::fs::rename(&temporary, path)).with_context(failed)
+}
+
+/// Bytes for people, in binary units.
+pub(crate) fn human(bytes: u64) -> String {
+    indicatif::HumanBytes(bytes).to_string()
+}
+
+/// A path as text: bytes that are not UTF-8 or would upset a terminal are escaped.
+pub(crate) fn show_path(path: &[u8]) -> String {
+    let mut out = String::new();
+    for chunk in path.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() || c == '\\' { out.extend(c.escape_default()) } else { out.push(c) }
+        }
+        for byte in chunk.invalid() {
+            let _ = write!(out, "\\x{byte:02x}");
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hostile_names_cannot_write_to_the_terminal() {
+        assert_eq!(show_path(b"/a\x1b[2J\n\xff\\"), "/a\\u{1b}[2J\\n\\xff\\\\");
+        assert_eq!(show_path("/srv/müll".as_bytes()), "/srv/müll");
+    }
+
+    #[test]
+    fn outputs_replace_whole_files() {
+        let dir = std::env::temp_dir().join(format!("seawall-output-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a directory");
+        let path = dir.join("f");
+        write_output(&path, b"one").expect("written");
+        write_output(&path, b"two").expect("replaced");
+        assert_eq!(read_input(&path).expect("read"), b"two");
+        assert!(write_output(&dir.join("no/f"), b"x").is_err());
+        std::fs::remove_dir_all(&dir).expect("removed");
+    }
+}
