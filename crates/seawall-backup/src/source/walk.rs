@@ -61,7 +61,7 @@ pub enum Event {
 /// held as a link, one on the way to a given path is held and reported.
 #[derive(Debug)]
 pub struct Source {
-    /// Sorted, none a prefix of another.
+    /// Sorted.
     paths: Vec<Vec<Vec<u8>>>,
     trail: Trail,
     frames: Vec<Frame>,
@@ -87,7 +87,6 @@ impl Source {
             return Err(SourceError::NoPaths);
         }
         wanted.sort_unstable();
-        wanted.dedup_by(|next, kept| next.starts_with(kept));
         let root = DirHandle::open(Path::new("/")).map_err(|e| SourceError::Root(e.into()))?;
         let (meta, flaws) = root.meta().map_err(|e| SourceError::Root(e.into()))?;
         let trail = Trail::new(root).map_err(|e| SourceError::Root(e.into()))?;
