@@ -297,11 +297,7 @@ pub(crate) enum RegionCommand {
     },
     /// Run the region until it is told to stop
     #[command(after_help = "Example: seawall --home /var/lib/seawall-region region run")]
-    Run {
-        /// Another HOST:PORT than the one it was set up with
-        #[arg(long, value_name = "ADDR")]
-        listen: Option<String>,
-    },
+    Run,
 }
 
 #[derive(Debug, Args)]

@@ -117,10 +117,11 @@ impl Connection {
             return Ok(false);
         }
         self.link = None;
-        let connecting = timeout(CONNECT_TIMEOUT, dial(&self.address, self.tls.clone()));
-        let link = self
-            .runtime
-            .block_on(connecting)
+        let dialled = self.runtime.block_on(async {
+            // A timer starts in its runtime, so it is made inside.
+            timeout(CONNECT_TIMEOUT, dial(&self.address, self.tls.clone())).await
+        });
+        let link = dialled
             .map_err(|_| self.retry("no connection within 20 seconds; is it running?"))?
             .map_err(|e| self.dial_error(e))?;
         self.link = Some(link);

@@ -40,7 +40,10 @@ pub(crate) fn run(
                 "address": card.address,
                 "identity": enrolment.identity,
             });
-            let words = format!("region {} at {} is trusted to keep, never to read", card.name, card.address);
+            let words = format!(
+                "region {} at {} is trusted to keep, never to read",
+                card.name, card.address
+            );
             printer.result(&value, &words)?;
         }
         FleetCommand::Sheet { html, out } => {

@@ -41,8 +41,7 @@ pub(crate) fn run(args: &InitArgs, home: &Path, printer: &Printer) -> anyhow::Re
         "threshold": args.threshold,
         "shares": founded.shares,
     });
-    let shares: String =
-        founded.shares.iter().map(|s| format!("\n  {}", s.display())).collect();
+    let shares: String = founded.shares.iter().map(|s| format!("\n  {}", s.display())).collect();
     let words = format!(
         "founded fleet {}\nfleet id {}\nany {} of these {} shares open a snapshot; give each to its custodian and keep none here:{shares}\nprint the recovery sheet now: seawall fleet sheet",
         fleet.genesis().fleet_name,

@@ -47,7 +47,10 @@ fn describe(accepted: &Accepted) -> (&'static str, String) {
         Accepted::Subkey(s) => ("subkey", format!("{} until {}", s.key, s.not_after)),
         Accepted::Manifest(_, m) => (
             "snapshot",
-            format!("number {}, {} files, {}", m.core.sequence, m.core.totals.files, m.core.created),
+            format!(
+                "number {}, {} files, {}",
+                m.core.sequence, m.core.totals.files, m.core.created
+            ),
         ),
     }
 }
@@ -64,7 +67,10 @@ fn show(home: &Home, log: &Log, printer: &Printer) -> anyhow::Result<Outcome> {
     let mut words = format!("log {}, {} entries\n", log.origin(), log.size());
     for (index, envelope, accepted) in &entries {
         let (kind, what) = describe(accepted);
-        words.push_str(&format!("{index:>6}  {kind:<10} {}  {what}\n", &envelope.digest().to_hex()[..12]));
+        words.push_str(&format!(
+            "{index:>6}  {kind:<10} {}  {what}\n",
+            &envelope.digest().to_hex()[..12]
+        ));
     }
     printer.result(&value, &words)?;
     Ok(Outcome::Done)

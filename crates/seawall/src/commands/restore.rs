@@ -42,8 +42,8 @@ pub(crate) fn run(
             let request = read_input(request)?;
             let approvals =
                 approvals.iter().map(|p| read_input(p)).collect::<anyhow::Result<Vec<_>>>()?;
-            let opened = open_request(&home, &request, &approvals)
-                .context("the snapshot was not opened")?;
+            let opened =
+                open_request(&home, &request, &approvals).context("the snapshot was not opened")?;
             for (i, e) in &opened.refused {
                 printer.warn(&format!("approval {} was not used: {e}", i + 1));
             }

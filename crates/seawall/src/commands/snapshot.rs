@@ -20,9 +20,7 @@ pub(crate) fn run(
 ) -> anyhow::Result<Outcome> {
     let home = Home::open(home)?;
     match command {
-        SnapshotCommand::Create { paths, class } => {
-            create(&home, paths, class.as_deref(), printer)
-        }
+        SnapshotCommand::Create { paths, class } => create(&home, paths, class.as_deref(), printer),
         SnapshotCommand::List { all } => list(&home, *all, printer),
         SnapshotCommand::Show { id } => show(&home, id, printer),
     }
@@ -123,7 +121,7 @@ fn list(home: &Home, all: bool, printer: &Printer) -> anyhow::Result<Outcome> {
     let snapshots = list_snapshots(home, &pulled)?;
     let value: Value = snapshots.iter().map(describe).collect();
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING);
+    table.load_style(presets::NOTHING);
     table.set_header(["ID", "CREATED", "NODE", "SEQ", "FILES", "SIZE", "SKIPPED", "RECEIPTS"]);
     for s in &snapshots {
         let core = &s.manifest.core;

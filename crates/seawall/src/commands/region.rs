@@ -1,0 +1,36 @@
+//! `seawall region init | run`.
+
+use std::path::Path;
+
+use seawall_host::{OsRng, SystemClock};
+use seawall_record::FleetCard;
+
+use crate::cli::RegionCommand;
+use crate::output::{Outcome, Printer, read_input, write_output};
+
+pub(crate) fn run(
+    command: &RegionCommand,
+    home: &Path,
+    printer: &Printer,
+) -> anyhow::Result<Outcome> {
+    match command {
+        RegionCommand::Init { fleets, name, listen, out } => {
+            let fleets = fleets
+                .iter()
+                .map(|path| Ok(FleetCard::open(&read_input(path)?)?))
+                .collect::<anyhow::Result<Vec<_>>>()?;
+            let card = seawall_region::init(home, listen, name, &fleets, &mut OsRng, &SystemClock)?;
+            let mut text = card.to_json();
+            text.push(b'\n');
+            write_output(out, &text)?;
+            printer.say(&format!(
+                "region {name} is set up in {}; give its card to the operator of each fleet",
+                home.display()
+            ));
+        }
+        RegionCommand::Run => seawall_region::run_until_signal(home, |address| {
+            printer.say(&format!("listening on {address}"));
+        })?,
+    }
+    Ok(Outcome::Done)
+}
