@@ -1,0 +1,10 @@
+//! The rules of the record, each broken by a test of its own, through the public interface.
+
+mod bundles;
+mod dossiers;
+mod fixture;
+mod genesis_rules;
+mod hostile_bytes;
+mod log_rules;
+mod predicates;
+mod requests;
