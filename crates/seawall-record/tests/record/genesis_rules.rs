@@ -8,6 +8,9 @@ use crate::fixture::{
     signature,
 };
 
+/// The rule that is named, and how it is broken.
+type Broken<T> = (&'static str, fn(&mut T));
+
 #[test]
 fn a_good_one_is_its_own_proof() {
     let fleet = fleet();
@@ -36,7 +39,7 @@ fn a_pin_tells_fleets_apart() {
 
 #[test]
 fn every_rule_is_checked() {
-    let edits: [(&str, fn(&mut Genesis)); 15] = [
+    let edits: [Broken<Genesis>; 15] = [
         ("text must be", |g| g.fleet_name.clear()),
         ("text must be", |g| g.fleet_name = "a\u{1b}[2Jb".to_owned()),
         ("policy versions count from 1", |g| g.policy_version = 0),
@@ -68,7 +71,7 @@ fn every_rule_is_checked() {
 
 #[test]
 fn every_rule_of_a_group_is_checked() {
-    let edits: [(&str, fn(&mut EscrowGroupRecord)); 13] = [
+    let edits: [Broken<EscrowGroupRecord>; 13] = [
         ("1 to 64 custodians", |g| g.custodians.clear()),
         ("1 to 64 custodians", |g| {
             g.custodians = (1..=65)
