@@ -81,7 +81,6 @@ const HOUSE: &[Room] = &[
         ],
     ),
     room("sim", BESIDE, &["base"]),
-    room("tests", BESIDE, &["base", "sign", "record", "tlog"]),
     room("xtask", BESIDE, &[]),
 ];
 
@@ -149,7 +148,6 @@ fn direct_edges(metadata: &Value) -> Vec<(String, Option<String>)> {
 fn complaint(package: &str, item: &str, what: String) -> Complaint {
     let path = match package {
         "xtask" => "xtask/Cargo.toml".into(),
-        "seawall-tests" => "tests/Cargo.toml".into(),
         _ => format!("crates/{package}/Cargo.toml"),
     };
     Complaint { rule: "floors", path, line: 0, item: item.into(), what }
