@@ -30,8 +30,8 @@ pub enum CustodianError {
     /// The checkpoint's form.
     #[error("checkpoint: {0}")]
     Checkpoint(#[from] CheckpointError),
-    /// The checkpoint's signature.
-    #[error("checkpoint: {0}")]
+    /// The checkpoint is not signed by the node's subkey.
+    #[error("the checkpoint, by the node's subkey: {0}")]
     Note(#[from] NoteError),
     /// The snapshot is not in the log it claims to be in.
     #[error("the manifest is not in its node's log at index {index}: {source}")]
@@ -49,9 +49,6 @@ pub enum CustodianError {
         /// The checkpoint's log.
         found: String,
     },
-    /// Nobody vouches for the checkpoint.
-    #[error("the checkpoint is not signed by the node's subkey")]
-    UnsignedCheckpoint,
     /// The escrow group in the genesis statement.
     #[error("escrow group: {0}")]
     Group(#[from] GroupError),
@@ -143,9 +140,7 @@ fn check_inclusion(parts: &DossierParts, dossier: &VerifiedDossier) -> Result<u6
         return Err(CustodianError::OtherLog { expected, found });
     }
     let key = Verifier::new(expected, Kind::Signer, &dossier.checkpoint_subkey.key)?;
-    if signed.verify(&[key])?.is_empty() {
-        return Err(CustodianError::UnsignedCheckpoint);
-    }
+    signed.verify(&[key])?;
     let leaf = seawall_tlog::merkle::leaf_hash(&parts.manifest.to_json());
     let index = dossier.request.index;
     seawall_tlog::merkle::verify_inclusion(

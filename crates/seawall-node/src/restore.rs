@@ -4,7 +4,7 @@ use seawall_base::{Clock, Rng, Seconds, Sha256};
 use seawall_escrow::OneTimeSecret;
 use seawall_record::{Base64, Dossier, DossierParts, Fleet, Hex32, LogState, Manifest, Request};
 use seawall_sign::{Envelope, VerifyingKey};
-use seawall_tlog::{Hash, Kind, Log, SignedCheckpoint, Verifier};
+use seawall_tlog::{Hash, Kind, Log, NoteError, SignedCheckpoint, Verifier};
 
 use crate::home::{Home, HomeError};
 use crate::keys::{self, Purpose};
@@ -174,8 +174,10 @@ fn checkpoint_signer(
     let origin = signed.checkpoint().origin.as_str();
     for key in state.all_subkeys() {
         let verifier = [Verifier::new(origin, Kind::Signer, &key)?];
-        if signed.verify(&verifier)?.len() == 1 {
-            return Ok(key);
+        match signed.verify(&verifier) {
+            Ok(_) => return Ok(key),
+            Err(NoteError::NoKnownSignature) => {}
+            Err(e) => return Err(e.into()),
         }
     }
     Err(HomeError::refused("the checkpoint is not signed by a subkey of its log"))

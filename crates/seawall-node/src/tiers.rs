@@ -214,9 +214,9 @@ fn pull_log(
         .all_subkeys()
         .map(|k| Verifier::new(origin.as_str(), Kind::Signer, &k))
         .collect::<Result<_, _>>()?;
-    if signed.verify(&keys)?.is_empty() {
-        return Err(named("its checkpoint is not signed by a subkey of its node".to_owned()));
-    }
+    signed
+        .verify(&keys)
+        .map_err(|e| named(format!("its checkpoint, by its node's subkeys: {e}")))?;
     keep_pin(home, pin.as_ref(), &signed, &named)?;
     Ok(Some(PulledLog { origin, region, state, checkpoint: signed, entries, manifests, stored }))
 }

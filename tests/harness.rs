@@ -1,0 +1,280 @@
+//! Runs the program and sets up fleets.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+/// Passphrase of every share in these tests.
+pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
+
+/// A directory with a fleet in it: one home, three shares, two needed.
+pub(crate) struct Fleet {
+    dir: tempfile::TempDir,
+}
+
+/// What the program said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Said {
+    fn of(output: &Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
+    /// Asserts the exit code.
+    #[track_caller]
+    pub(crate) fn code(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+
+    /// Asserts success.
+    #[track_caller]
+    pub(crate) fn ok(self) -> Self {
+        self.code(0)
+    }
+
+    /// Asserts that stderr contains each of `words`.
+    #[track_caller]
+    pub(crate) fn says(self, words: &[&str]) -> Self {
+        for word in words {
+            assert!(self.stderr.contains(word), "{word:?} is not in: {}", self.stderr);
+        }
+        self
+    }
+
+    /// Stdout as JSON.
+    #[track_caller]
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|e| panic!("{e}: {}\nstderr: {}", self.stdout, self.stderr))
+    }
+}
+
+/// The program with a clean environment.
+pub(crate) fn seawall() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_seawall"));
+    command.env_clear();
+    if let Some(path) = std::env::var_os("PATH") {
+        command.env("PATH", path);
+    }
+    command.env("SEAWALL_SHARE_PASSPHRASE", PASSPHRASE).stdin(Stdio::null());
+    command
+}
+
+/// Runs the program with `args` in the home `home`.
+pub(crate) fn run<S: AsRef<OsStr>>(home: &Path, args: &[S]) -> Said {
+    let output = seawall().env("SEAWALL_HOME", home).args(args).output().expect("the program runs");
+    Said::of(&output)
+}
+
+/// A path as an argument.
+pub(crate) fn arg(path: &Path) -> &str {
+    path.to_str().expect("test paths are UTF-8")
+}
+
+impl Fleet {
+    /// Founds a fleet of three custodians, two needed.
+    pub(crate) fn found() -> Self {
+        let fleet = Self { dir: tempfile::tempdir().expect("a temporary directory") };
+        let shares = fleet.path("shares");
+        let args = ["init", "--custodians", "3", "--threshold", "2", "--name", "node-1"];
+        let said = run(&fleet.home(), &[&args[..], &["--shares-dir", arg(&shares)]].concat());
+        said.ok();
+        fleet
+    }
+
+    /// A path in the fleet's directory.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// The first node's home.
+    pub(crate) fn home(&self) -> PathBuf {
+        self.path("node-1")
+    }
+
+    /// Runs the program on the first node.
+    pub(crate) fn run(&self, args: &[&str]) -> Said {
+        run(&self.home(), args)
+    }
+
+    /// The share files, by index.
+    pub(crate) fn shares(&self) -> Vec<PathBuf> {
+        let mut shares: Vec<PathBuf> = std::fs::read_dir(self.path("shares"))
+            .expect("shares were written")
+            .map(|e| e.expect("readable").path())
+            .collect();
+        shares.sort();
+        shares
+    }
+
+    /// Makes a small tree with some of everything harmless and returns its path.
+    pub(crate) fn tree(&self, name: &str) -> PathBuf {
+        let root = self.path(name);
+        std::fs::create_dir_all(root.join("sub/deeper")).expect("directories");
+        std::fs::write(root.join("empty"), b"").expect("written");
+        std::fs::write(root.join("inline.txt"), b"a few bytes").expect("written");
+        std::fs::write(root.join("sub/small.txt"), vec![b's'; 40_000]).expect("written");
+        std::fs::write(root.join("sub/deeper/long.bin"), noise(5 << 20)).expect("written");
+        std::os::unix::fs::symlink("sub/small.txt", root.join("link")).expect("linked");
+        std::fs::hard_link(root.join("inline.txt"), root.join("sub/again")).expect("linked");
+        root
+    }
+
+    /// Snapshots `path` on the first node and returns the snapshot's id.
+    pub(crate) fn snapshot(&self, path: &Path) -> String {
+        let said = self.run(&["snapshot", "create", arg(path), "--json"]).ok();
+        said.json()["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// Writes a request of `home` for `id` to the file `name`.
+    pub(crate) fn request(&self, home: &Path, id: &str, name: &str) -> PathBuf {
+        let out = self.path(name);
+        let args = ["restore", "request", id, "--reason", "a test", "--out", arg(&out)];
+        run(home, &args).ok();
+        out
+    }
+
+    /// Has custodian `n` (from 0) approve `request`, into the file `name`.
+    pub(crate) fn approve(&self, request: &Path, n: usize, name: &str) -> PathBuf {
+        let (out, share) = (self.path(name), self.shares()[n].clone());
+        let args = ["restore", "approve", arg(request), "--share", arg(&share)];
+        // A custodian has no home.
+        let nowhere = self.path("nowhere");
+        run(&nowhere, &[&args[..], &["--out", arg(&out), "--yes"]].concat()).ok();
+        out
+    }
+
+    /// Requests, approves twice and restores `id` on `home` into `to`.
+    pub(crate) fn restore(&self, home: &Path, id: &str, to: &Path) -> Said {
+        let request = self.request(home, id, "request.json");
+        let a = self.approve(&request, 0, "approval-0.json");
+        let b = self.approve(&request, 1, "approval-1.json");
+        let args = ["restore", "run", arg(&request), "--approval", arg(&a), "--approval", arg(&b)];
+        run(home, &[&args[..], &["--to", arg(to), "--json"]].concat())
+    }
+
+    /// Sets up a region for this fleet, adopts it and starts it as a process of its own.
+    pub(crate) fn region(&self, name: &str) -> Region {
+        let listen = free_address();
+        let (card, home) = (self.path("fleet-card.json"), self.path(name));
+        self.run(&["fleet", "card", "--out", arg(&card)]).ok();
+        let region_card = self.path(&format!("{name}-card.json"));
+        let args = ["region", "init", "--fleet", arg(&card), "--name", name];
+        let more = ["--listen", &listen, "--out", arg(&region_card)];
+        run(&home, &[&args[..], &more].concat()).ok();
+        self.run(&["fleet", "adopt", arg(&region_card)]).ok();
+        Region::start(home, listen)
+    }
+
+    /// Enrols a second node in the directory `name` and returns its home.
+    pub(crate) fn second_node(&self, name: &str) -> PathBuf {
+        let home = self.path(name);
+        let (card, bundle) =
+            (self.path(&format!("{name}-card.json")), self.path(&format!("{name}-bundle.json")));
+        run(&home, &["node", "keys", "--name", name, "--out", arg(&card)]).ok();
+        self.run(&["fleet", "bundle", arg(&card), "--out", arg(&bundle)]).ok();
+        run(&home, &["node", "enroll", arg(&bundle)]).ok();
+        home
+    }
+}
+
+/// A region running as a process of its own; killed when dropped.
+pub(crate) struct Region {
+    pub(crate) home: PathBuf,
+    address: String,
+    child: Option<Child>,
+}
+
+impl Region {
+    fn start(home: PathBuf, address: String) -> Self {
+        let mut region = Self { home, address, child: None };
+        region.resume();
+        region
+    }
+
+    /// Starts it again after [`Region::stop`] or [`Region::kill`].
+    pub(crate) fn resume(&mut self) {
+        let mut command = seawall();
+        let log = std::fs::File::create(self.home.join("test-stderr.log")).expect("a log file");
+        command.env("SEAWALL_HOME", &self.home).args(["region", "run"]).stderr(log);
+        self.child = Some(command.spawn().expect("the region starts"));
+        wait_until("the region listens", || std::net::TcpStream::connect(&self.address).is_ok());
+    }
+
+    /// Ends it in order.
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let pid = rustix::process::Pid::from_child(&child);
+            rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("signalled");
+            assert!(child.wait().expect("it ends").success(), "a region ends in order");
+        }
+    }
+
+    /// Kills it where it stands.
+    pub(crate) fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            child.kill().expect("killed");
+            child.wait().expect("reaped");
+        }
+    }
+}
+
+impl Drop for Region {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Waits for something that must come within 20 seconds.
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(20), "{what}: not within 20 seconds");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// An address nobody listens on.
+fn free_address() -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").to_string()
+}
+
+/// Bytes that do not compress, the same each time.
+pub(crate) fn noise(n: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut out = Vec::with_capacity(n + 8);
+    while out.len() < n {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        out.extend_from_slice(&state.to_le_bytes());
+    }
+    out.truncate(n);
+    out
+}
+
+/// Asserts that two trees are equal in every byte and attribute, holes included.
+#[track_caller]
+pub(crate) fn assert_same(a: &Path, b: &Path) {
+    let found = seawall_backup::target::compare(a, b, true, &mut |_| ()).expect("comparable");
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Where a restore into `to` puts what was snapshotted at `path`.
+pub(crate) fn restored(to: &Path, path: &Path) -> PathBuf {
+    to.join(path.strip_prefix("/").expect("absolute"))
+}

@@ -1,0 +1,7 @@
+//! End-to-end tests: the real program on real files, as an operator would run it.
+//!
+//! One binary, one module per subject. Every test works in a directory of its own and talks to
+//! the program only through its command line, its files and its exit codes.
+
+mod harness;
+mod main_job;
