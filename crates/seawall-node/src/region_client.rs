@@ -103,17 +103,17 @@ impl RegionClient {
         }
     }
 
-    fn protocol(&self, why: impl ToString) -> TierError {
+    fn protocol(&self, why: &impl ToString) -> TierError {
         TierError::Protocol { tier: self.label.clone(), why: why.to_string() }
     }
 
     /// The C2SP endpoints' statuses that mean something; the rest are refusals.
-    fn answer(&self, reply: Reply) -> Result<Answer, TierError> {
+    fn answer(&self, reply: &Reply) -> Result<Answer, TierError> {
         match reply.status.as_u16() {
             status @ (200 | 202 | 400 | 403 | 404 | 409 | 422) if !reply.is_json => {
                 Ok(Answer { status, body: reply.body.to_vec() })
             }
-            _ => Err(refusal(&self.label, &reply)),
+            _ => Err(refusal(&self.label, reply)),
         }
     }
 
@@ -125,10 +125,12 @@ impl RegionClient {
         let reply = self.post("/v1/get", OCTETS, wire::encode_ids(ids), 4 + MAX_OBJECTS_BODY)?;
         let body = self.ok(reply)?;
         let (covered, objects) =
-            wire::decode_get_answer(ids, &body).map_err(|e| self.protocol(e))?;
+            wire::decode_get_answer(ids, &body).map_err(|e| self.protocol(&e))?;
         for (id, bytes) in objects {
             if ObjectId::of(bytes) != id {
-                return Err(self.protocol(format!("the bytes it sent as {id} are not that object")));
+                return Err(
+                    self.protocol(&format!("the bytes it sent as {id} are not that object"))
+                );
             }
             sink(id, bytes.to_vec());
         }
@@ -159,7 +161,7 @@ fn refusal(label: &str, reply: &Reply) -> TierError {
 impl Tier for RegionClient {
     fn identity(&self) -> Result<TierIdentity, TierError> {
         let reply = self.get_path("/v1/region".to_owned(), MAX_JSON_BODY)?;
-        serde_json::from_slice(&self.ok(reply)?).map_err(|e| self.protocol(e))
+        serde_json::from_slice(&self.ok(reply)?).map_err(|e| self.protocol(&e))
     }
 
     fn introduce(&self, subkeys: &[Envelope]) -> Result<(), TierError> {
@@ -170,7 +172,7 @@ impl Tier for RegionClient {
 
     fn have(&self, ids: &[ObjectId]) -> Result<Have, TierError> {
         let reply = self.post("/v1/have", OCTETS, wire::encode_ids(ids), MAX_IDS_BODY)?;
-        wire::decode_have(ids, &self.ok(reply)?).map_err(|e| self.protocol(e))
+        wire::decode_have(ids, &self.ok(reply)?).map_err(|e| self.protocol(&e))
     }
 
     fn put(&self, objects: &[(ObjectId, Vec<u8>)]) -> Result<(), TierError> {
@@ -203,20 +205,20 @@ impl Tier for RegionClient {
     ) -> Result<Vec<Option<[u8; 32]>>, TierError> {
         let body = wire::encode_challenge(nonce, ids);
         let reply = self.post("/v1/challenge", OCTETS, body, 4 + ids.len() * 33)?;
-        wire::decode_proofs(ids.len(), &self.ok(reply)?).map_err(|e| self.protocol(e))
+        wire::decode_proofs(ids.len(), &self.ok(reply)?).map_err(|e| self.protocol(&e))
     }
 
     fn add_checkpoint(&self, body: &[u8]) -> Result<Answer, TierError> {
-        self.answer(self.post("/v1/log/add-checkpoint", TEXT, body.to_vec(), MAX_IDS_BODY)?)
+        self.answer(&self.post("/v1/log/add-checkpoint", TEXT, body.to_vec(), MAX_IDS_BODY)?)
     }
 
     fn add_entries(&self, body: &[u8]) -> Result<Answer, TierError> {
-        self.answer(self.post("/v1/log/add-entries", OCTETS, body.to_vec(), MAX_IDS_BODY)?)
+        self.answer(&self.post("/v1/log/add-entries", OCTETS, body.to_vec(), MAX_IDS_BODY)?)
     }
 
     fn logs(&self) -> Result<Vec<LogSummary>, TierError> {
         let reply = self.get_path("/v1/logs".to_owned(), MAX_LOGS_BODY)?;
-        serde_json::from_slice(&self.ok(reply)?).map_err(|e| self.protocol(e))
+        serde_json::from_slice(&self.ok(reply)?).map_err(|e| self.protocol(&e))
     }
 
     fn tile(&self, origin: &Origin, path: &TilePath) -> Result<Option<Vec<u8>>, TierError> {
@@ -234,9 +236,9 @@ impl Tier for RegionClient {
         let reply = self.post("/v1/receipt", JSON, body, MAX_IDS_BODY)?;
         if reply.status == StatusCode::CONFLICT && !reply.is_json {
             let missing = wire::decode_ids(&reply.body, wire::MAX_HAVE);
-            return missing.map(ReceiptAnswer::Missing).map_err(|e| self.protocol(e));
+            return missing.map(ReceiptAnswer::Missing).map_err(|e| self.protocol(&e));
         }
-        let envelope = Envelope::parse(&self.ok(reply)?).map_err(|e| self.protocol(e))?;
+        let envelope = Envelope::parse(&self.ok(reply)?).map_err(|e| self.protocol(&e))?;
         Ok(ReceiptAnswer::Given(envelope))
     }
 }

@@ -15,6 +15,9 @@ use seawall_tlog::Origin;
 use crate::home::must_read;
 use crate::{Refusal, Region, RegionError};
 
+/// What a write that did not finish leaves behind.
+const TEMPORARY: &str = ".tmp";
+
 /// A member of a hosted fleet.
 #[derive(Debug, Clone)]
 pub struct Member {
@@ -52,9 +55,33 @@ impl Member {
         let subkey = Subkey::open(&self.enrolment, &envelope).map_err(|e| e.to_string())?;
         self.subkeys.retain(|(known, _)| known.key != subkey.key);
         self.subkeys.push((subkey, envelope));
-        self.subkeys.sort_by_key(|(s, _)| std::cmp::Reverse(s.not_after));
+        self.subkeys.sort_by_key(|(s, _)| (std::cmp::Reverse(s.not_after), s.key));
         self.subkeys.truncate(MAX_ENROL_SUBKEYS);
         Ok(())
+    }
+
+    /// Takes the place of `known`, this member as it is on record: learns its subkeys where the
+    /// enrolment is the same, and refuses to where another enrolment has no higher epoch.
+    fn succeed(&mut self, known: &Self) -> Result<(), Refusal> {
+        if known.envelope.digest() == self.envelope.digest() {
+            let offered = std::mem::replace(&mut self.subkeys, known.subkeys.clone());
+            for (_, envelope) in offered {
+                self.introduce(envelope)
+                    .map_err(|why| Refusal::forbidden(why, "show subkeys of this member only"))?;
+            }
+            return Ok(());
+        }
+        let (held, offered) = (known.enrolment.epoch, self.enrolment.epoch);
+        if offered > held {
+            return Ok(());
+        }
+        Err(Refusal::forbidden(
+            format!(
+                "this node is enrolled under epoch {held}, and another enrolment of epoch \
+                 {offered} does not replace it"
+            ),
+            "enrol the node again under a higher epoch",
+        ))
     }
 
     /// The introduced subkeys valid at some moment from `from` to `until`.
@@ -85,7 +112,7 @@ impl Region {
     pub(crate) fn load_members(&self, fleet: &Fleet) -> Result<(), RegionError> {
         let dir = format!("fleets/{}/members", fleet.id().to_hex());
         let names = self.disk.list(&dir).map_err(RegionError::io(format!("listing {dir}")))?;
-        for name in names.iter().filter(|name| name.ends_with(".json")) {
+        for name in names.iter().filter(|name| !name.ends_with(TEMPORARY)) {
             let path = format!("{dir}/{name}");
             let damaged = |why: String| RegionError::Damaged { path: path.clone(), why };
             let bytes = must_read(self.disk.as_ref(), &path)?;
@@ -129,25 +156,9 @@ impl Region {
         let same = |m: &&Arc<Member>| m.enrolment.node() == node && m.fleet.id() == fleet.id();
         let known = members.values().find(same).cloned();
         if let Some(known) = &known {
-            let before = known.subkeys.iter().rev().map(|(_, e)| e.clone());
-            if known.envelope.digest() == member.envelope.digest() {
-                let offered = std::mem::take(&mut member.subkeys);
-                for envelope in before.chain(offered.into_iter().rev().map(|(_, e)| e)) {
-                    member.introduce(envelope).map_err(|why| {
-                        Refusal::forbidden(why, "show subkeys of this member only")
-                    })?;
-                }
-                if member.to_json() == known.to_json() {
-                    return Ok(());
-                }
-            } else if member.enrolment.epoch <= known.enrolment.epoch {
-                return Err(Refusal::forbidden(
-                    format!(
-                        "this node is enrolled under epoch {}, and another enrolment of epoch {} does not replace it",
-                        known.enrolment.epoch, member.enrolment.epoch
-                    ),
-                    "enrol the node again under a higher epoch",
-                ));
+            member.succeed(known)?;
+            if member.to_json() == known.to_json() {
+                return Ok(());
             }
         }
         if members.get(peer).is_some_and(|m| m.enrolment.node() != node) {

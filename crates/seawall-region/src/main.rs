@@ -1,7 +1,7 @@
 //! `seawall-region`: a region and nothing else, in a program that cannot open a sealed object.
 
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -67,10 +67,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn fleet(path: &PathBuf) -> anyhow::Result<seawall_record::Fleet> {
+fn fleet(path: &Path) -> anyhow::Result<seawall_record::Fleet> {
     let shown = path.display();
     let (dir, name) = (path.parent(), path.file_name().and_then(|name| name.to_str()));
-    let dir = dir.filter(|d| !d.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
+    let dir = dir.filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
     anyhow::ensure!(dir.is_dir(), "{shown}: there is no such directory");
     let name = name.with_context(|| format!("{shown} is not a file"))?;
     let json = read_file(&FsDisk::create(dir)?, name, MAX_BUNDLE)
@@ -84,7 +84,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     match arguments.command {
         Command::Init { listen, name, fleet: cards } => {
-            let fleets = cards.iter().map(fleet).collect::<Result<Vec<_>, _>>()?;
+            let fleets = cards.iter().map(|card| fleet(card)).collect::<Result<Vec<_>, _>>()?;
             let card = init(&home, &listen, &name, &fleets, &mut OsRng, &SystemClock)?;
             out.write_all(&card.to_json())?;
             writeln!(out)?;

@@ -37,9 +37,8 @@ impl Region {
             };
             match tenant.store.size_of(id) {
                 Some(found) if found != len => wrong = Some((id, len, found)),
-                Some(_) => {}
                 None if missing.len() < MAX_HAVE => missing.push(id),
-                None => {}
+                Some(_) | None => {}
             }
         });
         match walked {

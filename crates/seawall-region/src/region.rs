@@ -35,7 +35,8 @@ pub struct Region {
     members: RwLock<BTreeMap<VerifyingKey, Arc<Member>>>,
     tenants: Mutex<BTreeMap<TenantId, Arc<Tenant>>>,
     pub(crate) logs: Mutex<BTreeMap<Sha256, Arc<LogSlot>>>,
-    _lock: Option<File>,
+    /// Held, not used: dropping it releases the home.
+    lock: Option<File>,
 }
 
 /// One tenant's objects.
@@ -58,7 +59,7 @@ impl Region {
         let lock = home::lock(home)?;
         let disk = FsDisk::create(home).map_err(RegionError::io(format!("opening {shown}")))?;
         let mut region = Self::open_on(Arc::new(disk), Arc::new(SystemClock))?;
-        region._lock = Some(lock);
+        region.lock = Some(lock);
         Ok(region)
     }
 
@@ -74,7 +75,7 @@ impl Region {
             members: RwLock::default(),
             tenants: Mutex::default(),
             logs: Mutex::default(),
-            _lock: None,
+            lock: None,
         };
         region.load()?;
         Ok(region)

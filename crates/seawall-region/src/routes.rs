@@ -30,20 +30,29 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// 8 MiB, and one package has at most 16 MiB of entries and a proof.
 const MAX_ADD_ENTRIES: usize = 26 << 20;
 
-/// For a whole body: 32 MiB over an uplink of half a megabit take nine minutes.
-const BODY_TIMEOUT: Duration = Duration::from_secs(600);
+/// Room for one kind of requests, so that no kind can starve another.
+struct Room {
+    /// Requests at one time.
+    at_once: Semaphore,
+    /// For a whole body.
+    body_timeout: Duration,
+}
 
-/// Requests with large bodies at one time: 8 of 32 MiB each.
-const LARGE: usize = 8;
-
-/// All other requests at one time.
-const SMALL: usize = 64;
+impl Room {
+    const fn new(at_once: usize, body_timeout: Duration) -> Self {
+        Self { at_once: Semaphore::const_new(at_once), body_timeout }
+    }
+}
 
 /// A region and the bounds of what it does at one time.
 pub(crate) struct Routes {
     pub(crate) region: Arc<Region>,
-    large: Semaphore,
-    small: Semaphore,
+    /// Members' large bodies: 8 of 32 MiB, each of which takes nine minutes over half a megabit.
+    large: Room,
+    /// Members' other requests.
+    small: Room,
+    /// Whoever wants to be enrolled.
+    strangers: Room,
 }
 
 /// What a successful call answers.
@@ -73,8 +82,12 @@ type Handled = Result<Reply, Refusal>;
 
 impl Routes {
     pub(crate) fn new(region: Arc<Region>) -> Self {
-        let (large, small) = (Semaphore::new(LARGE), Semaphore::new(SMALL));
-        Self { region, large, small }
+        Self {
+            region,
+            large: Room::new(8, Duration::from_mins(10)),
+            small: Room::new(64, Duration::from_mins(1)),
+            strangers: Room::new(16, Duration::from_secs(30)),
+        }
     }
 
     /// Answers one request of the peer that proved to hold `peer`.
@@ -102,7 +115,7 @@ impl Routes {
             (&Method::GET, "/v1/region") => return Ok(Reply::json(&self.region.identity())),
             (&Method::POST, "/v1/enrol") => {
                 return self
-                    .work(request, MAX_ENROL_BODY, move |region, body| {
+                    .work_in(&self.strangers, request, MAX_ENROL_BODY, move |region, body| {
                         region.enrol(&peer, &body)?;
                         Ok(Reply::new(JSON, "{}"))
                     })
@@ -193,8 +206,7 @@ impl Routes {
         .await
     }
 
-    /// Reads a body of at most `limit` bytes and works on it on a blocking thread, when there is
-    /// room.
+    /// Works on a member's request when there is room.
     async fn work(
         &self,
         request: Request<Incoming>,
@@ -202,8 +214,19 @@ impl Routes {
         work: impl FnOnce(&Region, Bytes) -> Handled + Send + 'static,
     ) -> Handled {
         let room = if limit > MAX_ENROL_BODY { &self.large } else { &self.small };
-        let _room = room.acquire().await.expect("the semaphores are never closed");
-        let body = timeout(BODY_TIMEOUT, Limited::new(request.into_body(), limit).collect())
+        self.work_in(room, request, limit, work).await
+    }
+
+    /// Reads a body of at most `limit` bytes and works on it on a blocking thread.
+    async fn work_in(
+        &self,
+        room: &Room,
+        request: Request<Incoming>,
+        limit: usize,
+        work: impl FnOnce(&Region, Bytes) -> Handled + Send + 'static,
+    ) -> Handled {
+        let _permit = room.at_once.acquire().await.expect("the semaphores are never closed");
+        let body = timeout(room.body_timeout, Limited::new(request.into_body(), limit).collect())
             .await
             .map_err(|_| Refusal::new(408, "the body did not arrive in time", "try again later"))?
             .map_err(|e| match e.downcast_ref::<LengthLimitError>() {

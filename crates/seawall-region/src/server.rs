@@ -30,7 +30,7 @@ const MAX_CONNECTIONS: usize = 512;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// From the end of one request to the head of the next.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(120);
+const IDLE_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// How long open requests may take after the shutdown began.
 const GRACE: Duration = Duration::from_secs(30);

@@ -87,7 +87,7 @@ fn a_push_is_received_mirrored_cosigned_and_receipted() {
     assert_eq!(signed.verify(&[key]).expect("good lines")[0].time, Some(NOW));
 
     let again = shore.push(&mut node);
-    assert_eq!((again.receipts, again.sent_objects), (0, 0));
+    assert_eq!((again.receipts, again.recounted, again.sent_objects), (0, 1, 0));
     let mut got = 0;
     let tier = shore.tier(&node);
     tier.get(&ids(&bodies)[..50], &mut |id, bytes| {
@@ -201,7 +201,7 @@ fn a_region_that_lost_or_forgot_what_it_signed_for_counts_anew() {
     assert_eq!((done.receipts, done.proven_objects), (1, 21), "everything proven anew");
 
     // The disk loses every body: the sample fails honestly and the same push mends all.
-    for path in shore.disk.paths().iter().filter(|p| p.ends_with(".zone")) {
+    for path in shore.disk.paths().iter().filter(|p| p.contains("/zones/")) {
         let len = shore.disk.read(path).expect("read").len() as u64;
         for offset in (200..len).step_by(64) {
             shore.disk.flip_bit(path, offset, 3).expect("flipped");
@@ -449,7 +449,7 @@ fn the_audit_names_a_flipped_bit_with_object_zone_and_snapshot() {
     assert_eq!(counts, (1, 3, 1, 1));
     assert_eq!(report.objects, 31);
 
-    let path = shore.disk.paths().into_iter().find(|p| p.ends_with(".zone")).expect("a zone");
+    let path = shore.disk.paths().into_iter().find(|p| p.contains("/zones/")).expect("a zone");
     let zone = shore.disk.read(&path).expect("read");
     let at = zone.windows(64).position(|w| w == &bodies[7][..64]).expect("the body is there");
     shore.disk.flip_bit(&path, at as u64 + 20, 1).expect("flipped");
@@ -463,6 +463,25 @@ fn the_audit_names_a_flipped_bit_with_object_zone_and_snapshot() {
         report.findings
     );
     assert!(named.iter().all(|f| f.remedy.contains("seawall sync")));
+}
+
+#[test]
+fn damage_found_by_an_audit_is_mended_by_the_next_push() {
+    let shore = shore();
+    let mut node = shore.world.node(10, "acme");
+    // So many that the sample of 32 does not hit the one that is damaged.
+    let bodies = objects(1, 3_000);
+    node.snapshot(&bodies);
+    shore.push(&mut node);
+    let path = shore.disk.paths().into_iter().find(|p| p.contains("/zones/")).expect("a zone");
+    let zone = shore.disk.read(&path).expect("read");
+    let at = zone.windows(64).position(|w| w == &bodies[7][..64]).expect("the body is there");
+    shore.disk.flip_bit(&path, at as u64 + 20, 1).expect("flipped");
+    assert!(!shore.region.verify(&mut |_| {}).expect("verified").is_clean());
+    let mended = shore.push(&mut node);
+    assert_eq!((mended.recounted, mended.sent_objects), (1, 1), "{mended:?}");
+    let report = shore.region.verify(&mut |_| {}).expect("verified");
+    assert!(report.is_clean() && report.superseded == 1, "{:?}", report.findings);
 }
 
 #[test]

@@ -88,6 +88,9 @@ pub struct AuditReport {
     pub cosignatures: u64,
     /// Receipts that match the entry they name.
     pub receipts: u64,
+    /// Damaged records of objects of which a good copy is here too: nothing is lost, though the
+    /// disk may be wearing out.
+    pub superseded: u64,
     /// What is wrong.
     pub findings: Vec<Finding>,
     /// Findings beyond the first ten thousand.
@@ -110,6 +113,7 @@ impl AuditReport {
         self.snapshots += other.snapshots;
         self.cosignatures += other.cosignatures;
         self.receipts += other.receipts;
+        self.superseded += other.superseded;
         self.more_findings += other.more_findings;
         for finding in other.findings {
             self.find(finding.what, finding.place, &finding.remedy);
@@ -143,6 +147,10 @@ impl Audit<'_> {
         report.objects = verified.records;
         report.bytes = verified.bytes;
         for damage in verified.damage {
+            if damage.id.is_some_and(|id| self.store.contains(id)) {
+                report.superseded += 1;
+                continue;
+            }
             let place = format!("zone {:016x} at byte {}", damage.zone, damage.offset);
             let what = damage.id.map_or_else(
                 || format!("damaged: {damage}"),

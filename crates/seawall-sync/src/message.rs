@@ -78,7 +78,8 @@ mod tests {
     fn enrol_round_trips_and_is_bounded() {
         let key = SigningKey::from_seed(&[1; 32]);
         let envelope = Envelope::sign("t", b"p".to_vec(), &[&key]);
-        let request = EnrolRequest::new(FleetId([1; 32]), &envelope, &[envelope.clone()]);
+        let request =
+            EnrolRequest::new(FleetId([1; 32]), &envelope, std::slice::from_ref(&envelope));
         let json = serde_json::to_vec(&request).expect("serialises");
         let back: EnrolRequest = serde_json::from_slice(&json).expect("parses");
         assert_eq!(back.envelopes(), Ok((envelope.clone(), vec![envelope.clone()])));

@@ -56,8 +56,10 @@ pub struct Pushed {
     pub proven_objects: u64,
     /// Objects it had lost, admitted so when challenged, and was sent again.
     pub mended_objects: u64,
-    /// Receipts given.
+    /// Receipts given for snapshots that had none.
     pub receipts: u64,
+    /// Snapshots counted once more: 1 where there was nothing new.
+    pub recounted: u64,
     /// Receipts of this incarnation that were set aside because the tier had lost something.
     pub set_aside: usize,
     /// Entries of the log the tier mirrors now.
@@ -180,6 +182,13 @@ impl Run<'_, '_> {
         self.mirror(&subkeys, mirrored)?;
         for snapshot in pending {
             self.receipt(snapshot)?;
+            self.done.receipts += 1;
+        }
+        // Where there is nothing new, the last one is counted again: damage that the tier has
+        // found since is named now, and mended, instead of when a sample happens to hit it.
+        if let (Some(last), []) = (receipted.last(), pending) {
+            self.receipt(last)?;
+            self.done.recounted = 1;
         }
         Ok(())
     }
@@ -493,7 +502,6 @@ impl Run<'_, '_> {
             return Err(protocol(&region.name, why));
         }
         self.push.receipts.add(envelope.clone())?;
-        self.done.receipts += 1;
         Ok(())
     }
 }

@@ -23,7 +23,7 @@ use tokio_rustls::TlsConnector;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// For a whole request: a batch of 32 MiB over a slow uplink, or a region counting a large set.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(10);
 
 /// A request, kept so that it can be sent again.
 pub(super) struct Request {
@@ -123,7 +123,7 @@ impl Connection {
         });
         let link = dialled
             .map_err(|_| self.retry("no connection within 20 seconds; is it running?"))?
-            .map_err(|e| self.dial_error(e))?;
+            .map_err(|e| self.dial_error(&e))?;
         self.link = Some(link);
         let hello = Request {
             method: Method::POST,
@@ -141,7 +141,7 @@ impl Connection {
     }
 
     /// A key that is not the pinned one is refused for good; everything else may pass.
-    fn dial_error(&self, e: std::io::Error) -> TierError {
+    fn dial_error(&self, e: &std::io::Error) -> TierError {
         let tls = e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
         match tls {
             Some(rustls::Error::General(why)) => TierError::Refused {

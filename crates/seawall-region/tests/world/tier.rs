@@ -80,7 +80,9 @@ impl Tier for InProcess {
     ) -> Result<(), TierError> {
         let body = self.region.get(&self.member(), ids).map_err(refused)?;
         let (_, objects) = wire::decode_get_answer(ids, &body).expect("the region's own encoding");
-        objects.into_iter().for_each(|(id, bytes)| sink(id, bytes.to_vec()));
+        for (id, bytes) in objects {
+            sink(id, bytes.to_vec());
+        }
         Ok(())
     }
 
