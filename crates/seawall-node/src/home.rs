@@ -34,6 +34,7 @@ use seawall_tlog::{CheckpointError, Log, LogError, NoteError, Origin};
 use serde::{Deserialize, Serialize};
 
 use crate::keys::{self, Purpose};
+use crate::still::StillDisk;
 
 const FORMAT: &str = "seawall-home/1";
 const MAX_FILE: usize = 1 << 20;
@@ -294,10 +295,20 @@ impl Home {
         Ok(Origin::of_node(fleet.id(), enrolment.node(), enrolment.epoch))
     }
 
-    /// Opens this node's log.
+    /// Opens this node's log as it stands, for reading: nothing in the home is changed, so another
+    /// command may be writing.
     pub fn log(&self, fleet: &Fleet) -> Result<Log, HomeError> {
+        self.open_log(fleet, self.still())
+    }
+
+    /// Opens this node's log for appending, cutting what a crash left half written.
+    pub(crate) fn log_for_writing(&self, fleet: &Fleet, _: &Lock) -> Result<Log, HomeError> {
+        self.open_log(fleet, self.disk())
+    }
+
+    fn open_log(&self, fleet: &Fleet, disk: Arc<dyn Disk>) -> Result<Log, HomeError> {
         let origin = self.origin(fleet)?;
-        let (log, report) = Log::open(self.disk(), "log", &origin)?;
+        let (log, report) = Log::open(disk, "log", &origin)?;
         tracing::debug!(entries = log.size(), ?report, "opened the log");
         Ok(log)
     }
@@ -309,12 +320,25 @@ impl Home {
         Ok(state)
     }
 
-    /// Opens this node's store.
+    /// Opens this node's store as it stands, for reading: see [`Home::log`].
     pub fn store(&self) -> Result<(Store, OpenReport), HomeError> {
+        self.open_store(self.still())
+    }
+
+    /// Opens this node's store for writing, cutting what a crash left half written.
+    pub(crate) fn store_for_writing(&self, _: &Lock) -> Result<(Store, OpenReport), HomeError> {
+        self.open_store(self.disk())
+    }
+
+    fn still(&self) -> Arc<dyn Disk> {
+        Arc::new(StillDisk::over(self.disk()))
+    }
+
+    fn open_store(&self, disk: Arc<dyn Disk>) -> Result<(Store, OpenReport), HomeError> {
         let salt = keys::read(self.disk.as_ref(), "keys/tenant.key", Purpose::Tenant)?
             .map_or([0; 32], |s| blake3::derive_key("seawall 2026-11 store salt v1", &*s));
         let options = Options { salt, ..Options::default() };
-        let (store, report) = Store::open(self.disk(), "", options)?;
+        let (store, report) = Store::open(disk, "", options)?;
         tracing::debug!(objects = report.objects, cut = report.cut_bytes, "opened the store");
         Ok((store, report))
     }

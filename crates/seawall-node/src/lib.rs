@@ -16,6 +16,7 @@ pub mod region_client;
 mod restore;
 mod sheet;
 mod snapshots;
+mod still;
 mod tiers;
 mod verify;
 

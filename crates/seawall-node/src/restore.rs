@@ -6,7 +6,7 @@ use seawall_record::{Base64, Dossier, DossierParts, Fleet, Hex32, LogState, Mani
 use seawall_sign::{Envelope, VerifyingKey};
 use seawall_tlog::{Hash, Kind, Log, NoteError, SignedCheckpoint, Verifier};
 
-use crate::home::{Home, HomeError};
+use crate::home::{Home, HomeError, Lock};
 use crate::keys::{self, Purpose};
 use crate::tiers::PulledLog;
 
@@ -81,11 +81,11 @@ pub fn request(
     clock: &dyn Clock,
     rng: &mut dyn Rng,
 ) -> Result<RequestWritten, HomeError> {
-    let _lock = home.lock()?;
+    let lock = home.lock()?;
     let fleet = home.fleet()?;
     let manifest_envelope = Envelope::parse(&log.entry(index)?)?;
     let manifest = author.open_manifest(&manifest_envelope)?;
-    let (requester_log, requester) = own_state(home, &fleet, clock, rng)?;
+    let (requester_log, requester) = own_state(home, &fleet, &lock, clock, rng)?;
     let secret = OneTimeSecret::generate(rng);
     let mut nonce = [0; 32];
     rng.fill(&mut nonce);
@@ -140,10 +140,11 @@ pub(crate) fn secret_path(request: Sha256) -> String {
 fn own_state(
     home: &Home,
     fleet: &Fleet,
+    lock: &Lock,
     clock: &dyn Clock,
     rng: &mut dyn Rng,
 ) -> Result<(seawall_sign::SigningKey, LogState), HomeError> {
-    let mut log = home.log(fleet)?;
+    let mut log = home.log_for_writing(fleet, lock)?;
     let mut state = home.log_state(fleet, &log)?;
     let before = log.size();
     let subkey = home.subkey(fleet, &mut log, &mut state, clock, rng)?;

@@ -58,7 +58,7 @@ pub fn create_snapshot(
     rng: &mut (dyn Rng + Send),
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Written, HomeError> {
-    let _lock = home.lock()?;
+    let lock = home.lock()?;
     let fleet = home.fleet()?;
     let record = fleet.group_of_class(options.class).ok_or_else(|| {
         let known: Vec<_> = fleet.genesis().groups.iter().map(|g| g.class.as_str()).collect();
@@ -66,9 +66,9 @@ pub fn create_snapshot(
         HomeError::refused(format!("no data class {class:?}; the fleet has {}", known.join(", ")))
     })?;
     let group = Group::of_record(record)?;
-    let mut log = home.log(&fleet)?;
+    let mut log = home.log_for_writing(&fleet, &lock)?;
     let mut state = home.log_state(&fleet, &log)?;
-    let (store, _) = home.store()?;
+    let (store, _) = home.store_for_writing(&lock)?;
     let paths = options.paths.iter().map(|p| plain(p)).collect::<Result<Vec<_>, _>>()?;
     let domain = home.domain()?;
     let plan = Plan {

@@ -79,10 +79,10 @@ pub fn sync(
     rng: &mut dyn Rng,
     progress: &mut dyn FnMut(&str, SyncProgress),
 ) -> Result<Vec<SyncOutcome>, HomeError> {
-    let _lock = home.lock()?;
+    let lock = home.lock()?;
     let fleet = home.fleet()?;
-    let (store, _) = home.store()?;
-    let mut log = home.log(&fleet)?;
+    let (store, _) = home.store_for_writing(&lock)?;
+    let mut log = home.log_for_writing(&fleet, &lock)?;
     let mut state = home.log_state(&fleet, &log)?;
     let subkey = home.subkey(&fleet, &mut log, &mut state, clock, rng)?;
     if log.checkpoint().is_none_or(|c| c.checkpoint().size < log.size()) {
