@@ -1,7 +1,9 @@
 //! Secret keys in files: one key a file, 0600, each saying what it is for.
 //!
-//! JSON of `format`, `purpose` and `secret` (base64 of 32 bytes). The purpose is checked when a
-//! key is read, so a transport key put where an identity key belongs is refused by name.
+//! JSON of `format`, `purpose`, `secret` (base64 of 32 bytes) and `check` (8 bytes of a keyed hash
+//! of purpose and secret). The purpose is checked when a key is read, so a transport key put where
+//! an identity key belongs is refused by name. So is the check: one flipped bit makes another
+//! valid key, and a node with another tenant key would seal into another dedup domain unnoticed.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -16,24 +18,24 @@ use crate::HomeError;
 const FORMAT: &str = "seawall-key/1";
 const MAX_KEY_FILE: usize = 1_024;
 
-/// What a key is for.
+/// What a key is for; the number is hashed into its file's check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Purpose {
     /// Signs for the fleet: enrolments, policy.
-    Root,
+    Root = 1,
     /// Certifies subkeys.
-    Identity,
+    Identity = 2,
     /// Authenticates TLS.
-    Transport,
+    Transport = 3,
     /// Receives the tenant's secret.
-    Recipient,
+    Recipient = 4,
     /// Signs snapshots and checkpoints for some days.
-    Subkey,
+    Subkey = 5,
     /// The tenant's dedup secret.
-    Tenant,
+    Tenant = 6,
     /// Opens the approvals of one request.
-    OneTime,
+    OneTime = 7,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -42,6 +44,15 @@ struct KeyFile {
     format: String,
     purpose: Purpose,
     secret: String,
+    check: String,
+}
+
+/// Eight bytes that a damaged secret does not have. They say nothing about the secret: it has 256
+/// bits that nobody can guess.
+fn check(purpose: Purpose, secret: &[u8; 32]) -> String {
+    let mut hasher = blake3::Hasher::new_derive_key("seawall 2026-11 key file check v1");
+    hasher.update(&[purpose as u8]).update(secret);
+    hasher.finalize().to_hex()[..16].to_owned()
 }
 
 /// Reads 32 secret bytes; `None` if the file is not there.
@@ -64,7 +75,8 @@ pub(crate) fn read(
     let decoded = BASE64.decode_slice(&file.secret, &mut *secret);
     file.secret.zeroize();
     match decoded {
-        Ok(32) => Ok(Some(secret)),
+        Ok(32) if file.check == check(purpose, &secret) => Ok(Some(secret)),
+        Ok(32) => Err(damaged("its secret does not have the check beside it".to_owned())),
         _ => Err(damaged("its secret is not 32 bytes".to_owned())),
     }
 }
@@ -76,7 +88,12 @@ pub(crate) fn write(
     purpose: Purpose,
     secret: &[u8; 32],
 ) -> Result<(), HomeError> {
-    let mut file = KeyFile { format: FORMAT.to_owned(), purpose, secret: BASE64.encode(secret) };
+    let mut file = KeyFile {
+        format: FORMAT.to_owned(),
+        purpose,
+        secret: BASE64.encode(secret),
+        check: check(purpose, secret),
+    };
     let json = serde_json::to_vec_pretty(&file).map(Zeroizing::new);
     file.secret.zeroize();
     let json = json.expect("text always serialises");
@@ -120,4 +137,32 @@ pub(crate) fn recipient_or_new(
     let secret = OneTimeSecret::generate(rng);
     write(disk, path, Purpose::Recipient, &secret.to_bytes())?;
     Ok(secret)
+}
+
+#[cfg(test)]
+mod tests {
+    use seawall_host::FsDisk;
+
+    use super::*;
+
+    #[test]
+    fn no_flipped_bit_makes_another_key() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let disk = FsDisk::create(dir.path()).expect("a disk");
+        let secret = [0x5a; 32];
+        write(&disk, "k", Purpose::Tenant, &secret).expect("written");
+        let good = std::fs::read(dir.path().join("k")).expect("read");
+        for bit in 0..good.len() * 8 {
+            let mut bad = good.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(dir.path().join("k"), &bad).expect("written");
+            if let Ok(key) = read(&disk, "k", Purpose::Tenant) {
+                assert_eq!(key.as_deref(), Some(&secret), "bit {bit}");
+            }
+        }
+        std::fs::write(dir.path().join("k"), &good).expect("written");
+        assert_eq!(read(&disk, "k", Purpose::Tenant).expect("whole").as_deref(), Some(&secret));
+        let other = read(&disk, "k", Purpose::Identity).expect_err("another purpose");
+        assert!(other.to_string().contains("k is damaged"), "{other}");
+    }
 }
