@@ -1,0 +1,353 @@
+//! Writes `seeds/`: for each target an input or two that it accepts, made with the real encoders.
+//!
+//! `cargo run --manifest-path fuzz/Cargo.toml --example seeds` after a format has changed. The
+//! bytes are the same at every run.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use seawall_backup::entry::{Content, Entry, EntryKind, Meta, Xattr};
+use seawall_backup::pages::{List, RootPage, Stretch, encode_entry};
+use seawall_base::wire::Writer;
+use seawall_base::{NodeId, ObjectId, Timestamp};
+use seawall_escrow::{
+    Capsule, KdfCost, Label, OneTimeSecret, Partial, ShareFile, SharePublic, ShareSecret,
+};
+use seawall_fuzz::{NODE, ORIGIN, ROOT, SUBKEY, capsule, fleet, genesis, group, key, shares, sign};
+use seawall_record::{
+    Base64, Dossier, DossierParts, Enrolment, Fleet, FleetCard, Hex32, Manifest, ManifestCore,
+    Request, Role, Subkey, Totals, reference_set,
+};
+use seawall_seal::{ObjectKey, ObjectRef};
+use seawall_sign::{Envelope, Statement};
+use seawall_sim::{SeededRng, SimDisk};
+use seawall_store::{Options, Store};
+use seawall_sync::{Leases, wire};
+use seawall_tlog::package::Package;
+use seawall_tlog::tile::encode_bundle;
+use seawall_tlog::{AddCheckpoint, Checkpoint, EntriesHeader, Log, SignedCheckpoint, merkle};
+
+const NOW: Timestamp = Timestamp(1_700_000_000);
+
+fn main() {
+    sign_and_record();
+    escrow();
+    tlog();
+    store_and_seal();
+    backup();
+    sync();
+}
+
+fn write(target: &str, name: &str, bytes: &[u8]) {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds").join(target);
+    std::fs::create_dir_all(&dir).expect("the seeds can be written");
+    std::fs::write(dir.join(name), bytes).expect("the seeds can be written");
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value).expect("it serialises")
+}
+
+fn rng() -> SeededRng {
+    SeededRng::new(7)
+}
+
+fn enrolment() -> Enrolment {
+    Enrolment {
+        fleet: fleet().id(),
+        role: Role::Node,
+        name: "edge".into(),
+        epoch: 1,
+        identity: key(NODE).public(),
+        transport: key(20).public(),
+        recipient: Some(Base64(vec![1; 8])),
+        tenant: Some("tenant".into()),
+        issued: NOW,
+    }
+}
+
+fn subkey() -> Subkey {
+    let (not_before, not_after) = (NOW, NOW.after(Subkey::MAX_VALIDITY));
+    let (fleet, node) = (fleet().id(), enrolment().node());
+    Subkey { fleet, node, key: key(SUBKEY).public(), not_before, not_after }
+}
+
+fn manifest() -> Manifest {
+    let reference_set = reference_set::build(&members(3), &mut |_, _| {});
+    let core = ManifestCore {
+        fleet: fleet().id(),
+        node: enrolment().node(),
+        origin: ORIGIN.into(),
+        sequence: 1,
+        previous: None,
+        created: NOW,
+        class: 0,
+        group: group().id(),
+        reference_set,
+        totals: Totals::default(),
+    };
+    let label = Label::of_manifest(&core).expect("a short origin");
+    let capsule = Capsule::seal(group(), &label, b"a root reference", &mut rng());
+    Manifest { core, capsule: Base64(capsule.expect("a short payload").encode()) }
+}
+
+fn members(count: u8) -> Vec<reference_set::Member> {
+    let mut members: Vec<_> = (0..count)
+        .map(|n| reference_set::Member { id: ObjectId::of(&[n]), len: u32::from(n) + 100 })
+        .collect();
+    members.sort_by_key(|m| m.id);
+    members
+}
+
+fn payload(envelope: &Envelope) -> Vec<u8> {
+    envelope.unverified_payload().to_vec()
+}
+
+fn sign_and_record() {
+    let root = key(ROOT);
+    let signed = |e: Result<Envelope, _>| -> Envelope { e.expect("it is small") };
+    let enrolled = signed(enrolment().statement().sign(&[&root]));
+    let certified = signed(subkey().statement().sign(&[&key(NODE)]));
+    let manifest = signed(manifest().statement().sign(&[&key(SUBKEY)]));
+    write("sign_envelope", "genesis", &fleet().envelope().to_json());
+    write("sign_envelope", "manifest", &manifest.to_json());
+    let statement = Statement::new(Fleet::subject(&genesis()), genesis());
+    write("record_genesis", "genesis", &json(&statement));
+
+    let mut entries = Vec::new();
+    for (signer, entry) in [(0, &enrolled), (1, &certified), (2, &manifest)] {
+        let payload = payload(entry);
+        entries.push(signer);
+        entries.extend_from_slice(&(payload.len() as u16).to_le_bytes());
+        entries.extend_from_slice(&payload);
+    }
+    write("record_log_state", "first-snapshot", &entries);
+    write("record_files", "card", &json(&FleetCard::new(&fleet())));
+
+    let entries = [enrolled.to_json(), certified.to_json(), manifest.to_json()];
+    let dossier = dossier([&enrolled, &certified, &manifest], &entries);
+    write("record_files", "request", &dossier);
+    write("custodian_examine", "request", &dossier);
+
+    let mut pages = Vec::new();
+    let set = reference_set::build(&members(200), &mut |_, page| pages.push(page));
+    write("record_reference_set", "root-page", pages.last().expect("a root"));
+    write("record_reference_set", "leaf-page", &pages[0]);
+    let mut w = Writer::new();
+    w.u64(set.count).u64(set.bytes);
+    for page in &pages {
+        w.u16(page.len() as u16).raw(page);
+    }
+    write("record_reference_set", "walk", w.as_slice());
+}
+
+fn dossier(statements: [&Envelope; 3], entries: &[Vec<u8>]) -> Vec<u8> {
+    let [enrolled, certified, manifest] = statements;
+    let (checkpoint, log) = log_of(entries);
+    let request = Request {
+        fleet: fleet().id(),
+        manifest: manifest.digest(),
+        origin: ORIGIN.into(),
+        index: 2,
+        requester: enrolment().node(),
+        one_time_key: Base64(OneTimeSecret::from_bytes(&[3; 32]).public().as_bytes().to_vec()),
+        nonce: Hex32([8; 32]),
+        created: NOW,
+        expires: NOW.after(Request::MAX_VALIDITY),
+        reason: "a drill".into(),
+    };
+    let parts = DossierParts {
+        request: sign(&json(&request.statement()), &key(SUBKEY)),
+        genesis: fleet().envelope().clone(),
+        requester: [enrolled.clone(), certified.clone()],
+        author: [enrolled.clone(), certified.clone(), certified.clone()],
+        manifest: manifest.clone(),
+        checkpoint: String::from_utf8(checkpoint.to_bytes()).expect("a note is text"),
+        inclusion: merkle::inclusion_proof(&log, 2, 3).expect("it is in there"),
+    };
+    parts.verify(fleet().id()).expect("a request a custodian would examine");
+    json(&Dossier::new(&parts))
+}
+
+fn log_of(entries: &[Vec<u8>]) -> (SignedCheckpoint, Log) {
+    let origin = ORIGIN.parse().expect("an origin");
+    let (mut log, _) = Log::open(Arc::new(SimDisk::new()), "log", &origin).expect("a new log");
+    log.append(entries).expect("a healthy disk");
+    let checkpoint = Checkpoint::new(origin, log.size(), log.root());
+    (SignedCheckpoint::sign(checkpoint, &key(SUBKEY)).expect("it is small"), log)
+}
+
+fn escrow() {
+    write("escrow_group", "text", &json(group()));
+    let mut raw = vec![group().threshold() as u8];
+    raw.extend_from_slice(&group().key());
+    for member in group().members() {
+        raw.push(member.index() as u8);
+        raw.extend_from_slice(&member.verification_share());
+    }
+    write("escrow_group", "points", &raw);
+    write("escrow_capsule", "capsule", &capsule().capsule().encode());
+    let partial = Partial::make(capsule(), &shares()[0], group(), 0, &mut rng());
+    write("escrow_partial", "partial", &partial.expect("a member's share").encode());
+    let public = SharePublic {
+        fleet: fleet().id(),
+        group: group().id(),
+        class: group().class().to_owned(),
+        index: 1,
+        threshold: 2,
+        members: 3,
+        share_epoch: 0,
+        custodian: "custodian 1".into(),
+        signing_key: key(11).public().to_string(),
+    };
+    let secret = ShareSecret { share: shares()[0].clone(), signing_seed: key(11).seed() };
+    let file = ShareFile::seal(public, &secret, b"passphrase", KdfCost::DEFAULT, &mut rng());
+    write("escrow_share_file", "share", file.expect("a good share").to_json().as_bytes());
+    let public = OneTimeSecret::from_bytes(&[3; 32]).public();
+    let sealed = public.seal(b"info", b"aad", b"a partial", &mut rng()).expect("short");
+    write("escrow_onetime", "sealed", &sealed);
+    write("escrow_onetime", "public", public.to_text().as_bytes());
+    write("escrow_onetime", "bytes", public.as_bytes());
+}
+
+fn tlog() {
+    let entries: Vec<Vec<u8>> = (0..9u8).map(|n| vec![n; usize::from(n) * 3]).collect();
+    let (checkpoint, log) = log_of(&entries);
+    let size = log.size();
+    write("tlog_note", "checkpoint", &checkpoint.to_bytes());
+
+    let proof = merkle::inclusion_proof(&log, 4, size).expect("it is in there");
+    let mut w = Writer::new();
+    w.u8(0).u64(4).u64(5).u64(size).raw(&merkle::leaf_hash(&entries[4]).0).raw(&log.root().0);
+    proof.iter().for_each(|hash| {
+        w.raw(&hash.0);
+    });
+    write("tlog_proofs", "inclusion", w.as_slice());
+
+    let proof = merkle::consistency_proof(&log, 3, size).expect("a prefix");
+    let request = AddCheckpoint { old: 3, proof, checkpoint };
+    write("tlog_requests", "add-checkpoint", &request.to_bytes());
+    let origin = ORIGIN.parse().expect("an origin");
+    let header = EntriesHeader { origin, start: 0, end: size, ticket: vec![1, 2] };
+    let mut body = header.to_bytes();
+    let proof = merkle::subtree_proof(&log, 0, size, size).expect("a whole tree");
+    Package { entries: entries.clone(), proof }.write(&mut body);
+    write("tlog_requests", "add-entries", &body);
+
+    let bundle = encode_bundle(&entries);
+    write("tlog_tiles", "bundle", &[&[entries.len() as u8][..], &bundle].concat());
+    write("tlog_tiles", "path", b"tile/0/x001/234.p/5");
+    recovery(&entries);
+}
+
+/// The files of a log, as the target reads them.
+fn recovery(entries: &[Vec<u8>]) {
+    let disk = SimDisk::new();
+    let origin = ORIGIN.parse().expect("an origin");
+    let (mut log, _) = Log::open(Arc::new(disk.clone()), "log", &origin).expect("a new log");
+    for entry in entries {
+        log.append(&[entry]).expect("a healthy disk");
+    }
+    let checkpoint = Checkpoint::new(origin, log.size(), log.root());
+    let signed = SignedCheckpoint::sign(checkpoint, &key(SUBKEY)).expect("it is small");
+    let files = [
+        disk.read("log/entries").expect("it is there"),
+        disk.read("log/hashes").expect("it is there"),
+        vec![],
+        signed.to_bytes(),
+    ];
+    for (name, present) in [("entries", 0b0001u8), ("signed", 0b1011)] {
+        let mut w = Writer::new();
+        w.u8(present);
+        for (i, file) in files.iter().enumerate().filter(|(i, _)| present & 1 << i != 0) {
+            assert!(file.len() < 1 << 16, "file {i} fits its length");
+            w.u16(file.len() as u16).raw(file);
+        }
+        write("tlog_recover", name, w.as_slice());
+    }
+}
+
+fn store_and_seal() {
+    let disk = SimDisk::new();
+    let (store, _) =
+        Store::open(Arc::new(disk.clone()), "", Options::default()).expect("a new store");
+    for n in 0..4u8 {
+        let body = vec![n; usize::from(n) * 40 + 1];
+        store.put(ObjectId::of(&body), Some([n; 32]), &body).expect("a healthy disk");
+        store.flush().expect("a healthy disk");
+    }
+    let zones = disk.paths();
+    let zone = zones.iter().find(|path| path.ends_with(".zone")).expect("one zone");
+    let bytes = disk.read(zone).expect("it is there");
+    write("store_scan", "zone", &bytes);
+    write("store_open", "zone", &bytes);
+
+    // Codec, body length, body, padding; in front the length its reference records.
+    let mut w = Writer::new();
+    w.u32(3).u8(0).bytes(b"abc");
+    write("seal_open", "stored", w.as_slice());
+}
+
+fn object(plain_len: u32) -> ObjectRef {
+    ObjectRef { id: ObjectId::of(b"sealed"), key: ObjectKey::new([4; 32]), plain_len }
+}
+
+fn backup() {
+    let meta = Meta {
+        mode: 0o644,
+        uid: 1000,
+        gid: 1000,
+        mtime_sec: -1,
+        mtime_nsec: 5,
+        xattrs: vec![Xattr { name: b"user.comment".to_vec(), value: b"text".to_vec() }],
+    };
+    let list = || List { root: object(100), depth: 1 };
+    let kinds = [
+        EntryKind::Directory { listing: list() },
+        EntryKind::File { size: 3, content: Content::Inline(b"abc".to_vec()) },
+        EntryKind::Symlink { target: b"../x".to_vec() },
+        EntryKind::CharDevice { major: 1, minor: 3 },
+        EntryKind::HardLink { target: vec![b"a".to_vec(), b"b".to_vec()] },
+    ];
+    let mut directory = Writer::new();
+    directory.u8(1).u8(0).u32(kinds.len() as u32);
+    for (n, kind) in kinds.into_iter().enumerate() {
+        let entry = Entry { name: format!("name {n}").into_bytes(), meta: meta.clone(), kind };
+        let bytes = encode_entry(&entry).expect("a good entry");
+        write("backup_entry", &format!("entry-{n}"), &bytes);
+        directory.raw(&bytes);
+    }
+    write("backup_pages", "directory", directory.as_slice());
+    let mut chunks = Writer::new();
+    chunks.u8(1).u8(0).u32(3);
+    for stretch in
+        [Stretch::Hole(4096), Stretch::Gap { offset: 1, len: 2 }, Stretch::Data(object(100))]
+    {
+        chunks.raw(&stretch.encode());
+    }
+    write("backup_pages", "chunk-list", chunks.as_slice());
+    let (host, sources) = (b"edge".to_vec(), vec![b"/srv".to_vec()]);
+    let root = RootPage { chunker: 1, tree: list(), host, sources };
+    write("backup_pages", "root", &root.encode());
+    let mut index = Writer::new();
+    index.u8(1).u8(1).u32(1);
+    object(10).encode(&mut index);
+    write("backup_pages", "index", index.as_slice());
+}
+
+fn sync() {
+    let ids: Vec<_> = (0..3u8).map(|n| ObjectId([n; 32])).collect();
+    write("sync_wire", "ids", &wire::encode_ids(&ids));
+    write("sync_wire", "challenge", &wire::encode_challenge(&[1; 32], &ids));
+    let mut objects = Vec::new();
+    ids.iter().for_each(|id| wire::push_object(&mut objects, *id, b"sealed"));
+    write("sync_wire", "objects", &objects);
+    let answer = |body: Vec<u8>| [&[ids.len() as u8][..], &body].concat();
+    write("sync_wire", "get-answer", &answer(wire::encode_get_answer(3, &objects)));
+    write("sync_wire", "proofs", &answer(wire::encode_proofs(&[None, Some([2; 32]), None])));
+    let mut leases = Leases::default();
+    for holder in [1, 2] {
+        leases.grant(NOW, NodeId([holder; 32]), &ids).expect("room for two");
+    }
+    write("sync_leases", "two", &leases.encode());
+}

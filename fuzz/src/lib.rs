@@ -1,0 +1,99 @@
+//! What the targets share: one small fleet with known keys.
+//!
+//! A fuzzer cannot sign. Targets whose subject lies behind a signature sign the input themselves,
+//! with the keys of this fleet, so that mutation reaches the rules instead of the signature check.
+
+use std::sync::OnceLock;
+
+use seawall_base::Timestamp;
+use seawall_escrow::{Capsule, CheckedCapsule, Group, Label, SecretShare, ceremony};
+use seawall_record::{CustodianRecord, EscrowGroupRecord, Fleet, Genesis, Hex32};
+use seawall_sign::{Envelope, SigningKey, Statement};
+use seawall_sim::SeededRng;
+
+/// Seed of the fleet's one root key.
+pub const ROOT: u8 = 1;
+/// Seed of the node's identity key.
+pub const NODE: u8 = 2;
+/// Seed of the node's signing subkey.
+pub const SUBKEY: u8 = 3;
+/// The node's log.
+pub const ORIGIN: &str = "example.org/log";
+
+/// The key of a seed.
+pub fn key(seed: u8) -> SigningKey {
+    SigningKey::from_seed(&[seed; 32])
+}
+
+/// Any payload as a statement that `key` signed.
+pub fn sign(payload: &[u8], key: &SigningKey) -> Envelope {
+    Envelope::sign("application/vnd.in-toto+json", payload.to_vec(), &[key])
+}
+
+fn ceremony_of_two() -> &'static (Group, Vec<SecretShare>) {
+    static CEREMONY: OnceLock<(Group, Vec<SecretShare>)> = OnceLock::new();
+    CEREMONY.get_or_init(|| {
+        ceremony::local(3, 2, "standard", &mut SeededRng::new(1)).expect("two of three")
+    })
+}
+
+/// The fleet's escrow group, two of three.
+pub fn group() -> &'static Group {
+    &ceremony_of_two().0
+}
+
+/// Its shares.
+pub fn shares() -> &'static [SecretShare] {
+    &ceremony_of_two().1
+}
+
+/// A valid capsule of that group.
+pub fn capsule() -> &'static CheckedCapsule {
+    static CAPSULE: OnceLock<CheckedCapsule> = OnceLock::new();
+    CAPSULE.get_or_init(|| {
+        let label = Label([5; 32]);
+        Capsule::seal(group(), &label, b"a root reference", &mut SeededRng::new(2))
+            .and_then(|capsule| capsule.check(group(), &label))
+            .expect("sealed to this group")
+    })
+}
+
+/// What the fleet's genesis says.
+pub fn genesis() -> Genesis {
+    let custodians = group().members().iter().map(|member| CustodianRecord {
+        index: member.index(),
+        name: format!("custodian {}", member.index()),
+        signing_key: key(10 + member.index() as u8).public(),
+        share: Hex32(member.verification_share()),
+    });
+    Genesis {
+        policy_version: 1,
+        fleet_name: "example".into(),
+        root_keys: vec![key(ROOT).public()],
+        root_threshold: 1,
+        groups: vec![EscrowGroupRecord {
+            id: group().id(),
+            class: group().class().to_owned(),
+            class_number: 0,
+            threshold: group().threshold(),
+            key: Hex32(group().key()),
+            ceremony: "local".into(),
+            custodians: custodians.collect(),
+        }],
+        witnesses: vec![],
+        created: Timestamp(1_700_000_000),
+        nonce: Hex32([6; 32]),
+    }
+}
+
+/// The fleet.
+pub fn fleet() -> Fleet {
+    static FLEET: OnceLock<Fleet> = OnceLock::new();
+    let found = || {
+        let genesis = genesis();
+        let statement = Statement::new(Fleet::subject(&genesis), genesis);
+        let envelope = statement.sign(&[&key(ROOT)]).expect("it is small");
+        Fleet::open(envelope).expect("a well-formed fleet")
+    };
+    FLEET.get_or_init(found).clone()
+}
