@@ -46,7 +46,8 @@ pub struct Founded {
 /// Founds a fleet. `passphrase` is asked for each custodian's share in turn.
 ///
 /// All checks come first; the home's marker is written before the shares, and the shares before
-/// the genesis statement, so that a fleet never exists whose shares do not.
+/// the genesis statement, so that a fleet never exists whose shares do not. What was written is
+/// taken back if a later step fails.
 pub fn found(
     founding: &Founding<'_>,
     passphrase: &mut dyn FnMut(&str) -> Result<Zeroizing<Vec<u8>>, HomeError>,
@@ -64,9 +65,42 @@ pub fn found(
     let subject = Fleet::subject(&genesis);
     let fleet = Fleet::open(Statement::new(subject, genesis).sign(&[&root])?)?;
 
+    let shares = seal_shares(founding, &fleet, &group, shares, &signers, &passphrases, rng)?;
+    let undo = Undo::prepare(founding, &shares);
+    match settle(founding, &fleet, &root, &shares, clock, rng) {
+        Ok(()) => Ok(Founded { fleet, shares: shares.into_iter().map(|s| s.path).collect() }),
+        Err(e) => {
+            undo.run();
+            Err(e)
+        }
+    }
+}
+
+/// A share file that is not written yet.
+struct SealedShare {
+    path: PathBuf,
+    name: String,
+    json: String,
+}
+
+/// Writes everything: marker, shares, genesis statement, keys, enrolment.
+fn settle(
+    founding: &Founding<'_>,
+    fleet: &Fleet,
+    root: &SigningKey,
+    shares: &[SealedShare],
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Result<(), HomeError> {
     let home = Home::create(founding.home, founding.node_name, founding.bucket)?;
     let _lock = home.lock()?;
-    let shares = write_shares(founding, &fleet, &group, shares, &signers, &passphrases, rng)?;
+    let dir = founding.shares_dir;
+    let shares_disk =
+        seawall_host::FsDisk::create(dir).map_err(HomeError::io(&dir.display().to_string()))?;
+    for share in shares {
+        seawall_base::write_atomic(&shares_disk, &share.name, share.json.as_bytes())
+            .map_err(HomeError::io(&share.name))?;
+    }
     let disk = home.disk();
     seawall_base::Disk::create_dir_all(disk.as_ref(), "root").map_err(HomeError::io("root"))?;
     keys::write(disk.as_ref(), "root/root-1.key", Purpose::Root, &root.seed())?;
@@ -75,8 +109,43 @@ pub fn found(
     rng.fill(&mut *tenant_secret);
     keys::write(disk.as_ref(), "keys/tenant.key", Purpose::Tenant, &tenant_secret)?;
     let card = enrol::member_keys(&home, rng)?;
-    enrol::enrol_here(&home, &fleet, &card, founding.tenant, clock)?;
-    Ok(Founded { fleet, shares })
+    enrol::enrol_here(&home, fleet, &card, founding.tenant, clock)
+}
+
+/// What a founding that fails half-way takes back: a marker or share left behind would make the
+/// next try fail, or be kept by somebody who believes in it.
+struct Undo {
+    files: Vec<PathBuf>,
+    shares_dir: Option<PathBuf>,
+    home: Option<PathBuf>,
+}
+
+impl Undo {
+    /// Notes what is not there yet.
+    fn prepare(founding: &Founding<'_>, shares: &[SealedShare]) -> Self {
+        let absent = |path: &Path| (!path.exists()).then(|| path.to_owned());
+        let mut files: Vec<_> = shares.iter().map(|s| s.path.clone()).collect();
+        files.push(founding.home.join("home.json"));
+        Self { files, shares_dir: absent(founding.shares_dir), home: absent(founding.home) }
+    }
+
+    fn run(self) {
+        let gone = |result: std::io::Result<()>, path: &Path| match result {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), error = %e, "left behind; remove it");
+            }
+            _ => {}
+        };
+        for path in &self.files {
+            gone(std::fs::remove_file(path), path);
+        }
+        if let Some(dir) = &self.shares_dir {
+            gone(std::fs::remove_dir(dir), dir);
+        }
+        if let Some(home) = &self.home {
+            gone(std::fs::remove_dir_all(home), home);
+        }
+    }
 }
 
 fn check(founding: &Founding<'_>) -> Result<(), HomeError> {
@@ -104,23 +173,31 @@ fn check(founding: &Founding<'_>) -> Result<(), HomeError> {
     Ok(())
 }
 
-/// The path with its existing part resolved, so that a link cannot hide that one directory lies
-/// within the other.
+/// The path with its existing part resolved, so that neither a link nor `..` can hide that one
+/// directory lies within the other. What cannot be resolved before it is made is refused.
 fn absolute(path: &Path) -> Result<PathBuf, HomeError> {
-    let path = std::path::absolute(path).map_err(HomeError::io(&path.display().to_string()))?;
+    let absolute = std::path::absolute(path).map_err(HomeError::io(&path.display().to_string()))?;
+    let unclear = |why: &str| {
+        HomeError::refused(format!(
+            "{}: {why}, so where it leads is not known; name the real directory",
+            path.display()
+        ))
+    };
     let mut missing = Vec::new();
-    let mut existing = path.as_path();
+    let mut existing = absolute.as_path();
     loop {
         match existing.canonicalize() {
             Ok(real) => return Ok(missing.iter().rev().fold(real, |p, part| p.join(part))),
-            Err(_) => match (existing.file_name(), existing.parent()) {
-                (Some(name), Some(parent)) => {
-                    missing.push(name.to_owned());
-                    existing = parent;
-                }
-                _ => return Ok(path),
-            },
+            Err(e) if existing.symlink_metadata().is_ok() => {
+                return Err(unclear(&format!("{}: {e}", existing.display())));
+            }
+            Err(_) => {}
         }
+        let (Some(name), Some(parent)) = (existing.file_name(), existing.parent()) else {
+            return Err(unclear("it has `..` below a directory that does not exist"));
+        };
+        missing.push(name.to_owned());
+        existing = parent;
     }
 }
 
@@ -166,7 +243,7 @@ fn genesis(
     }
 }
 
-fn write_shares(
+fn seal_shares(
     founding: &Founding<'_>,
     fleet: &Fleet,
     group: &Group,
@@ -174,11 +251,8 @@ fn write_shares(
     signers: &[SigningKey],
     passphrases: &[Zeroizing<Vec<u8>>],
     rng: &mut dyn Rng,
-) -> Result<Vec<PathBuf>, HomeError> {
-    let dir = founding.shares_dir;
-    let disk =
-        seawall_host::FsDisk::create(dir).map_err(HomeError::io(&dir.display().to_string()))?;
-    let mut written = Vec::new();
+) -> Result<Vec<SealedShare>, HomeError> {
+    let mut sealed = Vec::new();
     for (i, share) in shares.into_iter().enumerate() {
         let custodian = &founding.custodians[i];
         let public = SharePublic {
@@ -193,15 +267,14 @@ fn write_shares(
             signing_key: signers[i].public().to_string(),
         };
         let name = format!("share-{}-{}.json", share.index(), file_name(custodian));
-        let secret = ShareSecret { share, signing_seed: signers[i].seed() };
-        let file = ShareFile::seal(public, &secret, &passphrases[i], KdfCost::DEFAULT, rng)?;
-        if dir.join(&name).exists() {
-            let why = format!("{} exists; shares are never overwritten", dir.join(&name).display());
+        let path = founding.shares_dir.join(&name);
+        if path.symlink_metadata().is_ok() {
+            let why = format!("{} exists; shares are never overwritten", path.display());
             return Err(HomeError::refused(why));
         }
-        seawall_base::write_atomic(&disk, &name, file.to_json().as_bytes())
-            .map_err(HomeError::io(&name))?;
-        written.push(dir.join(name));
+        let secret = ShareSecret { share, signing_seed: signers[i].seed() };
+        let file = ShareFile::seal(public, &secret, &passphrases[i], KdfCost::DEFAULT, rng)?;
+        sealed.push(SealedShare { path, name, json: file.to_json() });
     }
-    Ok(written)
+    Ok(sealed)
 }
