@@ -41,7 +41,7 @@ fn run(cli: Cli, printer: &Printer) -> anyhow::Result<Outcome> {
         Command::Region(command) => commands::region::run(&command, &home()?, printer),
         Command::Sync(args) => commands::sync::run(&args, &home()?, printer),
         Command::Log(command) => commands::log::run(&command, &home()?, printer),
-        Command::Completions { shell } => commands::pages::completions(shell),
+        Command::Completions { shell } => commands::pages::completions(shell, printer),
         Command::Man { dir } => commands::pages::man(&dir, printer),
     }
 }

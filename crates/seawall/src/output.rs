@@ -60,6 +60,20 @@ impl Printer {
         }
     }
 
+    /// Hands over a document: on stdout it is the result; of a file, JSON says where it is.
+    pub(crate) fn document(self, out: &std::path::Path, document: &[u8]) -> anyhow::Result<()> {
+        write_output(out, document)?;
+        if self.json && out.as_os_str() != "-" {
+            self.result(&serde_json::json!({ "file": out }), "")?;
+        }
+        Ok(())
+    }
+
+    /// Whether results are JSON.
+    pub(crate) const fn is_json(self) -> bool {
+        self.json
+    }
+
     /// Says something on the side.
     pub(crate) fn say(self, words: &str) {
         if !self.quiet {

@@ -11,7 +11,7 @@ use seawall_record::{Enrolment, FleetCard};
 use serde_json::json;
 
 use crate::cli::FleetCommand;
-use crate::output::{Outcome, Printer, read_input, write_output};
+use crate::output::{Outcome, Printer, read_input};
 
 pub(crate) fn run(
     command: &FleetCommand,
@@ -24,12 +24,12 @@ pub(crate) fn run(
         FleetCommand::Card { out } => {
             let card = FleetCard::new(&home.fleet()?);
             let text = serde_json::to_string_pretty(&card).context("a card is JSON")? + "\n";
-            write_output(out, text.as_bytes())?;
+            printer.document(out, text.as_bytes())?;
         }
         FleetCommand::Bundle { card, out } => {
             let card = MemberCard::parse(&read_input(card)?)?;
             let bundle = enrolment_bundle(&home, &card, &SystemClock, &mut OsRng)?;
-            write_output(out, bundle.as_bytes())?;
+            printer.document(out, bundle.as_bytes())?;
             printer.say(&format!("enrolled {}; the bundle is for its keys only", card.name));
         }
         FleetCommand::Adopt { card } => {
@@ -50,7 +50,13 @@ pub(crate) fn run(
             let fleet = home.fleet()?;
             let regions = regions(&home)?;
             let page = if *html { sheet_html } else { sheet_text };
-            write_output(out, page(&fleet, &regions).as_bytes())?;
+            let page = page(&fleet, &regions);
+            if printer.is_json() && out.as_os_str() == "-" {
+                let value = json!({ "fleet": fleet.id().to_hex(), "sheet": page });
+                printer.result(&value, "")?;
+            } else {
+                printer.document(out, page.as_bytes())?;
+            }
         }
     }
     Ok(Outcome::Done)

@@ -27,12 +27,20 @@ pub(crate) fn run(args: &InitArgs, home: &Path, printer: &Printer) -> anyhow::Re
         threshold: args.threshold,
         bucket: args.bucket.as_deref(),
     };
+    // Kept as it is: having nobody to ask is an error of usage.
+    let mut unanswered = None;
     let mut ask = |custodian: &str| {
-        passphrase(&format!("Passphrase for the share of {custodian}"), true)
-            .map_err(|e| HomeError::Refused(format!("{e:#}")))
+        passphrase(&format!("Passphrase for the share of {custodian}"), true).map_err(|e| {
+            let why = HomeError::Refused(format!("{e:#}"));
+            unanswered = Some(e);
+            why
+        })
     };
-    let founded = seawall_node::found(&founding, &mut ask, &SystemClock, &mut OsRng)
-        .context("the fleet was not founded")?;
+    let founded = seawall_node::found(&founding, &mut ask, &SystemClock, &mut OsRng);
+    if let Some(e) = unanswered {
+        return Err(e);
+    }
+    let founded = founded.context("the fleet was not founded")?;
     let fleet = &founded.fleet;
     let value = json!({
         "fleet": fleet.id().to_hex(),

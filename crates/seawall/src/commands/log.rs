@@ -22,7 +22,7 @@ pub(crate) fn run(command: &LogCommand, home: &Path, printer: &Printer) -> anyho
         LogCommand::Prove { index } => prove(&log, *index, printer),
         LogCommand::Verify => verify(&home, &log, printer),
         LogCommand::Export { dir } => {
-            log.export_tiles(&FsDisk::create(dir)?, "")?;
+            log.export_tiles(&FsDisk::create(dir)?, ".")?;
             let value = json!({ "dir": dir, "entries": log.size() });
             printer.result(&value, &format!("wrote the tiles of {} entries", log.size()))?;
             Ok(Outcome::Done)

@@ -9,7 +9,7 @@ use seawall_node::{Home, HomeError, enroll, member_keys};
 use serde_json::json;
 
 use crate::cli::NodeCommand;
-use crate::output::{Outcome, Printer, read_input, write_output};
+use crate::output::{Outcome, Printer, read_input};
 
 pub(crate) fn run(
     command: &NodeCommand,
@@ -26,7 +26,7 @@ pub(crate) fn run(
             let _lock = home.lock()?;
             let card = member_keys(&home, &mut OsRng)?;
             let text = serde_json::to_string_pretty(&card).context("a card is JSON")? + "\n";
-            write_output(out, text.as_bytes())?;
+            printer.document(out, text.as_bytes())?;
         }
         NodeCommand::Enroll { bundle, fleet_id } => {
             let pinned = fleet_id.as_deref().map(parse_fleet_id).transpose()?;

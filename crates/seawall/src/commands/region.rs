@@ -6,7 +6,7 @@ use seawall_host::{OsRng, SystemClock};
 use seawall_record::FleetCard;
 
 use crate::cli::RegionCommand;
-use crate::output::{Outcome, Printer, read_input, write_output};
+use crate::output::{Outcome, Printer, read_input};
 
 pub(crate) fn run(
     command: &RegionCommand,
@@ -22,7 +22,7 @@ pub(crate) fn run(
             let card = seawall_region::init(home, listen, name, &fleets, &mut OsRng, &SystemClock)?;
             let mut text = card.to_json();
             text.push(b'\n');
-            write_output(out, &text)?;
+            printer.document(out, &text)?;
             printer.say(&format!(
                 "region {name} is set up in {}; give its card to the operator of each fleet",
                 home.display()

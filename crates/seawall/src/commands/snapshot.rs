@@ -166,3 +166,49 @@ fn show(home: &Home, id: &str, printer: &Printer) -> anyhow::Result<Outcome> {
     printer.result(&value, &text)?;
     Ok(Outcome::Done)
 }
+
+#[cfg(test)]
+mod tests {
+    use seawall_base::{FleetId, GroupId, NodeId, ObjectId, Sha256, Timestamp};
+    use seawall_record::{Base64, Manifest, ManifestCore, ReferenceSet, Totals};
+
+    use super::*;
+
+    fn listed(digest: [u8; 32]) -> Listed {
+        let core = ManifestCore {
+            fleet: FleetId([1; 32]),
+            node: NodeId([2; 32]),
+            origin: "seawall/fleet/node/1".to_owned(),
+            sequence: 1,
+            previous: None,
+            created: Timestamp(0),
+            class: 1,
+            group: GroupId([3; 32]),
+            reference_set: ReferenceSet { root: ObjectId([4; 32]), count: 1, bytes: 1 },
+            totals: Totals::default(),
+        };
+        Listed {
+            digest: Sha256(digest),
+            index: 0,
+            node: "node-1".to_owned(),
+            seen_in: "local".to_owned(),
+            manifest: Manifest { core, capsule: Base64(Vec::new()) },
+            receipts: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_prefix_of_two_ids_names_neither() {
+        // Ids that agree in their first four digits are too rare to make from outside.
+        let (mut a, mut b) = ([0xab; 32], [0xab; 32]);
+        (a[2], b[2]) = (0x10, 0x11);
+        let both = [listed(a), listed(b)];
+        let why = |prefix: &str| find(&both, prefix).expect_err("refused").to_string();
+        assert_eq!(why("abab"), "more than one snapshot begins with abab");
+        assert_eq!(why("abab1"), "more than one snapshot begins with abab1");
+        assert_eq!(find(&both, "abab11").expect("one").digest, Sha256(b));
+        assert!(why("aba").contains("too short"));
+        assert!(why("sha256:aba").contains("too short"));
+        assert!(why("abab12").contains("no snapshot"));
+    }
+}
