@@ -79,6 +79,54 @@ pub(crate) fn run<S: AsRef<OsStr>>(home: &Path, args: &[S]) -> Said {
     Said::of(&output)
 }
 
+/// Runs a command and says what it said.
+pub(crate) fn said(command: &mut Command) -> Said {
+    Said::of(&command.output().expect("the program runs"))
+}
+
+/// The program without root's power to read and write everything: modes hold for it as they do
+/// for anybody, even where the tests run as root.
+pub(crate) fn seawall_bound_by_modes() -> Command {
+    let plain = seawall();
+    if !rustix::process::geteuid().is_root() {
+        return plain;
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-dac_override,-dac_read_search", "--"]);
+    command.arg(plain.get_program()).env_clear().stdin(Stdio::null());
+    for (name, value) in plain.get_envs() {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    command
+}
+
+/// Starts the program with `args` in the home `home`, for being stopped or killed on its way.
+pub(crate) fn start<S: AsRef<OsStr>>(home: &Path, args: &[S]) -> Child {
+    let mut command = seawall();
+    command.env("SEAWALL_HOME", home).args(args);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
+}
+
+/// Waits for a started program and returns what it said.
+pub(crate) fn end(child: Child) -> Said {
+    Said::of(&child.wait_with_output().expect("the program ends"))
+}
+
+/// Sends a signal to a started program.
+pub(crate) fn signal(child: &Child, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::kill_process(pid, signal).expect("signalled");
+}
+
+/// Copies a file or a tree with all its attributes.
+#[track_caller]
+pub(crate) fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status().expect("cp runs");
+    assert!(copied.success(), "{} is copied to {}", from.display(), to.display());
+}
+
 /// A path as an argument.
 pub(crate) fn arg(path: &Path) -> &str {
     path.to_str().expect("test paths are UTF-8")
@@ -199,15 +247,25 @@ pub(crate) struct Region {
 }
 
 impl Region {
-    fn start(home: PathBuf, address: String) -> Self {
+    /// Starts a region that was set up to listen on `address`.
+    pub(crate) fn start(home: PathBuf, address: String) -> Self {
         let mut region = Self { home, address, child: None };
         region.resume();
         region
     }
 
+    /// Where it listens.
+    pub(crate) fn address(&self) -> String {
+        self.address.clone()
+    }
+
     /// Starts it again after [`Region::stop`] or [`Region::kill`].
     pub(crate) fn resume(&mut self) {
-        let mut command = seawall();
+        self.resume_as(seawall());
+    }
+
+    /// As [`Region::resume`], by a command of the caller's making.
+    pub(crate) fn resume_as(&mut self, mut command: Command) {
         let log = std::fs::File::create(self.home.join("test-stderr.log")).expect("a log file");
         command.env("SEAWALL_HOME", &self.home).args(["region", "run"]).stderr(log);
         self.child = Some(command.spawn().expect("the region starts"));
@@ -248,14 +306,19 @@ pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
 }
 
 /// An address nobody listens on.
-fn free_address() -> String {
+pub(crate) fn free_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("bound").to_string()
 }
 
 /// Bytes that do not compress, the same each time.
 pub(crate) fn noise(n: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    noise_of(0, n)
+}
+
+/// Bytes that do not compress, others for each seed.
+pub(crate) fn noise_of(seed: u64, n: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ seed.wrapping_mul(0xd134_2543_de82_ef95);
     let mut out = Vec::with_capacity(n + 8);
     while out.len() < n {
         state ^= state << 13;
