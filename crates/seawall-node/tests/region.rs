@@ -184,6 +184,61 @@ fn a_restored_old_copy_is_told_by_name_over_the_network() {
     assert!(matches!(error, SyncError::RolledBack { mirrored: 4, held: 3, .. }), "{error}");
 }
 
+#[test]
+fn nodes_push_at_the_same_time_and_a_stop_in_between_loses_nothing() {
+    let mut shore = shore();
+    let shared = objects(1, 1_500);
+    let mut nodes: Vec<Node> = [10, 20, 30, 40]
+        .into_iter()
+        .map(|seed| {
+            let mut node = shore.world.node(seed, if seed == 40 { "bolt" } else { "acme" });
+            let mut bodies = shared.clone();
+            bodies.extend(objects(u64::from(seed), 200));
+            node.snapshot(&bodies);
+            node
+        })
+        .collect();
+    let address = shore.address.clone();
+    let region = shore.enrolment.clone();
+    let push_all = |nodes: &mut Vec<Node>| -> Vec<Result<u64, Class>> {
+        std::thread::scope(|scope| {
+            let (address, region) = (&address, &region);
+            let running: Vec<_> = nodes
+                .iter_mut()
+                .map(|node| {
+                    scope.spawn(move || {
+                        let Node { transport, fleet, envelope, .. } = &*node;
+                        let tier =
+                            RegionClient::connect(address, region, transport, fleet, envelope)
+                                .map_err(|e| e.class())?;
+                        node.push(&tier, region).map(|done| done.receipts).map_err(|e| e.class())
+                    })
+                })
+                .collect();
+            running.into_iter().map(|r| r.join().expect("no panic")).collect()
+        })
+    };
+    // Ends the region while they push, or just before or after: each must be harmless.
+    let serving = shore.serving.take().expect("running");
+    let stopping = std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(60));
+        serving.stop()
+    });
+    for pushed in push_all(&mut nodes) {
+        assert!(matches!(pushed, Ok(1) | Err(Class::Retry)), "{pushed:?}");
+    }
+    stopping.join().expect("no panic").expect("ended in order");
+    shore.serving = Some(serve_in_background(&shore.home).expect("served again"));
+    for pushed in push_all(&mut nodes) {
+        assert!(pushed.is_ok(), "{pushed:?}");
+    }
+    assert!(nodes.iter().all(|n| n.receipts(&region).all().count() == 1));
+    shore.stop();
+    let report = verify(&shore.home, &mut |_| {}).expect("verified");
+    assert!(report.is_clean(), "{:?}", report.findings);
+    assert_eq!((report.logs, report.snapshots), (4, 4));
+}
+
 /// A TLS client that believes any key, for asking what the real client never would.
 #[derive(Debug)]
 struct Credulous;

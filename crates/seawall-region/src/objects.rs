@@ -62,22 +62,17 @@ impl Region {
     /// Takes objects in, each checked against its id; durable on return. Whole ones before a bad
     /// one are kept.
     pub fn put(&self, member: &Member, body: &[u8]) -> Result<(), Refusal> {
-        let tenant = self.tenant_of(member)?;
         let objects = wire::decode_objects(body)?;
-        let mut stored = Ok(());
-        for (id, bytes) in objects {
-            if let Err(e) = tenant.store.put(id, None, bytes) {
-                stored = Err(e);
-                break;
+        let tenant = self.tenant_of(member)?;
+        match put_all(&tenant, &objects) {
+            // An earlier failure of the disk closed it for writing: it is opened again, once.
+            Err(StoreError::Poisoned { .. }) => {
+                self.forget_tenant(member.tenant, &tenant);
+                let reopened = self.tenant_of(member)?;
+                Ok(put_all(&reopened, &objects)?)
             }
+            other => Ok(other?),
         }
-        let flushed = tenant.store.flush();
-        stored.and(flushed).map_err(|e| {
-            if matches!(e, StoreError::Poisoned { .. } | StoreError::Io { .. }) {
-                self.forget_tenant(member.tenant);
-            }
-            e.into()
-        })
     }
 
     /// The body that answers a `get`: objects in the order asked until there are 8 MiB of them.
@@ -111,6 +106,12 @@ impl Region {
             .map(|id| Ok(readable(&tenant, *id)?.map(|bytes| possession(nonce, &bytes))))
             .collect()
     }
+}
+
+fn put_all(tenant: &Tenant, objects: &[(ObjectId, &[u8])]) -> Result<(), StoreError> {
+    let stored =
+        objects.iter().try_for_each(|(id, bytes)| tenant.store.put(*id, None, bytes).map(drop));
+    stored.and(tenant.store.flush())
 }
 
 /// An object that can be read whole. A damaged one counts as absent, so that it is sent again.

@@ -201,9 +201,14 @@ impl Region {
         Ok(tenant)
     }
 
-    /// Forgets an open store after a failed write: the next use opens it again.
-    pub(crate) fn forget_tenant(&self, id: TenantId) {
-        self.tenants().remove(&id);
+    /// Forgets the store `poisoned`, so that the next use opens it again. Whoever still holds it
+    /// can only read, so there are never two writers; a store that somebody else has opened in
+    /// its place already is left alone.
+    pub(crate) fn forget_tenant(&self, id: TenantId, poisoned: &Arc<Tenant>) {
+        let mut tenants = self.tenants();
+        if tenants.get(&id).is_some_and(|open| Arc::ptr_eq(open, poisoned)) {
+            tenants.remove(&id);
+        }
     }
 
     fn open_tenant(&self, id: TenantId) -> Result<Tenant, RegionError> {
