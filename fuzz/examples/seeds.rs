@@ -6,8 +6,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use seawall_backup::entry::{Content, Entry, EntryKind, Meta, Xattr};
-use seawall_backup::pages::{List, RootPage, Stretch, encode_entry};
+use seawall_backup::entry::{Content, Entry, EntryKind, List, Meta, Xattr};
+use seawall_backup::pages::{RootPage, Stretch, encode_entry};
 use seawall_base::wire::Writer;
 use seawall_base::{NodeId, ObjectId, Timestamp};
 use seawall_escrow::{
@@ -81,7 +81,7 @@ fn manifest() -> Manifest {
         sequence: 1,
         previous: None,
         created: NOW,
-        class: 0,
+        class: 1,
         group: group().id(),
         reference_set,
         totals: Totals::default(),

@@ -74,7 +74,7 @@ pub fn genesis() -> Genesis {
         groups: vec![EscrowGroupRecord {
             id: group().id(),
             class: group().class().to_owned(),
-            class_number: 0,
+            class_number: 1,
             threshold: group().threshold(),
             key: Hex32(group().key()),
             ceremony: "local".into(),
