@@ -23,7 +23,7 @@ mod verify;
 pub use enrol::{MemberCard, RegionCard, adopt_region, enroll, enrolment_bundle, member_keys};
 pub use founding::{Founded, Founding, found};
 pub use home::{Home, HomeError, Lock};
-pub use opening::{Opened, open_request};
+pub use opening::{Answer, Opened, open_request};
 pub use restore::{RequestOptions, RequestWritten, Requestable, request};
 pub use sheet::{sheet_html, sheet_text};
 pub use snapshots::{CreateOptions, Listed, Written, create_snapshot, list_snapshots};

@@ -11,6 +11,15 @@ use crate::home::{Home, HomeError};
 use crate::keys::{self, Purpose};
 use crate::restore::secret_path;
 
+/// An approval as it was handed over.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// What to call it when it is refused: its file.
+    pub name: String,
+    /// The approval, not checked.
+    pub bytes: Vec<u8>,
+}
+
 /// A snapshot that a quorum has opened.
 #[derive(Debug)]
 pub struct Opened {
@@ -20,8 +29,8 @@ pub struct Opened {
     pub root: ObjectRef,
     /// Share indices of the custodians whose partials were used.
     pub custodians: Vec<u16>,
-    /// Approvals that were refused: position in the list given, and why.
-    pub refused: Vec<(usize, CustodianError)>,
+    /// Approvals that were refused: name, and why.
+    pub refused: Vec<(String, CustodianError)>,
 }
 
 /// Checks a request against this home's fleet and opens its snapshot with the approvals.
@@ -31,7 +40,7 @@ pub struct Opened {
 pub fn open_request(
     home: &Home,
     request: &[u8],
-    approvals: &[Vec<u8>],
+    approvals: &[Answer],
 ) -> Result<Opened, HomeError> {
     let pinned: FleetId = home.fleet()?.id();
     let examined = examine(request, pinned).map_err(|e| HomeError::refused(e.to_string()))?;
@@ -55,21 +64,21 @@ pub fn open_request(
     Ok(Opened { examined, root, custodians, refused })
 }
 
-type Refusals = Vec<(usize, CustodianError)>;
+type Refusals = Vec<(String, CustodianError)>;
 
 fn accept_all(
     examined: &Examined,
     secret: &OneTimeSecret,
-    approvals: &[Vec<u8>],
+    approvals: &[Answer],
 ) -> (Vec<VerifiedPartial>, Refusals) {
     let (mut partials, mut refused) = (Vec::new(), Vec::new());
-    for (i, bytes) in approvals.iter().enumerate() {
+    for Answer { name, bytes } in approvals {
         let accepted = Envelope::parse(bytes)
             .map_err(CustodianError::from)
             .and_then(|envelope| examined.accept(&envelope, secret));
         match accepted {
             Ok(partial) => partials.push(partial),
-            Err(e) => refused.push((i, e)),
+            Err(e) => refused.push((name.clone(), e)),
         }
     }
     (partials, refused)
@@ -77,8 +86,8 @@ fn accept_all(
 
 fn explain(why: &str, refused: &Refusals) -> String {
     let mut text = why.to_owned();
-    for (i, e) in refused {
-        text.push_str(&format!("; approval {}: {e}", i + 1));
+    for (name, e) in refused {
+        text.push_str(&format!("; {name}: {e}"));
     }
     text
 }

@@ -16,7 +16,8 @@ use seawall_backup::target::{Options, compare};
 use seawall_base::Seconds;
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    CreateOptions, Home, RequestOptions, SyncOutcome, Written, create_snapshot, open_request, sync,
+    Answer, CreateOptions, Home, RequestOptions, SyncOutcome, Written, create_snapshot,
+    open_request, sync,
 };
 use serde_json::json;
 
@@ -146,6 +147,10 @@ fn push(scene: &Scene, name: &str, printer: &Printer, figures: &mut Figures) -> 
     Ok(())
 }
 
+fn answer(name: &str, bytes: Vec<u8>) -> Answer {
+    Answer { name: format!("the {name} approval"), bytes }
+}
+
 /// One approval must fail, two must do; on the other node, from the region alone.
 fn restore(
     scene: &Scene,
@@ -163,12 +168,12 @@ fn restore(
     let request = make_request(&home, &options, printer)?;
     let request = request.dossier.as_bytes();
     printer.say("node-2 asks for the snapshot it found in the region");
-    let first = scene.approve(request, 0)?;
+    let first = answer("first", scene.approve(request, 0)?);
     match open_request(&home, request, std::slice::from_ref(&first)) {
         Ok(_) => anyhow::bail!("one approval opened a snapshot that needs two"),
         Err(e) => printer.say(&format!("one approval: refused, as it should be ({e})")),
     }
-    let second = scene.approve(request, 1)?;
+    let second = answer("second", scene.approve(request, 1)?);
     let opened = open_request(&home, request, &[first, second])?;
     printer.say("two approvals: opened");
     figures.add("quorum", "1 of 3 refused, 2 of 3 opened", start);

@@ -10,8 +10,8 @@ use seawall_custodian::{Examined, examine};
 use seawall_escrow::{MAX_SHARE_FILE, ShareFile};
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    Home, Layered, Opened, RegionLink, RequestOptions, RequestWritten, Requestable, list_snapshots,
-    open_request,
+    Answer, Home, Layered, Opened, RegionLink, RequestOptions, RequestWritten, Requestable,
+    list_snapshots, open_request,
 };
 use seawall_sync::Tier;
 use serde_json::{Value, json};
@@ -39,13 +39,14 @@ pub(crate) fn run(
         RestoreCommand::Run { request, approvals, to, privileged, resume } => {
             let home = Home::open(&home()?)?;
             let options = Options { overwrite: false, resume: *resume, privileged: *privileged };
-            let request = read_input(request)?;
-            let approvals =
-                approvals.iter().map(|p| read_input(p)).collect::<anyhow::Result<Vec<_>>>()?;
-            let opened =
-                open_request(&home, &request, &approvals).context("the snapshot was not opened")?;
-            for (i, e) in &opened.refused {
-                printer.warn(&format!("approval {} was not used: {e}", i + 1));
+            let approvals = approvals
+                .iter()
+                .map(|p| Ok(Answer { name: p.display().to_string(), bytes: read_input(p)? }))
+                .collect::<anyhow::Result<Vec<_>>>()?;
+            let opened = open_request(&home, &read_input(request)?, &approvals)
+                .with_context(|| format!("{}: the snapshot was not opened", request.display()))?;
+            for (name, e) in &opened.refused {
+                printer.warn(&format!("{name} was not used: {e}"));
             }
             let done = write_tree(&home, &opened, to, options, printer)?;
             printer.result(&done.value, &done.words)?;
@@ -121,32 +122,33 @@ fn approve(
     yes: bool,
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
+    let unusable = || format!("cannot use share {}", share.display());
     let share_bytes = read_input(share)?;
     anyhow::ensure!(
         share_bytes.len() <= MAX_SHARE_FILE,
         "{} is too large to be a share file",
         share.display()
     );
-    let share = ShareFile::parse(&share_bytes)
-        .with_context(|| format!("cannot use share {}", share.display()))?;
-    let examined = examine(&read_input(request)?, share.public().fleet)
-        .context("this request must not be approved")?;
-    examined.check_share(share.public())?;
-    examined.check_time(&SystemClock).context("this request must not be approved")?;
+    let file = ShareFile::parse(&share_bytes).with_context(unusable)?;
+    let refused = || format!("{} must not be approved", request.display());
+    let examined = examine(&read_input(request)?, file.public().fleet).with_context(refused)?;
+    examined.check_share(file.public()).with_context(unusable)?;
+    examined.check_time(&SystemClock).with_context(refused)?;
     printer.say(&what_is_asked(&examined));
     if !yes && !confirm("Approve this restore?")? {
         anyhow::bail!("not approved; nothing was written");
     }
-    let prompt = format!("Passphrase for the share of {}", share.public().custodian);
-    let secret = share.open(&passphrase(&prompt, false)?)?;
-    let approval = examined.approve(share.public(), &secret, &SystemClock, &mut OsRng)?;
+    let prompt = format!("Passphrase for the share of {}", file.public().custodian);
+    let secret = file.open(&passphrase(&prompt, false)?).with_context(unusable)?;
+    let approval = examined.approve(file.public(), &secret, &SystemClock, &mut OsRng);
+    let approval = approval.with_context(unusable)?;
     write_output(out, &approval.to_json())?;
     let value = json!({
         "approval": out,
         "request": examined.dossier.request_digest.to_hex(),
         "snapshot": examined.dossier.manifest_digest.to_hex(),
-        "custodian": share.public().custodian,
-        "index": share.public().index,
+        "custodian": file.public().custodian,
+        "index": file.public().index,
     });
     let words = format!("wrote {}; only the requester can use it", out.display());
     printer.result(&value, &words)?;
@@ -208,7 +210,8 @@ pub(crate) fn write_tree(
     let tiers = links.iter().map(|l| &l.tier as &dyn Tier).collect();
     let objects = Layered { store: &store, tiers };
     let signed = &opened.examined.dossier.manifest.core;
-    let target = Target::create(to, options)?;
+    let target = Target::create(to, options)
+        .context("nothing was restored (--resume finishes an interrupted restore)")?;
     let bar = printer.bytes_bar("restoring", Some(signed.totals.bytes));
     let restored = restore(&objects, &objects, &opened.root, signed, target, &mut |p| {
         bar.set_position(p.bytes);
