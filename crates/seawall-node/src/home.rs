@@ -372,7 +372,8 @@ impl Home {
     }
 
     /// The signing subkey, replaced in time: a fresh one is certified by the identity key and
-    /// logged before it signs anything.
+    /// logged before it signs anything else. A checkpoint covers it at once, because a log with
+    /// snapshots and no checkpoint could not be told from one whose checkpoint was lost.
     pub(crate) fn subkey(
         &self,
         fleet: &Fleet,
@@ -407,6 +408,7 @@ impl Home {
             not_after: now.after(SUBKEY_DAYS),
         };
         append(log, state, &subkey.statement().sign(&[&identity])?)?;
+        log.sign_checkpoint(&key)?;
         Ok(key)
     }
 }

@@ -146,11 +146,7 @@ fn own_state(
 ) -> Result<(seawall_sign::SigningKey, LogState), HomeError> {
     let mut log = home.log_for_writing(fleet, lock)?;
     let mut state = home.log_state(fleet, &log)?;
-    let before = log.size();
     let subkey = home.subkey(fleet, &mut log, &mut state, clock, rng)?;
-    if log.size() > before {
-        log.sign_checkpoint(&subkey)?;
-    }
     Ok((subkey, state))
 }
 
