@@ -5,4 +5,5 @@
 
 mod contract;
 mod harness;
+mod kills;
 mod main_job;
