@@ -4,6 +4,9 @@
 //! the program only through its command line, its files and its exit codes.
 
 mod contract;
+mod custody;
+mod fidelity;
 mod harness;
 mod kills;
 mod main_job;
+mod privacy;
