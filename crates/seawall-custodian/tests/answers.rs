@@ -20,6 +20,9 @@ const NOW: Timestamp = Timestamp(1_795_132_800);
 const PAYLOAD: &[u8] = b"a root reference";
 const PARTIAL_INFO: &[u8] = b"seawall 2026-11 sealed partial v1";
 
+/// Alters an approval before its signer signs it.
+type Change = fn(&mut Approval);
+
 struct At(Timestamp);
 
 impl Clock for At {
@@ -276,7 +279,7 @@ impl World {
     /// Why an approval of custodian 1 around these bytes does not count.
     fn refusal(&mut self, it: &Examined, partial: &[u8]) -> CustodianError {
         let approval = self.approval(it, 1, partial);
-        let signed = signed(approval, custodian_key(0, 1));
+        let signed = signed(approval, &custodian_key(0, 1));
         self.accept(it, &signed).expect_err("it must not count")
     }
 }
@@ -286,8 +289,8 @@ fn checkpoint(origin: Origin, size: u64, root: Sha256, by: u8) -> String {
     String::from_utf8(signed.expect("signed").to_bytes()).expect("text")
 }
 
-fn signed(approval: Approval, by: SigningKey) -> Envelope {
-    approval.statement().sign(&[&by]).expect("signed")
+fn signed(approval: Approval, by: &SigningKey) -> Envelope {
+    approval.statement().sign(&[by]).expect("signed")
 }
 
 #[test]
@@ -431,7 +434,7 @@ fn forged_replayed_and_borrowed_partials_do_not_count() {
     let (it, other) = (world.asked(1), world.asked(2));
     let [own, second] = [1, 2].map(|index| world.partial(&it, index));
     let honest = world.approval(&it, 1, &own);
-    world.accept(&it, &signed(honest, custodian_key(0, 1))).expect("the honest one counts");
+    world.accept(&it, &signed(honest, &custodian_key(0, 1))).expect("the honest one counts");
 
     let replayed = world.partial(&other, 1);
     let why = world.refusal(&it, &replayed);
@@ -479,7 +482,6 @@ fn approvals_count_only_for_what_they_name() {
         assert!(refused.to_string().contains(why), "{refused}");
     }
     let partial = world.partial(&it, 1);
-    type Change = fn(&mut Approval);
     let cases: [(&str, Change); 4] = [
         ("another fleet", |a| a.fleet.0[0] ^= 1),
         ("another snapshot", |a| a.manifest.0[0] ^= 1),
@@ -489,13 +491,13 @@ fn approvals_count_only_for_what_they_name() {
     for (why, change) in cases {
         let mut approval = world.approval(&it, 1, &partial);
         change(&mut approval);
-        let approval = signed(approval, custodian_key(0, 1));
+        let approval = signed(approval, &custodian_key(0, 1));
         let refused = world.accept(&it, &approval).expect_err("altered by its own signer");
         assert!(refused.to_string().contains(why), "{refused}");
     }
     let mut approval = world.approval(&it, 1, &partial);
     approval.group = world.groups[1].0.id();
-    let refused = world.accept(&it, &signed(approval, custodian_key(1, 1)));
+    let refused = world.accept(&it, &signed(approval, &custodian_key(1, 1)));
     let refused = refused.expect_err("a real group, but not this snapshot's");
     assert!(refused.to_string().contains("another escrow group"), "{refused}");
 }
@@ -505,13 +507,13 @@ fn only_the_custodian_itself_signs_its_approval() {
     let mut world = World::new();
     let it = world.asked(1);
     let partial = world.partial(&it, 1);
-    for stranger in [key(99), custodian_key(0, 2), custodian_key(1, 1), key(ROOT), key(NODE)] {
+    for stranger in [&key(99), &custodian_key(0, 2), &custodian_key(1, 1), &key(ROOT), &key(NODE)] {
         let approval = signed(world.approval(&it, 1, &partial), stranger);
         let why = world.accept(&it, &approval).expect_err("somebody else's signature");
         let below = SignError::BelowThreshold { have: 0, need: 1 };
         assert!(matches!(&why, CustodianError::Sign(e) if *e == below), "{why}");
     }
-    let approval = signed(world.approval(&it, 9, &partial), custodian_key(0, 1));
+    let approval = signed(world.approval(&it, 9, &partial), &custodian_key(0, 1));
     let why = world.accept(&it, &approval).expect_err("nobody has index 9");
     assert!(why.to_string().contains("a custodian the escrow group does not have"), "{why}");
     // Another kind of statement by the right key.
@@ -526,7 +528,7 @@ fn signatures_must_be_there_once_and_of_a_known_kind() {
     let mut world = World::new();
     let it = world.asked(1);
     let good = world.answer(&it, 1).to_json();
-    let mut judge = |change: &dyn Fn(&mut Vec<serde_json::Value>)| {
+    let judge = |change: &dyn Fn(&mut Vec<serde_json::Value>)| {
         let mut json: serde_json::Value = serde_json::from_slice(&good).expect("JSON");
         change(json["signatures"].as_array_mut().expect("a list"));
         let parsed = Envelope::parse(json.to_string().as_bytes()).map_err(CustodianError::from);
