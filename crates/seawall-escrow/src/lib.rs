@@ -25,6 +25,7 @@ mod onetime;
 mod open;
 mod partial;
 mod randomness;
+mod root_key_file;
 mod share;
 mod share_file;
 #[cfg(test)]
@@ -39,6 +40,7 @@ pub use label::{Label, LabelError, LabelFields, MAX_ORIGIN};
 pub use onetime::{MAX_SEALED_PLAINTEXT, OneTimeError, OneTimePublic, OneTimeSecret};
 pub use open::{OpenError, open};
 pub use partial::{PARTIAL_LEN, Partial, PartialError, VerifiedPartial};
+pub use root_key_file::RootKeyFile;
 pub use share::{SecretShare, ShareError};
 pub use share_file::{
     KdfCost, MAX_SHARE_FILE, ShareFile, ShareFileError, SharePublic, ShareSecret,

@@ -26,10 +26,10 @@ use crate::share::{SecretShare, ShareError};
 pub const MAX_SHARE_FILE: usize = 8 << 10;
 
 const FORMAT: &str = "seawall-share/1";
-const ALGORITHM: &str = "argon2id";
+pub(crate) const ALGORITHM: &str = "argon2id";
 const CHECKSUM_CONTEXT: &str = "seawall 2026-11 share file checksum v1";
 const MAX_TEXT: usize = 256;
-const SALT_LEN: usize = 16;
+pub(crate) const SALT_LEN: usize = 16;
 const SECRET_LEN: usize = 64;
 const MAX_M_KIB: u32 = 1 << 20;
 const MAX_T: u32 = 16;
@@ -151,7 +151,7 @@ impl KdfCost {
         Ok(self)
     }
 
-    fn derive(self, passphrase: &[u8], salt: &[u8; SALT_LEN]) -> Zeroizing<[u8; 32]> {
+    pub(crate) fn derive(self, passphrase: &[u8], salt: &[u8; SALT_LEN]) -> Zeroizing<[u8; 32]> {
         let in_range = "the cost was checked, and passphrase and salt are within bounds";
         let params = Params::new(self.m_kib, self.t, self.p, Some(32)).expect(in_range);
         let mut key = Zeroizing::new([0; 32]);
@@ -234,13 +234,7 @@ impl ShareFile {
             share_epoch: p.share_epoch,
             custodian: p.custodian.clone(),
             signing_key: p.signing_key.clone(),
-            kdf: KdfText {
-                algorithm: ALGORITHM.to_owned(),
-                m_kib: self.cost.m_kib,
-                t: self.cost.t,
-                p: self.cost.p,
-                salt: BASE64.encode(self.salt),
-            },
+            kdf: KdfText::of(self.cost, &self.salt),
             sealed: BASE64.encode(&self.sealed),
             checksum: hex::encode(self.checksum()),
         };
@@ -258,12 +252,10 @@ impl ShareFile {
         if text.format != FORMAT {
             return Err(ShareFileError::Format { found: text.format.chars().take(80).collect() });
         }
-        if text.kdf.algorithm != ALGORITHM {
-            return Err(ShareFileError::Field { field: "kdf.algorithm" });
-        }
+        let (cost, salt) = text.kdf.parse()?;
         let file = Self {
-            cost: KdfCost { m_kib: text.kdf.m_kib, t: text.kdf.t, p: text.kdf.p }.check()?,
-            salt: decode_exact::<SALT_LEN>("kdf.salt", &text.kdf.salt)?,
+            cost,
+            salt,
             sealed: decode_exact::<{ SECRET_LEN + aead::TAG_LEN }>("sealed", &text.sealed)?
                 .to_vec(),
             public: SharePublic {
@@ -330,7 +322,7 @@ fn check_public(public: &SharePublic) -> Result<(), ShareFileError> {
     }
 }
 
-fn decode_exact<const N: usize>(
+pub(crate) fn decode_exact<const N: usize>(
     field: &'static str,
     text: &str,
 ) -> Result<[u8; N], ShareFileError> {
@@ -358,12 +350,32 @@ struct FileText {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct KdfText {
+pub(crate) struct KdfText {
     algorithm: String,
     m_kib: u32,
     t: u32,
     p: u32,
     salt: String,
+}
+
+impl KdfText {
+    pub(crate) fn of(cost: KdfCost, salt: &[u8; SALT_LEN]) -> Self {
+        Self {
+            algorithm: ALGORITHM.to_owned(),
+            m_kib: cost.m_kib,
+            t: cost.t,
+            p: cost.p,
+            salt: BASE64.encode(salt),
+        }
+    }
+
+    pub(crate) fn parse(&self) -> Result<(KdfCost, [u8; SALT_LEN]), ShareFileError> {
+        if self.algorithm != ALGORITHM {
+            return Err(ShareFileError::Field { field: "kdf.algorithm" });
+        }
+        let cost = KdfCost { m_kib: self.m_kib, t: self.t, p: self.p }.check()?;
+        Ok((cost, decode_exact::<SALT_LEN>("kdf.salt", &self.salt)?))
+    }
 }
 
 #[cfg(test)]

@@ -43,6 +43,9 @@ pub struct Founded {
     pub shares: Vec<PathBuf>,
 }
 
+/// Asks for the passphrase of the named custodian's share.
+pub type AskPassphrase<'a> = dyn FnMut(&str) -> Result<Zeroizing<Vec<u8>>, HomeError> + 'a;
+
 /// Founds a fleet. `passphrase` is asked for each custodian's share in turn.
 ///
 /// All checks come first; the home's marker is written before the shares, and the shares before
@@ -50,7 +53,7 @@ pub struct Founded {
 /// taken back if a later step fails.
 pub fn found(
     founding: &Founding<'_>,
-    passphrase: &mut dyn FnMut(&str) -> Result<Zeroizing<Vec<u8>>, HomeError>,
+    passphrase: &mut AskPassphrase<'_>,
     clock: &dyn Clock,
     rng: &mut dyn Rng,
 ) -> Result<Founded, HomeError> {

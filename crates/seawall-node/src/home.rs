@@ -122,6 +122,9 @@ pub enum HomeError {
     /// A region's answer.
     #[error(transparent)]
     Tier(#[from] seawall_sync::TierError),
+    /// The bucket that stands in for a region.
+    #[error(transparent)]
+    Bucket(#[from] crate::bucket::BucketError),
     /// Stored receipts.
     #[error(transparent)]
     Receipts(#[from] seawall_sync::ReceiptsError),
@@ -132,6 +135,10 @@ impl HomeError {
     pub(crate) fn io(path: &str) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn damaged(file: &str, why: impl Into<String>) -> Self {
+        Self::Damaged { file: file.to_owned(), why: why.into() }
     }
 
     pub(crate) fn refused(why: impl Into<String>) -> Self {
@@ -191,7 +198,7 @@ impl Home {
         let mut home = Self { disk: Arc::new(disk), name: String::new(), bucket: None };
         let file: HomeFile = home.read_json("home.json")?;
         if file.format != FORMAT {
-            return Err(home.damaged("home.json", format!("format {:?}", file.format)));
+            return Err(HomeError::damaged("home.json", format!("format {:?}", file.format)));
         }
         home.name = file.name;
         home.bucket = file.bucket;
@@ -230,10 +237,6 @@ impl Home {
         self.disk.clone()
     }
 
-    pub(crate) fn damaged(&self, file: &str, why: impl Into<String>) -> HomeError {
-        HomeError::Damaged { file: file.to_owned(), why: why.into() }
-    }
-
     pub(crate) fn write_json<T: Serialize>(&self, path: &str, value: &T) -> Result<(), HomeError> {
         let mut json = serde_json::to_vec_pretty(value).expect("plain fields serialise");
         json.push(b'\n');
@@ -245,7 +248,7 @@ impl Home {
         path: &str,
     ) -> Result<T, HomeError> {
         let bytes = self.read(path)?.ok_or_else(|| HomeError::Missing(path.to_owned()))?;
-        serde_json::from_slice(&bytes).map_err(|e| self.damaged(path, e.to_string()))
+        serde_json::from_slice(&bytes).map_err(|e| HomeError::damaged(path, e.to_string()))
     }
 
     pub(crate) fn read(&self, path: &str) -> Result<Option<Vec<u8>>, HomeError> {
@@ -258,18 +261,21 @@ impl Home {
 
     pub(crate) fn read_envelope(&self, path: &str) -> Result<Envelope, HomeError> {
         let bytes = self.read(path)?.ok_or_else(|| HomeError::Missing(path.to_owned()))?;
-        Envelope::parse(&bytes).map_err(|e| self.damaged(path, e.to_string()))
+        Envelope::parse(&bytes).map_err(|e| HomeError::damaged(path, e.to_string()))
     }
 
     /// The fleet this home belongs to.
     pub fn fleet(&self) -> Result<Fleet, HomeError> {
-        Ok(Fleet::open(self.read_envelope("fleet/genesis.json")?)?)
+        const PATH: &str = "fleet/genesis.json";
+        Fleet::open(self.read_envelope(PATH)?).map_err(|e| self.damaged(PATH, e.to_string()))
     }
 
     /// This node's enrolment, checked, and its statement.
     pub fn enrolment(&self, fleet: &Fleet) -> Result<(Enrolment, Envelope), HomeError> {
-        let envelope = self.read_envelope("enrolment.json")?;
-        Ok((Enrolment::open(fleet, &envelope, Role::Node)?, envelope))
+        const PATH: &str = "enrolment.json";
+        let envelope = self.read_envelope(PATH)?;
+        let enrolment = Enrolment::open(fleet, &envelope, Role::Node);
+        Ok((enrolment.map_err(|e| self.damaged(PATH, e.to_string()))?, envelope))
     }
 
     /// The regions this node may use, by name, each checked.
@@ -277,8 +283,9 @@ impl Home {
         let names = self.disk.list("regions").map_err(HomeError::io("regions"))?;
         let mut out = Vec::new();
         for name in names.iter().filter(|n| n.ends_with(".json")) {
-            let address: RegionAddress = self.read_json(&format!("regions/{name}"))?;
-            let enrolment = address.open(fleet)?;
+            let path = format!("regions/{name}");
+            let address: RegionAddress = self.read_json(&path)?;
+            let enrolment = address.open(fleet).map_err(|e| self.damaged(&path, e.to_string()))?;
             out.push((address, enrolment));
         }
         Ok(out)
@@ -308,7 +315,12 @@ impl Home {
 
     fn open_log(&self, fleet: &Fleet, disk: Arc<dyn Disk>) -> Result<Log, HomeError> {
         let origin = self.origin(fleet)?;
-        let (log, report) = Log::open(disk, "log", &origin)?;
+        let (log, report) = Log::open(disk, "log", &origin).map_err(|e| match e {
+            LogError::Checkpoint(_) | LogError::Note(_) => {
+                self.damaged("log/checkpoint", e.to_string())
+            }
+            e => e.into(),
+        })?;
         tracing::debug!(entries = log.size(), ?report, "opened the log");
         Ok(log)
     }

@@ -7,11 +7,14 @@
 //!
 //! It must not know: how commands are spelled, what is printed, who is asked for a passphrase.
 
+mod bucket;
 mod enrol;
 mod founding;
+mod history;
 mod home;
 mod keys;
 mod opening;
+mod recovery;
 pub mod region_client;
 mod restore;
 mod sheet;
@@ -20,12 +23,18 @@ mod still;
 mod tiers;
 mod verify;
 
+pub use bucket::{Bucket, BucketError, BucketLog, BucketPushed};
 pub use enrol::{MemberCard, RegionCard, adopt_region, enroll, enrolment_bundle, member_keys};
-pub use founding::{Founded, Founding, found};
+pub use founding::{AskPassphrase, Founded, Founding, found};
+pub use history::{Vouched, check_history};
 pub use home::{Home, HomeError, Lock};
-pub use opening::{Answer, Opened, open_request};
+pub use opening::{Answer, Opened, examine_request, open_request};
+pub use recovery::{CardSource, export_root_key, recover};
 pub use restore::{RequestOptions, RequestWritten, Requestable, request};
 pub use sheet::{sheet_html, sheet_text};
 pub use snapshots::{CreateOptions, Listed, Written, create_snapshot, list_snapshots};
-pub use tiers::{Layered, PulledLog, RegionLink, SyncOutcome, SyncProgress, pull_logs, sync};
+pub use tiers::{
+    Layered, PulledLog, RegionLink, SyncDone, SyncOutcome, SyncProgress, Unreached,
+    pull_bucket_logs, pull_logs, sync,
+};
 pub use verify::{Verified, verify};

@@ -33,17 +33,21 @@ pub struct Opened {
     pub refused: Vec<(String, CustodianError)>,
 }
 
-/// Checks a request against this home's fleet and opens its snapshot with the approvals.
+/// Checks a request file against this home's fleet.
+pub fn examine_request(home: &Home, request: &[u8]) -> Result<Examined, HomeError> {
+    let pinned: FleetId = home.fleet()?.id();
+    examine(request, pinned).map_err(|e| HomeError::refused(e.to_string()))
+}
+
+/// Opens the snapshot of a request with its approvals.
 ///
 /// Approvals that are not acceptable are left out and reported; only when too few are left does
 /// the whole fail, naming each.
 pub fn open_request(
     home: &Home,
-    request: &[u8],
+    examined: Examined,
     approvals: &[Answer],
 ) -> Result<Opened, HomeError> {
-    let pinned: FleetId = home.fleet()?.id();
-    let examined = examine(request, pinned).map_err(|e| HomeError::refused(e.to_string()))?;
     let digest: Sha256 = examined.dossier.request_digest;
     let path = secret_path(digest);
     let secret = keys::read(home.disk().as_ref(), &path, Purpose::OneTime)?.ok_or_else(|| {

@@ -1,19 +1,23 @@
 //! Other tiers: pushing to regions, reading what they mirror, taking objects from them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seawall_backup::restore::{FetchError, Objects};
 use seawall_base::{Clock, ObjectId, Rng, Sha256, read_file, write_atomic};
 use seawall_record::reference_set::Pages;
 use seawall_record::{Accepted, Enrolment, Fleet, LogState, Manifest, RegionAddress};
 use seawall_store::Store;
-use seawall_sync::{Push, Pushed, Receipts, Tier, TierError, read_entries};
+use seawall_sync::{Push, Pushed, Receipts, Tier, read_entries};
 use seawall_tlog::merkle::{self, Frontier, HashReader};
 use seawall_tlog::{Hash, Kind, Origin, SignedCheckpoint, Verifier};
 
+use crate::bucket::{Bucket, BucketPushed};
 use crate::home::{Home, HomeError, file_name};
 use crate::region_client::RegionClient;
 use crate::snapshots::Listed;
+
+/// Regions that could not be reached, by name, each with the reason.
+pub type Unreached = Vec<(String, HomeError)>;
 
 /// A region this node can talk to.
 pub struct RegionLink {
@@ -38,10 +42,7 @@ impl RegionLink {
     }
 
     /// All regions of a home. Those that cannot be reached are returned with the reason.
-    pub fn all(
-        home: &Home,
-        fleet: &Fleet,
-    ) -> Result<(Vec<Self>, Vec<(String, HomeError)>), HomeError> {
+    pub fn all(home: &Home, fleet: &Fleet) -> Result<(Vec<Self>, Unreached), HomeError> {
         let (mut links, mut failed) = (Vec::new(), Vec::new());
         for (address, region) in home.regions(fleet)? {
             let name = region.name.clone();
@@ -63,7 +64,16 @@ pub struct SyncOutcome {
     /// The region.
     pub region: String,
     /// What was pushed, or why it stopped.
-    pub result: Result<Pushed, HomeError>,
+    pub result: Result<SyncDone, HomeError>,
+}
+
+/// What one tier was given.
+#[derive(Debug)]
+pub enum SyncDone {
+    /// A region, which has signed for it.
+    Region(Pushed),
+    /// A bucket, which cannot sign.
+    Bucket(BucketPushed),
 }
 
 /// Where the receipts of a region are kept.
@@ -100,9 +110,21 @@ pub fn sync(
                 objects: &store,
                 receipts: &mut receipts,
             };
-            Ok(push.run(&link.tier, rng, &mut |p| progress(&name, p))?)
+            Ok(SyncDone::Region(push.run(&link.tier, rng, &mut |p| progress(&name, p))?))
         });
         outcomes.push(SyncOutcome { region: name, result });
+    }
+    if let Some(url) = home.bucket() {
+        let pushed = Bucket::open(url).map_err(HomeError::from).and_then(|mut bucket| {
+            bucket.push(&fleet, &store, &log, &mut |p| {
+                let (objects, bytes) = (p.sent_objects, p.sent_bytes);
+                let total =
+                    SyncProgress { objects, bytes, total_objects: objects, total_bytes: bytes };
+                progress("bucket", total);
+            })
+        });
+        let result = pushed.map(SyncDone::Bucket);
+        outcomes.push(SyncOutcome { region: "bucket".to_owned(), result });
     }
     Ok(outcomes)
 }
@@ -169,24 +191,34 @@ pub fn pull_logs(
             .origin
             .parse()
             .map_err(|e| HomeError::refused(format!("log {:?}: {e}", summary.origin)))?;
-        if let Some(log) = pull_log(home, fleet, link, origin)? {
-            out.push(log);
-        }
+        let Some(signed) = link.tier.checkpoint(&origin)? else { continue };
+        let entries = read_entries(&link.tier, signed.checkpoint(), 0..signed.checkpoint().size)?;
+        out.push(check_log(home, fleet, &link.region.name, signed, entries)?);
     }
     Ok(out)
 }
 
-fn pull_log(
+/// As [`pull_logs`], from the bucket that stands in for a region.
+pub fn pull_bucket_logs(
     home: &Home,
     fleet: &Fleet,
-    link: &RegionLink,
-    origin: Origin,
-) -> Result<Option<PulledLog>, HomeError> {
-    let region = link.region.name.clone();
-    let named = |why: String| HomeError::refused(format!("region {region}, log {origin}: {why}"));
-    let Some(signed) = link.tier.checkpoint(&origin)? else { return Ok(None) };
+    bucket: &Bucket,
+) -> Result<Vec<PulledLog>, HomeError> {
+    let logs = bucket.logs()?.into_iter();
+    logs.map(|(signed, entries)| check_log(home, fleet, "bucket", signed, entries)).collect()
+}
+
+fn check_log(
+    home: &Home,
+    fleet: &Fleet,
+    seen_in: &str,
+    signed: SignedCheckpoint,
+    entries: Vec<Vec<u8>>,
+) -> Result<PulledLog, HomeError> {
     let checkpoint = signed.checkpoint();
-    let entries = read_entries(&link.tier, checkpoint, 0..checkpoint.size)?;
+    let origin = checkpoint.origin.clone();
+    let region = seen_in.to_owned();
+    let named = |why: String| HomeError::refused(format!("{region}, log {origin}: {why}"));
     let mut state = LogState::new(fleet.clone(), origin.as_str());
     let (mut frontier, mut stored) = (Frontier::default(), Vec::new());
     let mut manifests = Vec::new();
@@ -218,7 +250,7 @@ fn pull_log(
         .verify(&keys)
         .map_err(|e| named(format!("its checkpoint, by its node's subkeys: {e}")))?;
     keep_pin(home, pin.as_ref(), &signed, &named)?;
-    Ok(Some(PulledLog { origin, region, state, checkpoint: signed, entries, manifests, stored }))
+    Ok(PulledLog { origin, region, state, checkpoint: signed, entries, manifests, stored })
 }
 
 fn pin_path(origin: &Origin) -> String {
@@ -255,7 +287,27 @@ pub struct Layered<'a> {
     /// Asked first.
     pub store: &'a Store,
     /// Asked in order for what the store does not have, or has damaged.
-    pub tiers: Vec<&'a dyn Tier>,
+    pub behind: Vec<&'a dyn Objects>,
+}
+
+impl Objects for RegionLink {
+    fn get(&self, ids: &[ObjectId], give: &mut dyn FnMut(ObjectId, Result<Vec<u8>, FetchError>)) {
+        let mut wanted: BTreeSet<ObjectId> = ids.iter().copied().collect();
+        let asked = self.tier.get(ids, &mut |id, bytes| {
+            if wanted.remove(&id) {
+                give(id, Ok(bytes));
+            }
+        });
+        for id in wanted {
+            give(
+                id,
+                Err(match &asked {
+                    Ok(()) => FetchError::Missing(id),
+                    Err(e) => FetchError::Unavailable { id, why: e.to_string() },
+                }),
+            );
+        }
+    }
 }
 
 impl Objects for Layered<'_> {
@@ -267,31 +319,29 @@ impl Objects for Layered<'_> {
                 wanted.insert(id, e);
             }
         });
-        for tier in &self.tiers {
-            if wanted.is_empty() {
+        for tier in &self.behind {
+            let ids: Vec<_> = wanted.keys().copied().collect();
+            if ids.is_empty() {
                 return;
             }
-            let ids: Vec<_> = wanted.keys().copied().collect();
-            let asked = tier.get(&ids, &mut |id, bytes| {
-                if wanted.remove(&id).is_some() {
-                    give(id, Ok(bytes));
+            tier.get(&ids, &mut |id, got| match got {
+                Ok(bytes) => {
+                    if wanted.remove(&id).is_some() {
+                        give(id, Ok(bytes));
+                    }
+                }
+                // The first tier that knows more than "missing" gives the reason.
+                Err(e) => {
+                    if let Some(why) = wanted.get_mut(&id)
+                        && matches!(why, FetchError::Missing(_))
+                    {
+                        *why = e;
+                    }
                 }
             });
-            if let Err(e) = asked {
-                note_failure(&mut wanted, &e);
-            }
         }
         for (id, why) in wanted {
             give(id, Err(why));
-        }
-    }
-}
-
-/// A tier that could not be asked is a better reason than "missing".
-fn note_failure(wanted: &mut BTreeMap<ObjectId, FetchError>, e: &TierError) {
-    for (id, why) in wanted {
-        if matches!(why, FetchError::Missing(_)) {
-            *why = FetchError::Unavailable { id: *id, why: e.to_string() };
         }
     }
 }

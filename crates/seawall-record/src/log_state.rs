@@ -85,6 +85,11 @@ impl LogState {
     /// Takes the next entry, or says why the log is not believed from here on.
     pub fn accept(&mut self, entry: &[u8]) -> Result<Accepted, RecordError> {
         let envelope = Envelope::parse(entry).map_err(RecordError::statement("log entry"))?;
+        // Proofs hash the entry, dossiers carry the envelope: there may be one spelling only, or
+        // a snapshot could be accepted here and never be provable at its restore.
+        if envelope.to_json() != entry {
+            return Err(RecordError::refused("log entry", "not in its canonical spelling"));
+        }
         let kind = predicate_type(&envelope).map_err(RecordError::statement("log entry"))?;
         let accepted = match (kind.as_str(), &self.enrolment) {
             (Enrolment::TYPE, None) => self.accept_enrolment(envelope)?,

@@ -338,11 +338,7 @@ fn collect_wanted(
 }
 
 /// The old set's part below each of the sixteen children.
-fn split_old(
-    pages: &dyn Pages,
-    old: Old,
-    prefix: &mut Vec<u8>,
-) -> Result<[Old; 16], ReferenceSetError> {
+fn split_old(pages: &dyn Pages, old: Old, prefix: &[u8]) -> Result<[Old; 16], ReferenceSetError> {
     let mut parts = [const { Old::Empty }; 16];
     let members = match old {
         Old::Empty => return Ok(parts),

@@ -116,7 +116,7 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             if !report.is_clean() {
                 let count = report.findings.len() as u64 + report.more_findings;
                 writeln!(out, "{count} findings")?;
-                return Ok(ExitCode::from(2));
+                return Ok(ExitCode::FAILURE);
             }
             writeln!(out, "nothing is wrong")?;
         }

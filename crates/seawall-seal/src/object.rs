@@ -138,14 +138,12 @@ pub struct Prepared {
 impl Prepared {
     /// Hashes a piece in its domain.
     pub fn new(domain: &Domain, placement: Placement, plain: &[u8], rng: &mut dyn Rng) -> Self {
-        match domain.hash(&placement.hash_header(plain.len()), plain) {
-            Some(hash) => Self { key: key_of(&hash), index: Some(index_of(&hash)) },
-            None => {
-                let mut key = [0; 32];
-                rng.fill(&mut key);
-                Self { key: ObjectKey::new(key), index: None }
-            }
+        if let Some(hash) = domain.hash(&placement.hash_header(plain.len()), plain) {
+            return Self { key: key_of(&hash), index: Some(index_of(&hash)) };
         }
+        let mut key = [0; 32];
+        rng.fill(&mut key);
+        Self { key: ObjectKey::new(key), index: None }
     }
 
     /// The reference, for a piece the private index says is stored as `id` already.

@@ -6,8 +6,8 @@
 /// Lengths below 64 are raised to 64 first: short pieces would otherwise keep their exact length.
 pub fn padme(len: usize) -> usize {
     let len = len.max(64) as u64;
-    let exponent = u64::from(63 - len.leading_zeros());
-    let mantissa_bits = u64::from(64 - exponent.leading_zeros());
+    let exponent = u64::from(len.ilog2());
+    let mantissa_bits = u64::from(exponent.ilog2()) + 1;
     let low_bits = exponent - mantissa_bits;
     let mask = (1u64 << low_bits) - 1;
     ((len + mask) & !mask) as usize

@@ -20,7 +20,8 @@ pub const MAX_ENVELOPE: usize = 65_535;
 /// Most signatures in one envelope.
 pub const MAX_SIGNATURES: usize = 64;
 
-/// A signed payload. Its JSON text is canonical for our own envelopes: it is kept as received.
+/// A signed payload. The payload is kept as received; [`Envelope::to_json`] spells the envelope
+/// around it in the one canonical way.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Envelope {
     payload_type: String,

@@ -58,6 +58,7 @@ pub enum SignError {
 }
 
 impl SignError {
+    #[expect(clippy::needless_pass_by_value, reason = "it is the argument of map_err")]
     fn json(e: serde_json::Error) -> Self {
         Self::Malformed(e.to_string())
     }

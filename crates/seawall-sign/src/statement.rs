@@ -49,7 +49,7 @@ impl Subject {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Statement<P> {
     #[serde(rename = "_type")]
-    statement_type: String,
+    layout: String,
     /// What the statement is about.
     pub subject: Vec<Subject>,
     predicate_type: String,
@@ -61,7 +61,7 @@ impl<P: Predicate> Statement<P> {
     /// A statement about `subject`.
     pub fn new(subject: Subject, predicate: P) -> Self {
         Self {
-            statement_type: STATEMENT_TYPE.to_owned(),
+            layout: STATEMENT_TYPE.to_owned(),
             subject: vec![subject],
             predicate_type: P::TYPE.to_owned(),
             predicate,
@@ -104,7 +104,7 @@ impl<P: Predicate> Statement<P> {
         }
         let statement: Self =
             serde_json::from_slice(envelope.unverified_payload()).map_err(SignError::json)?;
-        if statement.statement_type != STATEMENT_TYPE || statement.subject.is_empty() {
+        if statement.layout != STATEMENT_TYPE || statement.subject.is_empty() {
             return Err(SignError::Malformed("not an in-toto statement v1".to_owned()));
         }
         Ok(statement)

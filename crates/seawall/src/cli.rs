@@ -1,5 +1,7 @@
 //! Every command, flag and example: the one source of help, completions and manual pages.
 
+#![allow(clippy::doc_markdown, reason = "these comments are the help text, shown as they stand")]
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -211,7 +213,11 @@ pub(crate) enum RestoreCommand {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct VerifyArgs {}
+pub(crate) struct VerifyArgs {
+    /// Also read and check everything in the bucket that stands in for a region
+    #[arg(long)]
+    pub(crate) bucket: bool,
+}
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FleetCommand {
@@ -239,6 +245,36 @@ pub(crate) enum FleetCommand {
     Adopt {
         /// The card that `seawall region init` wrote
         card: PathBuf,
+    },
+    /// Write a copy of the root key, sealed under a passphrase, for the drawer
+    #[command(after_help = "Example: seawall fleet root-key --out /media/usb/root-key.json")]
+    RootKey {
+        /// Where to write it, outside the home
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// When every machine is gone: make a new first node from the root key's copy
+    #[command(
+        after_help = "Example: seawall fleet recover --root-key root-key.json --bucket /mnt/nas/seawall"
+    )]
+    Recover {
+        /// The copy that `seawall fleet root-key` wrote
+        #[arg(long, value_name = "FILE")]
+        root_key: PathBuf,
+        /// The fleet's card; a region has it as fleets/ID/genesis.json, `fleet card` writes it
+        #[arg(
+            long,
+            value_name = "FILE",
+            conflicts_with = "bucket",
+            required_unless_present = "bucket"
+        )]
+        card: Option<PathBuf>,
+        /// The directory or s3://BUCKET/PREFIX that stood in for a region
+        #[arg(long, value_name = "DIR|S3-URL")]
+        bucket: Option<String>,
+        /// Name of this node [default: the host's name]
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
     },
     /// Print the recovery sheet
     #[command(after_help = "Example: seawall fleet sheet --html --out sheet.html")]
@@ -291,6 +327,13 @@ pub(crate) enum RegionCommand {
         /// HOST:PORT where nodes reach it
         #[arg(long, value_name = "ADDR")]
         listen: String,
+        /// Where to write the card
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        out: PathBuf,
+    },
+    /// Print this region's card again
+    #[command(after_help = "Example: seawall --home /var/lib/seawall-region region card")]
+    Card {
         /// Where to write the card
         #[arg(long, value_name = "FILE", default_value = "-")]
         out: PathBuf,

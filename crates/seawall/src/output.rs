@@ -83,10 +83,12 @@ impl Printer {
     }
 
     /// Names something that went wrong without ending the command; quiet does not hide it.
+    #[expect(clippy::unused_self, reason = "whoever warns has a printer; quiet is not asked")]
     pub(crate) fn warn(self, words: &str) {
         let _ = writeln!(std::io::stderr(), "warning: {words}");
     }
 
+    #[expect(clippy::unused_self, reason = "whoever fails has a printer; quiet is not asked")]
     pub(crate) fn error(self, e: &anyhow::Error) {
         let mut text = format!("error: {e}");
         for cause in e.chain().skip(1) {

@@ -6,6 +6,7 @@
 
 mod change;
 mod scene;
+mod stage;
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -16,13 +17,13 @@ use seawall_backup::target::{Options, compare};
 use seawall_base::Seconds;
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    Answer, CreateOptions, Home, RequestOptions, SyncOutcome, Written, create_snapshot,
-    open_request, sync,
+    Answer, CreateOptions, Home, RequestOptions, SyncDone, SyncOutcome, Written, create_snapshot,
+    examine_request, open_request, sync,
 };
 use serde_json::json;
 
 use self::scene::Scene;
-use super::restore::{make_request, write_tree};
+use super::restore::{make_request, vouch, write_tree};
 use crate::cli::DemoArgs;
 use crate::output::{Outcome, Printer, human};
 
@@ -41,14 +42,11 @@ impl Figures {
 
 pub(crate) fn run(args: &DemoArgs, printer: &Printer) -> anyhow::Result<Outcome> {
     let source = source(args)?;
+    let Some(root) = stage::given() else { return stage::supervise(args, printer) };
     let start = Instant::now();
     let mut figures = Figures::default();
-    let scene = Scene::set(args, &source, printer, &mut figures)?;
-    let outcome = play(&scene, printer, &mut figures);
-    if args.keep {
-        printer.say(&format!("kept in {}", scene.root().display()));
-    }
-    let found = outcome?;
+    let scene = Scene::set(root, &source, printer, &mut figures)?;
+    let found = play(&scene, printer, &mut figures)?;
     figures.add("everything", "", start);
     let value = json!({
         "identical": true,
@@ -139,7 +137,8 @@ fn push(scene: &Scene, name: &str, printer: &Printer, figures: &mut Figures) -> 
     });
     bar.finish_and_clear();
     for SyncOutcome { region, result } in outcomes? {
-        let pushed = result.with_context(|| format!("syncing to {region}"))?;
+        let done = result.with_context(|| format!("syncing to {region}"))?;
+        let SyncDone::Region(pushed) = done else { continue };
         anyhow::ensure!(pushed.receipts > 0, "{region} gave no receipt");
         let figure = format!("{} sent, {} receipt", human(pushed.sent_bytes), pushed.receipts);
         figures.add(name, figure, start);
@@ -169,12 +168,15 @@ fn restore(
     let request = request.dossier.as_bytes();
     printer.say("node-2 asks for the snapshot it found in the region");
     let first = answer("first", scene.approve(request, 0)?);
-    match open_request(&home, request, std::slice::from_ref(&first)) {
+    let examine = || examine_request(&home, request);
+    match open_request(&home, examine()?, std::slice::from_ref(&first)) {
         Ok(_) => anyhow::bail!("one approval opened a snapshot that needs two"),
         Err(e) => printer.say(&format!("one approval: refused, as it should be ({e})")),
     }
     let second = answer("second", scene.approve(request, 1)?);
-    let opened = open_request(&home, request, &[first, second])?;
+    let examined = examine()?;
+    vouch(&home, &examined, printer)?;
+    let opened = open_request(&home, examined, &[first, second])?;
     printer.say("two approvals: opened");
     figures.add("quorum", "1 of 3 refused, 2 of 3 opened", start);
     let start = Instant::now();

@@ -1,25 +1,33 @@
-//! `seawall fleet show | card | bundle | adopt | sheet`.
+//! `seawall fleet show | card | bundle | adopt | root-key | recover | sheet`.
 
 use std::path::Path;
 
 use anyhow::Context as _;
+use seawall_escrow::RootKeyFile;
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    Home, MemberCard, RegionCard, adopt_region, enrolment_bundle, sheet_html, sheet_text,
+    CardSource, Home, MemberCard, RegionCard, adopt_region, enrolment_bundle, export_root_key,
+    sheet_html, sheet_text,
 };
 use seawall_record::{Enrolment, FleetCard};
 use serde_json::json;
 
 use crate::cli::FleetCommand;
-use crate::output::{Outcome, Printer, read_input};
+use crate::output::{Outcome, Printer, passphrase, read_input, write_output};
 
 pub(crate) fn run(
     command: &FleetCommand,
     home: &Path,
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
+    if let FleetCommand::Recover { root_key, card, bucket, name } = command {
+        let name = name.clone().unwrap_or_else(super::host_name);
+        return recover(home, root_key, card.as_deref(), bucket.as_deref(), &name, printer);
+    }
     let home = Home::open(home)?;
     match command {
+        FleetCommand::Recover { .. } => {}
+        FleetCommand::RootKey { out } => root_key(&home, out, printer)?,
         FleetCommand::Show => show(&home, printer)?,
         FleetCommand::Card { out } => {
             let card = FleetCard::new(&home.fleet()?);
@@ -59,6 +67,45 @@ pub(crate) fn run(
             }
         }
     }
+    Ok(Outcome::Done)
+}
+
+fn root_key(home: &Home, out: &Path, printer: &Printer) -> anyhow::Result<()> {
+    let passphrase = passphrase("Passphrase for the root key's copy", true)?;
+    let file = export_root_key(home, &passphrase, &mut OsRng)?;
+    write_output(out, file.to_json().as_bytes())?;
+    let value = json!({ "file": out, "fleet": file.fleet().to_hex(), "key": file.key() });
+    let words =
+        format!("wrote {}; keep it with the recovery sheet, apart from the shares", out.display());
+    printer.result(&value, &words)
+}
+
+fn recover(
+    home: &Path,
+    root_key: &Path,
+    card: Option<&Path>,
+    bucket: Option<&str>,
+    name: &str,
+    printer: &Printer,
+) -> anyhow::Result<Outcome> {
+    let file = RootKeyFile::parse(&read_input(root_key)?)
+        .with_context(|| format!("cannot use {}", root_key.display()))?;
+    let card = card.map(read_input).transpose()?;
+    let source = match (&card, bucket) {
+        (Some(json), _) => CardSource::Card(json),
+        (None, Some(url)) => CardSource::Bucket(url),
+        (None, None) => anyhow::bail!("neither --card nor --bucket was given"),
+    };
+    let passphrase = passphrase("Passphrase of the root key's copy", false)?;
+    let fleet =
+        seawall_node::recover(home, name, &source, &file, &passphrase, &SystemClock, &mut OsRng)?;
+    let value = json!({ "fleet": fleet.id().to_hex(), "home": home });
+    let words = format!(
+        "{name} is the new first node of fleet {}\ncompare the fleet id with the recovery sheet: {}\nnext: seawall snapshot list --all",
+        fleet.genesis().fleet_name,
+        fleet.id().to_hex(),
+    );
+    printer.result(&value, &words)?;
     Ok(Outcome::Done)
 }
 

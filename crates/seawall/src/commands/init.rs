@@ -15,6 +15,18 @@ pub(crate) fn run(args: &InitArgs, home: &Path, printer: &Printer) -> anyhow::Re
     if args.bucket.is_some() && args.profile != Profile::Solo {
         return Err(Usage("--bucket goes with --profile solo".to_owned()).into());
     }
+    // A relative directory would mean another one wherever the next command is run.
+    let bucket = match &args.bucket {
+        Some(dir) if !dir.contains("://") => {
+            let dir = std::path::absolute(dir).with_context(|| format!("cannot use {dir}"))?;
+            Some(
+                dir.into_os_string()
+                    .into_string()
+                    .map_err(|dir| Usage(format!("--bucket {} is not UTF-8", dir.display())))?,
+            )
+        }
+        other => other.clone(),
+    };
     let name = args.name.clone().unwrap_or_else(super::host_name);
     let founding = Founding {
         home,
@@ -25,7 +37,7 @@ pub(crate) fn run(args: &InitArgs, home: &Path, printer: &Printer) -> anyhow::Re
         class: "default",
         custodians,
         threshold: args.threshold,
-        bucket: args.bucket.as_deref(),
+        bucket: bucket.as_deref(),
     };
     // Kept as it is: having nobody to ask is an error of usage.
     let mut unanswered = None;
@@ -49,9 +61,10 @@ pub(crate) fn run(args: &InitArgs, home: &Path, printer: &Printer) -> anyhow::Re
         "threshold": args.threshold,
         "shares": founded.shares,
     });
-    let shares: String = founded.shares.iter().map(|s| format!("\n  {}", s.display())).collect();
+    let shares: Vec<_> = founded.shares.iter().map(|s| s.display().to_string()).collect();
+    let shares = shares.join("\n  ");
     let words = format!(
-        "founded fleet {}\nfleet id {}\nany {} of these {} shares open a snapshot; give each to its custodian and keep none here:{shares}\nprint the recovery sheet now: seawall fleet sheet",
+        "founded fleet {}\nfleet id {}\nany {} of these {} shares open a snapshot; give each to its custodian and keep none here:\n  {shares}\nnow print the recovery sheet (seawall fleet sheet) and put a copy of the root key away (seawall fleet root-key)",
         fleet.genesis().fleet_name,
         fleet.id().to_hex(),
         args.threshold,

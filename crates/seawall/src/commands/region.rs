@@ -1,4 +1,4 @@
-//! `seawall region init | run`.
+//! `seawall region init | card | run`.
 
 use std::path::Path;
 
@@ -27,6 +27,11 @@ pub(crate) fn run(
                 "region {name} is set up in {}; give its card to the operator of each fleet",
                 home.display()
             ));
+        }
+        RegionCommand::Card { out } => {
+            let mut text = seawall_region::Region::open(home)?.card().to_json();
+            text.push(b'\n');
+            printer.document(out, &text)?;
         }
         RegionCommand::Run => seawall_region::run_until_signal(home, |address| {
             printer.say(&format!("listening on {address}"));

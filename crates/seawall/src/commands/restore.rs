@@ -3,17 +3,16 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use seawall_backup::restore::restore;
+use seawall_backup::restore::{Objects, Restored, restore};
 use seawall_backup::target::{Options, Target};
 use seawall_base::Seconds;
 use seawall_custodian::{Examined, examine};
 use seawall_escrow::{MAX_SHARE_FILE, ShareFile};
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    Answer, Home, Layered, Opened, RegionLink, RequestOptions, RequestWritten, Requestable,
-    list_snapshots, open_request,
+    Answer, Bucket, Home, Layered, Opened, RegionLink, RequestOptions, RequestWritten, Requestable,
+    Vouched, check_history, examine_request, list_snapshots, open_request,
 };
-use seawall_sync::Tier;
 use serde_json::{Value, json};
 
 use super::snapshot::{find, pulled};
@@ -43,8 +42,11 @@ pub(crate) fn run(
                 .iter()
                 .map(|p| Ok(Answer { name: p.display().to_string(), bytes: read_input(p)? }))
                 .collect::<anyhow::Result<Vec<_>>>()?;
-            let opened = open_request(&home, &read_input(request)?, &approvals)
-                .with_context(|| format!("{}: the snapshot was not opened", request.display()))?;
+            let not_opened = || format!("{}: the snapshot was not opened", request.display());
+            let examined =
+                examine_request(&home, &read_input(request)?).with_context(not_opened)?;
+            vouch(&home, &examined, printer).with_context(not_opened)?;
+            let opened = open_request(&home, examined, &approvals).with_context(not_opened)?;
             for (name, e) in &opened.refused {
                 printer.warn(&format!("{name} was not used: {e}"));
             }
@@ -53,6 +55,21 @@ pub(crate) fn run(
             Ok(done.outcome)
         }
     }
+}
+
+/// Looks for the snapshot's place in every copy of its log within reach.
+pub(crate) fn vouch(home: &Home, examined: &Examined, printer: &Printer) -> anyhow::Result<()> {
+    let own = home.origin(&home.fleet()?)?;
+    let is_own = examined.dossier.manifest.core.origin == own.as_str();
+    let logs = if is_own { Vec::new() } else { pulled(home, printer)? };
+    match check_history(home, examined, &logs)? {
+        Vouched::OwnLog => printer.say("its history is unbroken in this node's own log"),
+        Vouched::Copy(place) => printer.say(&format!("its history is unbroken in {place}'s copy")),
+        Vouched::Nobody => printer.warn(
+            "no copy of the snapshot's log is within reach: only its author's signature vouches that nothing newer or other exists",
+        ),
+    }
+    Ok(())
 }
 
 fn request(
@@ -207,8 +224,14 @@ pub(crate) fn write_tree(
     for (region, e) in failed {
         printer.warn(&format!("region {region}: {e}"));
     }
-    let tiers = links.iter().map(|l| &l.tier as &dyn Tier).collect();
-    let objects = Layered { store: &store, tiers };
+    let bucket = home.bucket().map(Bucket::open).transpose();
+    let bucket = bucket.unwrap_or_else(|e| {
+        printer.warn(&e.to_string());
+        None
+    });
+    let regions = links.iter().map(|l| l as &dyn Objects);
+    let behind = regions.chain(bucket.as_ref().map(|b| b as &dyn Objects)).collect();
+    let objects = Layered { store: &store, behind };
     let signed = &opened.examined.dossier.manifest.core;
     let target = Target::create(to, options)
         .context("nothing was restored (--resume finishes an interrupted restore)")?;
@@ -218,15 +241,7 @@ pub(crate) fn write_tree(
     });
     bar.finish_and_clear();
     let restored = restored.context("the restore ended early; --resume continues it")?;
-    for refused in &restored.refused {
-        printer.warn(&refused.to_string());
-    }
-    for lost in &restored.lost {
-        printer.warn(&format!("{}: not restored: {}", show_path(&lost.path), lost.why));
-    }
-    if restored.refused.iter().any(is_privileged) {
-        printer.say("set-uid and set-gid bits, capabilities and devices need --privileged");
-    }
+    name_what_is_missing(&restored, printer);
     let totals = restored.totals;
     let value = json!({
         "snapshot": opened.examined.dossier.manifest_digest.to_hex(),
@@ -259,6 +274,19 @@ pub(crate) fn write_tree(
     let whole = restored.lost.is_empty() && restored.refused.is_empty();
     let outcome = if whole { Outcome::Done } else { Outcome::Partly };
     Ok(Done { value, words, outcome, files: totals.files, bytes: totals.bytes })
+}
+
+/// Names every path that is not as it was.
+fn name_what_is_missing(restored: &Restored, printer: &Printer) {
+    for refused in &restored.refused {
+        printer.warn(&refused.to_string());
+    }
+    for lost in &restored.lost {
+        printer.warn(&format!("{}: not restored: {}", show_path(&lost.path), lost.why));
+    }
+    if restored.refused.iter().any(is_privileged) {
+        printer.say("set-uid and set-gid bits, capabilities and devices need --privileged");
+    }
 }
 
 fn is_privileged(refused: &seawall_backup::target::Refused) -> bool {

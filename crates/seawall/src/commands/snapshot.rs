@@ -6,7 +6,8 @@ use anyhow::Context as _;
 use comfy_table::{Table, presets};
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    CreateOptions, Home, Listed, PulledLog, RegionLink, create_snapshot, list_snapshots, pull_logs,
+    Bucket, CreateOptions, Home, Listed, PulledLog, RegionLink, create_snapshot, list_snapshots,
+    pull_bucket_logs, pull_logs,
 };
 use serde_json::{Value, json};
 
@@ -102,15 +103,20 @@ pub(crate) fn pulled(home: &Home, printer: &Printer) -> anyhow::Result<Vec<Pulle
     for (region, e) in failed {
         printer.warn(&format!("region {region}: {e}"));
     }
-    let mut out: Vec<PulledLog> = Vec::new();
+    let mut seen = Vec::new();
     for link in &links {
-        for log in pull_logs(home, &fleet, link)? {
-            // Of one log seen in two regions, the longer copy.
-            match out.iter_mut().find(|o| o.origin == log.origin) {
-                Some(known) if known.state.entries() >= log.state.entries() => {}
-                Some(known) => *known = log,
-                None => out.push(log),
-            }
+        seen.extend(pull_logs(home, &fleet, link)?);
+    }
+    if let Some(url) = home.bucket() {
+        seen.extend(pull_bucket_logs(home, &fleet, &Bucket::open(url)?)?);
+    }
+    let mut out: Vec<PulledLog> = Vec::new();
+    for log in seen {
+        // Of one log seen in two places, the longer copy.
+        match out.iter_mut().find(|o| o.origin == log.origin) {
+            Some(known) if known.state.entries() >= log.state.entries() => {}
+            Some(known) => *known = log,
+            None => out.push(log),
         }
     }
     Ok(out)

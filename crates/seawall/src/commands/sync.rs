@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use seawall_host::{OsRng, SystemClock};
-use seawall_node::{Home, SyncOutcome, sync};
+use seawall_node::{Home, SyncDone, SyncOutcome, sync};
 use serde_json::{Value, json};
 
 use crate::cli::SyncArgs;
@@ -21,7 +21,7 @@ pub(crate) fn run(_: &SyncArgs, home: &Path, printer: &Printer) -> anyhow::Resul
     let outcomes = outcomes?;
     anyhow::ensure!(
         !outcomes.is_empty(),
-        "this node knows no region; run `seawall fleet adopt`, or enrol with a newer bundle"
+        "this node knows no region and no bucket; run `seawall fleet adopt`, or enrol with a newer bundle"
     );
     let failed = outcomes.iter().any(|o| o.result.is_err());
     for outcome in &outcomes {
@@ -37,7 +37,7 @@ pub(crate) fn run(_: &SyncArgs, home: &Path, printer: &Printer) -> anyhow::Resul
 
 fn describe(outcome: &SyncOutcome) -> Value {
     match &outcome.result {
-        Ok(done) => json!({
+        Ok(SyncDone::Region(done)) => json!({
             "id": outcome.region,
             "ok": true,
             "sent_objects": done.sent_objects,
@@ -47,20 +47,33 @@ fn describe(outcome: &SyncOutcome) -> Value {
             "receipts": done.receipts,
             "mirrored": done.mirrored,
         }),
+        Ok(SyncDone::Bucket(done)) => json!({
+            "id": outcome.region,
+            "ok": true,
+            "sent_objects": done.sent_objects,
+            "sent_bytes": done.sent_bytes,
+            "snapshots": done.snapshots,
+        }),
         Err(e) => json!({ "id": outcome.region, "ok": false, "error": e.to_string() }),
     }
 }
 
 fn in_words(outcome: &SyncOutcome) -> String {
+    let region = &outcome.region;
     match &outcome.result {
-        Ok(done) => format!(
-            "{}: sent {} in {} objects, {} were there already and proved it, {} new receipts",
-            outcome.region,
+        Ok(SyncDone::Region(done)) => format!(
+            "{region}: sent {} in {} objects, {} were there already and proved it, {} new receipts",
             human(done.sent_bytes),
             done.sent_objects,
             done.proven_objects,
             done.receipts,
         ),
-        Err(_) => format!("{}: failed", outcome.region),
+        Ok(SyncDone::Bucket(done)) => format!(
+            "{region}: sent {} in {} objects; it holds {} snapshots, and cannot sign for them",
+            human(done.sent_bytes),
+            done.sent_objects,
+            done.snapshots,
+        ),
+        Err(_) => format!("{region}: failed"),
     }
 }

@@ -2,20 +2,29 @@
 
 use std::path::Path;
 
-use seawall_node::Home;
+use seawall_node::{Bucket, Home};
 use seawall_sync::AuditReport;
 use serde_json::json;
 
 use crate::cli::VerifyArgs;
-use crate::output::{Outcome, Printer, human};
+use crate::output::{Outcome, Printer, Usage, human};
 
-pub(crate) fn run(_: &VerifyArgs, home: &Path, printer: &Printer) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &VerifyArgs, home: &Path, printer: &Printer) -> anyhow::Result<Outcome> {
     let bar = printer.bytes_bar("verifying", None);
-    let report = if home.join("region.json").is_file() {
+    let mut report = if home.join("region.json").is_file() {
         seawall_region::verify(home, &mut |p| bar.set_position(p.bytes))?
     } else {
         seawall_node::verify(&Home::open(home)?, &mut |p| bar.set_position(p.bytes))?
     };
+    if args.bucket {
+        let url = Home::open(home)?.bucket().map(str::to_owned);
+        let url = url.ok_or_else(|| Usage("this home has no bucket".to_owned()))?;
+        let (objects, bytes, findings) =
+            Bucket::open(&url)?.verify(&mut |bytes| bar.set_position(bytes))?;
+        report.objects += objects;
+        report.bytes += bytes;
+        report.findings.extend(findings);
+    }
     bar.finish_and_clear();
     for finding in &report.findings {
         printer.warn(&format!("{} ({}); {}", finding.what, finding.place, finding.remedy));

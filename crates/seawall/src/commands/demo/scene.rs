@@ -20,63 +20,32 @@ use seawall_sync::AuditReport;
 use zeroize::Zeroizing;
 
 use super::Figures;
-use crate::cli::DemoArgs;
 use crate::output::{Printer, human};
 
 pub(super) struct Scene {
-    root: Root,
+    root: PathBuf,
     region: Background,
     shares: Vec<PathBuf>,
     passphrase: Zeroizing<Vec<u8>>,
     bytes: u64,
 }
 
-/// The demo's directory, removed when dropped unless it is to be kept.
-struct Root {
-    path: PathBuf,
-    keep: bool,
-}
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        if !self.keep
-            && let Err(e) = fs::remove_dir_all(&self.path)
-        {
-            tracing::error!(path = %self.path.display(), error = %e, "could not clean up");
-        }
-    }
-}
-
-impl Root {
-    fn create(args: &DemoArgs) -> anyhow::Result<Self> {
-        let above = args.dir.clone().unwrap_or_else(std::env::temp_dir);
-        let unique = u64::from_le_bytes(OsRng.array());
-        let path = above.join(format!("seawall-demo-{unique:016x}"));
-        fs::create_dir_all(&above)
-            .and_then(|()| fs::create_dir(&path))
-            .with_context(|| format!("cannot create {}", path.display()))?;
-        let path = path.canonicalize().context("the directory was just made")?;
-        Ok(Self { path, keep: args.keep })
-    }
-}
-
 impl Scene {
     pub(super) fn set(
-        args: &DemoArgs,
+        root: PathBuf,
         source: &Path,
         printer: &Printer,
         figures: &mut Figures,
     ) -> anyhow::Result<Self> {
         let start = Instant::now();
-        let root = Root::create(args)?;
-        let bytes = copy(source, &root.path.join("data"), printer)?;
+        let bytes = copy(source, &root.join("data"), printer)?;
         figures.add("copy of the tree", human(bytes), start);
         let start = Instant::now();
         let mut passphrase = Zeroizing::new(vec![0; 24]);
         OsRng.fill(&mut passphrase);
         let founding = Founding {
-            home: &root.path.join("node-1"),
-            shares_dir: &root.path.join("shares"),
+            home: &root.join("node-1"),
+            shares_dir: &root.join("shares"),
             fleet_name: "demo",
             node_name: "node-1",
             tenant: "default",
@@ -87,8 +56,8 @@ impl Scene {
         };
         let mut ask = |_: &str| Ok(passphrase.clone());
         let founded = found(&founding, &mut ask, &SystemClock, &mut OsRng)?;
-        let region = start_region(&root.path, &founded.fleet)?;
-        enrol_node_two(&root.path)?;
+        let region = start_region(&root, &founded.fleet)?;
+        enrol_node_two(&root)?;
         printer.say(&format!(
             "fleet {} of two nodes, one region, three custodians, two needed",
             founded.fleet.id().fingerprint()
@@ -98,19 +67,19 @@ impl Scene {
     }
 
     pub(super) fn root(&self) -> &Path {
-        &self.root.path
+        &self.root
     }
 
     pub(super) fn data(&self) -> PathBuf {
-        self.root.path.join("data")
+        self.root.join("data")
     }
 
     pub(super) fn node_one(&self) -> PathBuf {
-        self.root.path.join("node-1")
+        self.root.join("node-1")
     }
 
     pub(super) fn node_two(&self) -> PathBuf {
-        self.root.path.join("node-2")
+        self.root.join("node-2")
     }
 
     /// Apparent bytes of the tree, for progress bars.
@@ -141,7 +110,7 @@ impl Scene {
     /// Flips one bit in the middle of the region's longest zone.
     pub(super) fn flip_a_bit(&self) -> anyhow::Result<String> {
         let mut zones = Vec::new();
-        let mut dirs = vec![self.root.path.join("region")];
+        let mut dirs = vec![self.root.join("region")];
         while let Some(dir) = dirs.pop() {
             for entry in fs::read_dir(&dir)? {
                 let entry = entry?;
