@@ -267,7 +267,7 @@ impl Home {
     /// The fleet this home belongs to.
     pub fn fleet(&self) -> Result<Fleet, HomeError> {
         const PATH: &str = "fleet/genesis.json";
-        Fleet::open(self.read_envelope(PATH)?).map_err(|e| self.damaged(PATH, e.to_string()))
+        Fleet::open(self.read_envelope(PATH)?).map_err(|e| HomeError::damaged(PATH, e.to_string()))
     }
 
     /// This node's enrolment, checked, and its statement.
@@ -275,7 +275,7 @@ impl Home {
         const PATH: &str = "enrolment.json";
         let envelope = self.read_envelope(PATH)?;
         let enrolment = Enrolment::open(fleet, &envelope, Role::Node);
-        Ok((enrolment.map_err(|e| self.damaged(PATH, e.to_string()))?, envelope))
+        Ok((enrolment.map_err(|e| HomeError::damaged(PATH, e.to_string()))?, envelope))
     }
 
     /// The regions this node may use, by name, each checked.
@@ -285,7 +285,8 @@ impl Home {
         for name in names.iter().filter(|n| n.ends_with(".json")) {
             let path = format!("regions/{name}");
             let address: RegionAddress = self.read_json(&path)?;
-            let enrolment = address.open(fleet).map_err(|e| self.damaged(&path, e.to_string()))?;
+            let enrolment =
+                address.open(fleet).map_err(|e| HomeError::damaged(&path, e.to_string()))?;
             out.push((address, enrolment));
         }
         Ok(out)
@@ -317,7 +318,7 @@ impl Home {
         let origin = self.origin(fleet)?;
         let (log, report) = Log::open(disk, "log", &origin).map_err(|e| match e {
             LogError::Checkpoint(_) | LogError::Note(_) => {
-                self.damaged("log/checkpoint", e.to_string())
+                HomeError::damaged("log/checkpoint", e.to_string())
             }
             e => e.into(),
         })?;
