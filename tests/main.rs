@@ -5,8 +5,11 @@
 
 mod contract;
 mod custody;
+mod demo;
 mod fidelity;
+mod full_disk;
 mod harness;
+mod hostile_region;
 mod kills;
 mod main_job;
 mod privacy;
