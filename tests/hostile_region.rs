@@ -90,7 +90,7 @@ fn a_region_rolled_back_is_named_by_who_saw_more_and_filled_again_by_who_has_it(
     it.meanwhile(|home| replace(home, &old));
     for _ in 0..2 {
         let said = run(&it.second, &["snapshot", "list", "--all"]).code(1);
-        said.says(&["region region", "rolled back", "compare with another region"]);
+        said.says(&["region, log", "rolled back", "compare with another region"]);
     }
     // What is here can still be listed.
     run(&it.second, &["snapshot", "list"]).ok();

@@ -5,6 +5,7 @@
 
 mod contract;
 mod custody;
+mod damage;
 mod demo;
 mod fidelity;
 mod full_disk;
