@@ -482,7 +482,7 @@ fn the_log_can_be_shown_proved_verified_and_exported() {
     for (index, entry) in entries.iter().enumerate() {
         let proof = fleet.run(&["log", "prove", &index.to_string(), "--json"]).ok().json();
         assert_eq!(proof["entry"].as_str().map(str::as_bytes), Some(entry.as_slice()));
-        let path = proof["proof"].as_array().expect("a list").iter().map(|h| hash(h));
+        let path = proof["proof"].as_array().expect("a list").iter().map(hash);
         assert_eq!(root_by_path(index, 7, leaves[index], &path.collect::<Vec<_>>()), root);
     }
     let text = fleet.run(&["log", "prove", "6"]).ok().stdout;

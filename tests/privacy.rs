@@ -21,8 +21,9 @@ const FILES: [(&str, &str); 4] = [
     ("directory-of-secrets/.hidden-token", "ghp_thisIsNotARealTokenButLooksLikeOne0001"),
 ];
 
-/// A file that becomes one chunk: above the size of bundled files, below the smallest cut.
-const CHUNK: (&str, usize) = ("one-chunk-of-noise.bin", 130 << 10);
+/// A file that becomes one chunk: a byte above the size of bundled files, so that the first place
+/// where it could be cut is its end.
+const CHUNK: (&str, usize) = ("one-chunk-of-noise.bin", (128 << 10) + 1);
 
 struct Run {
     fleet: Fleet,
@@ -53,6 +54,7 @@ impl Run {
         }
         let args = ["restore", "run", arg(&request), "--approval", arg(&a), "--approval", arg(&b)];
         run.loud(&[&args[..], &["--to", arg(&to), "--privileged"]].concat());
+        crate::harness::assert_same(&run.tree, &crate::harness::restored(&to, &run.tree));
         run
     }
 
@@ -214,8 +216,7 @@ fn no_plaintext_and_no_custodian_secret_is_on_the_disks() {
         assert_eq!(needles.found(&there).len(), 1);
     }
     let mut of_the_log = Needles::default();
-    of_the_log.add(b"restore-request", "a request");
-    of_the_log.add(b"predicate:manifest", "a manifest");
+    of_the_log.add(b"urn:seawall:predicate:", "a statement");
     assert!(!of_the_log.found(&read(&run.fleet.home().join("log/entries"))).is_empty());
     for home in run.homes() {
         let mut searched = 0;
@@ -339,7 +340,8 @@ fn nothing_kept_opens_what_was_deleted() {
     let placement = Placement { kind: Kind::Chunk, class: 1 };
     let guess = seawall_seal::seal(&domain, placement, &chunk(), &mut OsRng).expect("sealed");
     let opened = locks.opened_by_any(guess.object_ref.key.expose());
-    assert_eq!(opened, Some(guess.object_ref.id), "a guess is confirmed");
+    let sizes: Vec<_> = earlier.iter().map(|o| o.body.len()).collect();
+    assert_eq!(opened, Some(guess.object_ref.id), "a guess is confirmed, of objects {sizes:?}");
 
     for path in files(&home) {
         let bytes = read(&path);
