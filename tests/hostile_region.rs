@@ -145,7 +145,7 @@ fn a_region_without_its_mirrors_gets_them_again() {
         }
     });
     it.sync();
-    assert_eq!(it.seen(), [id.clone()]);
+    assert_eq!(it.seen(), std::slice::from_ref(&id));
     it.restores_from_the_region(&tree, &id);
 }
 
@@ -253,7 +253,7 @@ fn two_fleets_at_one_region_see_nothing_of_each_other() {
     assert_eq!(second["proven_objects"], 0, "the same bytes are no hint: {first} {second}");
     let listed =
         |fleet: &Fleet| ids(&fleet.run(&["snapshot", "list", "--all", "--json"]).ok().json());
-    assert_eq!(listed(&a), [mine.clone()]);
+    assert_eq!(listed(&a), std::slice::from_ref(&mine));
     assert_eq!(listed(&b), [theirs]);
     let out = b.path("request.json");
     let ask = ["restore", "request", &mine, "--reason", "curious", "--out", arg(&out)];
