@@ -140,9 +140,13 @@ fn records<'a, T>(
     Ok(out)
 }
 
-/// The references in an index page of `level` (1 or more).
+/// The references in an index page of `level` (1 or more): at least one.
 pub fn decode_index(page: &[u8], level: u8) -> Result<Vec<ObjectRef>, WireError> {
-    records(page, level, ObjectRef::decode)
+    let references = records(page, level, ObjectRef::decode)?;
+    if references.is_empty() {
+        return Err(WireError::Invalid { offset: 0, what: "count of an index page" });
+    }
+    Ok(references)
 }
 
 /// The entries in a directory's leaf page, in strictly ascending order of name.
@@ -301,6 +305,7 @@ mod tests {
     struct Shelf(BTreeMap<ObjectId, Vec<u8>>);
 
     impl Shelf {
+        #[expect(clippy::unnecessary_wraps, reason = "what seals pages may fail, but for this")]
         fn seal(&mut self, page: &[u8]) -> Result<ObjectRef, Infallible> {
             let id = ObjectId::of(page);
             self.0.insert(id, page.to_vec());

@@ -233,8 +233,31 @@ impl Target {
 
     /// Gives a written file its length and metadata. Works from anywhere in the tree.
     pub fn finish_file(&mut self, writer: FileWriter, meta: &Meta) -> Result<(), TargetError> {
-        let (fd, path) = writer.close()?;
-        self.finish_at(&path, Handle::Open(fd.as_fd()), Kind::File, meta)
+        if let Err(e) = writer.complete() {
+            self.discard(writer)?;
+            return Err(e);
+        }
+        self.finish_at(writer.path(), Handle::Open(writer.fd()), Kind::File, meta)
+    }
+
+    /// Removes a file whose content could not be had whole: under its name, a part of it would
+    /// pass for all of it. Only from the directory it was created in, and only if it still is
+    /// what bears the name there.
+    pub fn discard(&mut self, writer: FileWriter) -> Result<(), TargetError> {
+        let (fd, path) = writer.into_parts();
+        let name = path.rsplit(|&b| b == b'/').next().expect("a split has a last part");
+        let here = self.place(name)?;
+        let removed = fs::fstat(&fd).and_then(|made| {
+            let found = fs::statat(here.fd(), name, AtFlags::SYMLINK_NOFOLLOW)?;
+            if (found.st_dev, found.st_ino) == (made.st_dev, made.st_ino) {
+                fs::unlinkat(here.fd(), name, AtFlags::empty())?;
+            }
+            Ok(())
+        });
+        match removed {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(e) => Err(self.failed(name, "remove the incomplete file", e)),
+        }
     }
 
     /// Creates a symbolic link.

@@ -69,7 +69,7 @@ pub(super) struct Opener<'a> {
     /// What will be asked for, in order, as far as it is known.
     upcoming: VecDeque<ObjectId>,
     fetched: HashMap<ObjectId, Result<Vec<u8>, FetchError>>,
-    bundles: VecDeque<(ObjectId, Rc<Zeroizing<Vec<u8>>>)>,
+    bundles: VecDeque<(ObjectRef, Rc<Zeroizing<Vec<u8>>>)>,
     visited: Vec<ObjectId>,
 }
 
@@ -117,14 +117,15 @@ impl<'a> Opener<'a> {
         &mut self,
         object: &ObjectRef,
     ) -> Result<Rc<Zeroizing<Vec<u8>>>, EntryError> {
-        if let Some((_, plain)) = self.bundles.iter().find(|(id, _)| *id == object.id) {
+        // By the whole reference: what opens must not depend on what was opened before.
+        if let Some((_, plain)) = self.bundles.iter().find(|(open, _)| open == object) {
             return Ok(plain.clone());
         }
         let plain = Rc::new(self.open(object, Kind::Bundle)?);
         if self.bundles.len() == OPEN_BUNDLES {
             self.bundles.pop_front();
         }
-        self.bundles.push_back((object.id, plain.clone()));
+        self.bundles.push_back((object.clone(), plain.clone()));
         Ok(plain)
     }
 
@@ -137,7 +138,7 @@ impl<'a> Opener<'a> {
             && self.fetched.len() < 2 * BATCH
             && let Some(next) = self.upcoming.pop_front()
         {
-            let open = self.bundles.iter().any(|(open, _)| *open == next);
+            let open = self.bundles.iter().any(|(open, _)| open.id == next);
             if !open && !batch.contains(&next) && !self.fetched.contains_key(&next) {
                 batch.push(next);
             }

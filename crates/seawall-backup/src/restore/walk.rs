@@ -1,11 +1,12 @@
 //! Depth-first through the pages of a snapshot, writing what they say.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::io;
+use std::ops::Range;
 
 use seawall_base::ObjectId;
 use seawall_record::{ManifestCore, Totals};
-use seawall_seal::{Kind, ObjectRef};
+use seawall_seal::{Kind, MAX_PLAIN, ObjectRef};
 
 use super::fetch::{Objects, Opener};
 use super::{EntryError, Lost, Progress, RestoreError};
@@ -19,7 +20,12 @@ struct Frame {
     meta: Option<Meta>,
     /// Pages not opened yet: reference and level.
     pages: VecDeque<(ObjectRef, u8)>,
+    /// Pages met so far, damaged ones included. Names ascend, so none stands in a directory
+    /// twice; index pages that repeat each other would otherwise never end.
+    met: HashSet<ObjectId>,
     entries: VecDeque<Entry>,
+    /// Name of the last entry of the last page.
+    last: Vec<u8>,
 }
 
 pub(super) struct Walk<'a> {
@@ -88,8 +94,12 @@ impl<'a> Walk<'a> {
 
     /// Opens one page of the current directory.
     fn page(&mut self, page: &ObjectRef, level: u8) -> Entries<()> {
-        let plain = self.opener.open(page, Kind::Directory)?;
         let frame = self.frames.last_mut().expect("a page belongs to a directory");
+        let is_only = frame.met.is_empty();
+        if !frame.met.insert(page.id) {
+            return Err(malformed(page, "it stands in one directory twice"));
+        }
+        let plain = self.opener.open(page, Kind::Directory)?;
         if level > 0 {
             let below = pages::decode_index(&plain, level).map_err(|e| malformed(page, e))?;
             self.opener.announce(below.iter().map(|r| r.id));
@@ -99,6 +109,14 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         let entries = pages::decode_directory(&plain).map_err(|e| malformed(page, e))?;
+        match (entries.first(), entries.last()) {
+            (Some(first), Some(last)) if first.name > frame.last => {
+                frame.last.clone_from(&last.name);
+            }
+            (Some(_), _) => return Err(malformed(page, "its names do not follow the page before")),
+            (None, _) if is_only => {}
+            (None, _) => return Err(malformed(page, "it is empty and not the only page")),
+        }
         self.opener.announce(entries.iter().filter_map(first_object));
         frame.entries.extend(entries);
         Ok(())
@@ -126,7 +144,7 @@ impl<'a> Walk<'a> {
             }
         };
         (self.report)(&Progress { files: self.totals.files, bytes: self.totals.bytes });
-        written.or_else(|why| self.lose(Some(name), why))
+        written.or_else(|why| self.lose(Some(&name), why))
     }
 
     /// Counts an entry and refuses the one that goes beyond the signed totals, before writing.
@@ -138,11 +156,9 @@ impl<'a> Walk<'a> {
                 ("directories", &mut totals.directories, signed.directories)
             }
             EntryKind::File { size, .. } => {
-                let bytes = totals.bytes.saturating_add(*size);
-                if bytes > signed.bytes {
-                    return Err(RestoreError::AboveTotals { what: "bytes", signed: signed.bytes });
-                }
-                totals.bytes = bytes;
+                let bytes = totals.bytes.checked_add(*size).filter(|n| *n <= signed.bytes);
+                totals.bytes = bytes
+                    .ok_or(RestoreError::AboveTotals { what: "bytes", signed: signed.bytes })?;
                 ("files", &mut totals.files, signed.files)
             }
             _ => ("links and special files", &mut totals.others, signed.others),
@@ -156,7 +172,7 @@ impl<'a> Walk<'a> {
 
     fn enter(&mut self, name: Vec<u8>, meta: Meta, listing: &List) -> Result<(), RestoreError> {
         if let Err(e) = self.target.enter(&name) {
-            return self.lose(Some(name), e.into());
+            return self.lose(Some(&name), e.into());
         }
         self.path.push(name);
         self.frames.push(Frame::of(listing, Some(meta)));
@@ -168,22 +184,30 @@ impl<'a> Walk<'a> {
         let Some(meta) = frame.meta else { return Ok(()) };
         let left = self.target.leave(&meta);
         let name = self.path.pop();
-        left.or_else(|e| self.lose(name, e.into()))
+        left.or_else(|e| self.lose(name.as_deref(), e.into()))
     }
 
     /// Notes what could not be restored; ends the restore where going on is pointless.
-    fn lose(&mut self, name: Option<Vec<u8>>, why: EntryError) -> Result<(), RestoreError> {
+    fn lose(&mut self, name: Option<&[u8]>, why: EntryError) -> Result<(), RestoreError> {
         let why = match why {
             EntryError::Target(e) if is_final(&e) => return Err(RestoreError::Target(e)),
             other => other,
         };
-        let path = self.path.iter().chain(&name).flat_map(|c| [b"/", c.as_slice()].concat());
+        let path = self.path.iter().map(Vec::as_slice).chain(name).flat_map(|c| [b"/", c].concat());
         self.lost.push(Lost { path: path.collect(), why });
         Ok(())
     }
 
     fn file(&mut self, name: &[u8], meta: &Meta, size: u64, content: &Content) -> Entries<()> {
-        let mut writer = self.target.file(name, size)?;
+        let writer = self.target.file(name, size)?;
+        if let Err(why) = self.content(&writer, size, content) {
+            self.target.discard(writer)?;
+            return Err(why);
+        }
+        Ok(self.target.finish_file(writer, meta)?)
+    }
+
+    fn content(&mut self, writer: &FileWriter, size: u64, content: &Content) -> Entries<()> {
         match content {
             Content::Empty if size == 0 => {}
             Content::Inline(bytes) if bytes.len() as u64 == size => writer.write_at(0, bytes)?,
@@ -191,28 +215,28 @@ impl<'a> Walk<'a> {
                 let plain = self.opener.open_bundle(object)?;
                 let start = *offset as usize;
                 let span = start.checked_add(*len as usize).and_then(|end| plain.get(start..end));
-                let span = span.ok_or_else(|| other_length(object, "a file lies outside it"))?;
+                let span = span.ok_or_else(|| malformed(object, "a file lies outside it"))?;
                 writer.write_at(0, span)?;
             }
-            Content::Chunks { list, depth } => self.chunks(&mut writer, size, list, *depth)?,
+            Content::Chunks { list, depth } => self.chunks(writer, size, list, *depth)?,
             Content::Empty | Content::Inline(_) | Content::Bundle { .. } => {
                 let why = "a file's size and content disagree".to_owned();
                 return Err(EntryError::Malformed { id: self.signed.reference_set.root, why });
             }
         }
-        Ok(self.target.finish_file(writer, meta)?)
+        Ok(())
     }
 
     fn chunks(
         &mut self,
-        writer: &mut FileWriter,
+        writer: &FileWriter,
         size: u64,
         list: &ObjectRef,
         depth: u8,
     ) -> Entries<()> {
         let mut pages = vec![(list.clone(), depth)];
         let mut at = 0;
-        let mut gaps = Vec::new();
+        let mut gaps: Vec<Range<usize>> = Vec::new();
         while let Some((page, level)) = pages.pop() {
             let plain = self.opener.open(&page, Kind::ChunkList)?;
             if level > 0 {
@@ -221,6 +245,9 @@ impl<'a> Walk<'a> {
                 continue;
             }
             let stretches = pages::decode_chunk_list(&plain).map_err(|e| malformed(&page, e))?;
+            if stretches.is_empty() {
+                return Err(malformed(&page, "it is empty"));
+            }
             let data = |s: &Stretch| match s {
                 Stretch::Data(object) => Some(object.id),
                 Stretch::Hole(_) | Stretch::Gap { .. } => None,
@@ -229,10 +256,19 @@ impl<'a> Walk<'a> {
             for stretch in stretches {
                 let len = stretch.len();
                 if len > size - at {
-                    return Err(other_length(&page, "its chunks are longer than the file"));
+                    return Err(malformed(&page, "its chunks are longer than the file"));
                 }
                 match stretch {
-                    Stretch::Gap { offset, len } => gaps.push((offset, len)),
+                    Stretch::Gap { offset, len } => {
+                        let gap = offset as usize..offset as usize + len as usize;
+                        // Here and not with the chunk, so that a list of gaps only comes to an end.
+                        if gaps.last().is_some_and(|last| gap.start <= last.end)
+                            || gap.end > MAX_PLAIN
+                        {
+                            return Err(malformed(&page, "its short holes are out of place"));
+                        }
+                        gaps.push(gap);
+                    }
                     Stretch::Hole(_) => {}
                     Stretch::Data(object) => self.chunk(writer, at, &object, &mut gaps)?,
                 }
@@ -240,7 +276,7 @@ impl<'a> Walk<'a> {
             }
         }
         if at != size || !gaps.is_empty() {
-            return Err(other_length(list, "its chunks are shorter than the file"));
+            return Err(malformed(list, "its chunks are shorter than the file"));
         }
         Ok(())
     }
@@ -248,20 +284,19 @@ impl<'a> Walk<'a> {
     /// Writes one chunk around the short holes announced for it.
     fn chunk(
         &mut self,
-        writer: &mut FileWriter,
+        writer: &FileWriter,
         at: u64,
         object: &ObjectRef,
-        gaps: &mut Vec<(u32, u32)>,
+        gaps: &mut Vec<Range<usize>>,
     ) -> Entries<()> {
         let plain = self.opener.open(object, Kind::Chunk)?;
         let mut from = 0;
-        for (offset, len) in gaps.drain(..) {
-            let (start, end) = (offset as usize, offset as usize + len as usize);
-            if start < from || end > plain.len() {
-                return Err(other_length(object, "its holes are out of place"));
+        for gap in gaps.drain(..) {
+            if plain.get(gap.clone()).is_none_or(|zeros| zeros.iter().any(|&b| b != 0)) {
+                return Err(malformed(object, "it is not zero where its short holes are"));
             }
-            writer.write_at(at + from as u64, &plain[from..start])?;
-            from = end;
+            writer.write_at(at + from as u64, &plain[from..gap.start])?;
+            from = gap.end;
         }
         Ok(writer.write_at(at + from as u64, &plain[from..])?)
     }
@@ -270,7 +305,8 @@ impl<'a> Walk<'a> {
 impl Frame {
     fn of(list: &List, meta: Option<Meta>) -> Self {
         let pages = VecDeque::from([(list.root.clone(), list.depth)]);
-        Self { meta, pages, entries: VecDeque::new() }
+        let (met, entries) = (HashSet::new(), VecDeque::new());
+        Self { meta, pages, met, entries, last: Vec::new() }
     }
 }
 
@@ -286,10 +322,6 @@ fn first_object(entry: &Entry) -> Option<ObjectId> {
 
 fn malformed(object: &ObjectRef, e: impl std::fmt::Display) -> EntryError {
     EntryError::Malformed { id: object.id, why: e.to_string() }
-}
-
-fn other_length(object: &ObjectRef, why: &str) -> EntryError {
-    EntryError::Malformed { id: object.id, why: why.to_owned() }
 }
 
 /// Whether every further entry would fail the same way.

@@ -1,6 +1,6 @@
 //! Writing the content of one file, in any order and from any thread.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 
@@ -42,9 +42,17 @@ impl FileWriter {
     }
 
     /// Sets the length, which turns an unwritten end into a hole.
-    pub(super) fn close(self) -> Result<(OwnedFd, Vec<u8>), TargetError> {
-        rustix::fs::ftruncate(&self.fd, self.size).map_err(|e| self.failed(e))?;
-        Ok((self.fd, self.path))
+    pub(super) fn complete(&self) -> Result<(), TargetError> {
+        rustix::fs::ftruncate(&self.fd, self.size).map_err(|e| self.failed(e))
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+
+    /// The file itself and its path from the target directory.
+    pub(super) fn into_parts(self) -> (OwnedFd, Vec<u8>) {
+        (self.fd, self.path)
     }
 
     fn failed(&self, error: Errno) -> TargetError {
