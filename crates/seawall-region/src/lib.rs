@@ -21,8 +21,14 @@ mod receipt;
 mod region;
 mod routes;
 mod server;
+mod stall;
 mod tls;
+#[cfg(test)]
+mod trial;
 mod verify;
+#[cfg(test)]
+#[path = "../tests/world/mod.rs"]
+mod world;
 
 pub use card::RegionCard;
 pub use enrol::Member;

@@ -1,15 +1,20 @@
 //! Mirrored logs: C2SP tlog-witness `add-checkpoint`, tlog-mirror `add-entries`, tlog-tiles.
 //!
 //! Every entry passes [`LogState`] before the mirror commits it, so what a region serves and
-//! cosigns is not only append-only but follows the rules of the record.
+//! cosigns is not only append-only but follows the rules of the record. Before it publishes a
+//! checkpoint it makes the check that every reader will make: a subkey certified *in the log*
+//! signed it. Subkeys a member only introduced let it announce a checkpoint, never publish one.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use seawall_base::{Seconds, Sha256, TenantId, read_file, write_atomic};
 use seawall_record::{Accepted, Fleet, LogState, ReferenceSet};
 use seawall_sync::{Answer, LogSummary, tenant_id};
-use seawall_tlog::{AddCheckpoint, EntriesHeader, Kind, Mirror, MirrorAnswer, Origin, Verifier};
+use seawall_tlog::{
+    AddCheckpoint, EntriesHeader, Kind, Mirror, MirrorAnswer, MirrorInfo, Origin, SignedCheckpoint,
+    Verifier,
+};
 
 use crate::region::UNPOISONED;
 use crate::{Member, Refusal, Region, RegionError};
@@ -38,7 +43,9 @@ pub(crate) struct MirroredLog {
 
 impl LogSlot {
     pub(crate) fn lock(&self) -> MutexGuard<'_, Option<MirroredLog>> {
-        self.open.lock().expect(UNPOISONED)
+        // Whoever works on a log has taken it out of its slot: what a panic leaves behind is an
+        // empty slot, and the next use opens the log again.
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn close(&self) {
@@ -84,6 +91,21 @@ impl MirroredLog {
     pub(crate) fn tenant(&self) -> Option<TenantId> {
         let enrolment = self.state.enrolment()?;
         enrolment.tenant.as_deref().map(|name| tenant_id(enrolment.fleet, name))
+    }
+
+    /// The checkpoint an upload to `end` would publish. Only the latest pending one is taken: a
+    /// client that is not up to date is told where to go on.
+    fn target(&self, end: u64) -> Result<&SignedCheckpoint, MirrorAnswer> {
+        let latest = self
+            .mirror
+            .pending()
+            .ok_or_else(|| MirrorAnswer::Refused("no pending checkpoint".to_owned()))?;
+        let size = latest.checkpoint().size;
+        if size == end {
+            return Ok(latest);
+        }
+        let next = self.mirror.next_entry();
+        Err(MirrorAnswer::Conflict(MirrorInfo { size, next, ticket: Vec::new() }))
     }
 
     /// Entries of the mirror checkpoint.
@@ -217,6 +239,16 @@ impl Region {
         let slot = self.own_slot(member, &header.origin)?;
         let now = self.clock.now();
         let answer = self.with_log(&slot, |log| {
+            let target = match log.target(header.end) {
+                Ok(target) => target.clone(),
+                Err(answer) => return Ok(answer),
+            };
+            // With every entry here already, none will be shown to `accept`.
+            if log.state.entries() >= header.end
+                && let Err(why) = signed_by_log(&log.state, &target)
+            {
+                return Ok(MirrorAnswer::Refused(why));
+            }
             let mut state = log.state.clone();
             let mut accept = |index: u64, entry: &[u8]| {
                 let accepted = state.accept(entry).map_err(|e| e.to_string())?;
@@ -226,7 +258,8 @@ impl Region {
                         return Err("enrolment: not the one this member is enrolled by".to_owned());
                     }
                 }
-                Ok(())
+                // The last entry is the last chance to refuse before the mirror publishes.
+                if index + 1 == header.end { signed_by_log(&state, &target) } else { Ok(()) }
             };
             let answer =
                 log.mirror.add_entries(&header, &mut body, self.cosigner(), now, &mut accept)?;
@@ -268,22 +301,72 @@ impl Region {
         tile.ok_or_else(|| Refusal::not_found("no such resource of this log"))
     }
 
-    /// The logs of the member's tenant.
-    pub fn list_logs(&self, member: &Member) -> Result<Vec<LogSummary>, Refusal> {
+    /// The logs of the member's tenant that can be read. One that cannot is left out, so that it
+    /// takes nobody else's with it; [`Region::verify`] names it.
+    pub fn list_logs(&self, member: &Member) -> Vec<LogSummary> {
+        // Spares opening what other tenants write; what a log itself says is what counts.
+        let writers: BTreeMap<Sha256, TenantId> =
+            self.members().values().map(|m| (m.origin.hash(), m.tenant)).collect();
         let mut out = Vec::new();
         for slot in self.slots() {
-            if slot.fleet.id() != member.fleet.id() {
+            let writer = writers.get(&slot.origin.hash());
+            if slot.fleet.id() != member.fleet.id() || writer.is_some_and(|t| *t != member.tenant) {
                 continue;
             }
-            let (tenant, size) = self.with_log(&slot, |log| Ok((log.tenant(), log.published())))?;
-            if tenant == Some(member.tenant) && size > 0 {
-                out.push(LogSummary { origin: slot.origin.to_string(), size });
+            match self.with_log(&slot, |log| Ok((log.tenant(), log.published()))) {
+                Ok((tenant, size)) if tenant == Some(member.tenant) && size > 0 => {
+                    out.push(LogSummary { origin: slot.origin.to_string(), size });
+                }
+                Ok(_) => {}
+                Err(e) => tracing::warn!(origin = %slot.origin, error = %e, "unreadable log"),
             }
         }
-        Ok(out)
+        out
     }
+}
+
+/// Whether one of the subkeys that `state`'s entries certify signed `checkpoint`, else why not.
+fn signed_by_log(state: &LogState, checkpoint: &SignedCheckpoint) -> Result<(), String> {
+    let signed_for = checkpoint.checkpoint();
+    let keys: Result<Vec<_>, _> = state
+        .all_subkeys()
+        .map(|key| Verifier::new(signed_for.origin.as_str(), Kind::Signer, &key))
+        .collect();
+    keys.and_then(|keys| checkpoint.verify(&keys).map(drop)).map_err(|e| {
+        format!(
+            "the checkpoint of {} entries is not signed by a subkey that these entries certify: \
+             {e}; log its signer's certificate first",
+            signed_for.size
+        )
+    })
 }
 
 fn to_answer(answer: &MirrorAnswer) -> Answer {
     Answer { status: answer.status(), body: answer.body().into_bytes() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+    use crate::trial::{enrol, region_of};
+    use crate::world::{World, objects};
+
+    #[test]
+    fn a_panic_at_a_log_is_over_with_its_request() {
+        let world = World::new(1, seawall_base::Timestamp(1_800_000_000));
+        let region = region_of(&world);
+        let mut node = world.node(10, "acme");
+        node.snapshot(&objects(1, 3));
+        let member = enrol(&region, &node);
+        let slot = region.own_slot(&member, &member.origin).expect("made");
+        let panicked = catch_unwind(AssertUnwindSafe(|| {
+            region.with_log(&slot, |_| -> Result<(), RegionError> { panic!("a defect") })
+        }));
+        assert!(panicked.is_err() && slot.open.is_poisoned());
+        assert_eq!(region.with_log(&slot, |log| Ok(log.published())).expect("opened again"), 0);
+        assert_eq!(region.list_logs(&member), []);
+        slot.close();
+    }
 }

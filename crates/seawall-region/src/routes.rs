@@ -2,23 +2,24 @@
 //!
 //! Who is not a member may ask who the region is and to be enrolled, and learns nothing else,
 //! not even which paths exist. A body is read only once its sender may send it, up to its
-//! route's limit; the work is done on a blocking thread.
+//! route's limit and while it makes progress; the work is done on a blocking thread.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use seawall_base::Sha256;
 use seawall_sign::VerifyingKey;
 use seawall_sync::message::{ErrorBody, MAX_ENROL_BODY, MAX_JSON_BODY, ReceiptRequest};
 use seawall_sync::{Answer, ReceiptAnswer, wire};
 use seawall_tlog::witness::MAX_ADD_CHECKPOINT;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{Member, Refusal, Region};
 
@@ -29,6 +30,54 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// Largest `add-entries` body in bytes: the client ends a request at the first package past
 /// 8 MiB, and one package has at most 16 MiB of entries and a proof.
 const MAX_ADD_ENTRIES: usize = 26 << 20;
+
+/// Large requests of one member at one time. A node sends one after the other; a second is for
+/// its connection that broke off unnoticed.
+const LARGE_PER_MEMBER: usize = 2;
+
+/// In every minute a body brings at least as many bytes as this, or its end.
+const PROGRESS: usize = 1 << 20;
+
+const PROGRESS_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Large requests under way, by member, so that no member takes all the room there is.
+#[derive(Default)]
+struct Shares(Mutex<BTreeMap<VerifyingKey, usize>>);
+
+/// One large request's part of [`Shares`].
+struct Share<'s> {
+    of: &'s Shares,
+    member: VerifyingKey,
+}
+
+impl Shares {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<VerifyingKey, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, member: VerifyingKey) -> Result<Share<'_>, Refusal> {
+        let mut shares = self.lock();
+        let under_way = shares.entry(member).or_default();
+        if *under_way == LARGE_PER_MEMBER {
+            let why = format!("busy: {LARGE_PER_MEMBER} large requests of this member run already");
+            return Err(Refusal::new(429, why, "try again"));
+        }
+        *under_way += 1;
+        Ok(Share { of: self, member })
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        let mut shares = self.of.lock();
+        if let Some(under_way) = shares.get_mut(&self.member) {
+            *under_way -= 1;
+            if *under_way == 0 {
+                shares.remove(&self.member);
+            }
+        }
+    }
+}
 
 /// Room for one kind of requests, so that no kind can starve another.
 struct Room {
@@ -49,6 +98,7 @@ pub(crate) struct Routes {
     pub(crate) region: Arc<Region>,
     /// Members' large bodies: 8 of 32 MiB, each of which takes nine minutes over half a megabit.
     large: Room,
+    shares: Shares,
     /// Members' other requests.
     small: Room,
     /// Whoever wants to be enrolled.
@@ -85,6 +135,7 @@ impl Routes {
         Self {
             region,
             large: Room::new(8, Duration::from_mins(10)),
+            shares: Shares::default(),
             small: Room::new(64, Duration::from_mins(1)),
             strangers: Room::new(16, Duration::from_secs(30)),
         }
@@ -137,9 +188,10 @@ impl Routes {
     }
 
     async fn post(&self, member: Arc<Member>, path: &str, request: Request<Incoming>) -> Handled {
+        let peer = member.enrolment.transport;
         match path {
             "/v1/have" => {
-                self.work(request, wire::MAX_IDS_BODY, move |region, body| {
+                self.work(peer, request, wire::MAX_IDS_BODY, move |region, body| {
                     let ids = wire::decode_ids(&body, wire::MAX_HAVE)?;
                     let have = region.have(&member, &ids)?;
                     Ok(Reply::new(OCTETS, wire::encode_have(&ids, &have)))
@@ -147,21 +199,21 @@ impl Routes {
                 .await
             }
             "/v1/objects" => {
-                self.work(request, wire::MAX_OBJECTS_BODY, move |region, body| {
+                self.work(peer, request, wire::MAX_OBJECTS_BODY, move |region, body| {
                     region.put(&member, &body)?;
                     Ok(Reply::new(JSON, "{}"))
                 })
                 .await
             }
             "/v1/get" => {
-                self.work(request, 4 + wire::MAX_GET * 32, move |region, body| {
-                    let ids = wire::decode_ids(&body, wire::MAX_GET)?;
+                self.work(peer, request, 4 + wire::MAX_GET * 32, move |region, body| {
+                    let ids = wire::decode_distinct_ids(&body, wire::MAX_GET)?;
                     Ok(Reply::new(OCTETS, region.get(&member, &ids)?))
                 })
                 .await
             }
             "/v1/challenge" => {
-                self.work(request, wire::MAX_CHALLENGE_BODY, move |region, body| {
+                self.work(peer, request, wire::MAX_CHALLENGE_BODY, move |region, body| {
                     let (nonce, ids) = wire::decode_challenge(&body)?;
                     let proofs = region.challenge(&member, &nonce, &ids)?;
                     Ok(Reply::new(OCTETS, wire::encode_proofs(&proofs)))
@@ -169,19 +221,19 @@ impl Routes {
                 .await
             }
             "/v1/receipt" => {
-                self.work(request, MAX_JSON_BODY, move |region, body| {
+                self.work(peer, request, MAX_JSON_BODY, move |region, body| {
                     receipt(region, &member, &body)
                 })
                 .await
             }
             "/v1/log/add-checkpoint" => {
-                self.work(request, MAX_ADD_CHECKPOINT, move |region, body| {
+                self.work(peer, request, MAX_ADD_CHECKPOINT, move |region, body| {
                     region.add_checkpoint(&member, &body).map(Reply::protocol)
                 })
                 .await
             }
             "/v1/log/add-entries" => {
-                self.work(request, MAX_ADD_ENTRIES, move |region, body| {
+                self.work(peer, request, MAX_ADD_ENTRIES, move |region, body| {
                     region.add_entries(&member, &body).map(Reply::protocol)
                 })
                 .await
@@ -191,9 +243,9 @@ impl Routes {
     }
 
     async fn read(&self, member: Arc<Member>, path: String, request: Request<Incoming>) -> Handled {
-        self.work(request, 0, move |region, _| {
+        self.work(member.enrolment.transport, request, 0, move |region, _| {
             if path == "/v1/logs" {
-                return Ok(Reply::json(&region.list_logs(&member)?));
+                return Ok(Reply::json(&region.list_logs(&member)));
             }
             let (hash, resource) = path
                 .strip_prefix("/v1/log/")
@@ -209,12 +261,16 @@ impl Routes {
     /// Works on a member's request when there is room.
     async fn work(
         &self,
+        member: VerifyingKey,
         request: Request<Incoming>,
         limit: usize,
         work: impl FnOnce(&Region, Bytes) -> Handled + Send + 'static,
     ) -> Handled {
-        let room = if limit > MAX_ENROL_BODY { &self.large } else { &self.small };
-        self.work_in(room, request, limit, work).await
+        if limit <= MAX_ENROL_BODY {
+            return self.work_in(&self.small, request, limit, work).await;
+        }
+        let _share = self.shares.take(member)?;
+        self.work_in(&self.large, request, limit, work).await
     }
 
     /// Reads a body of at most `limit` bytes and works on it on a blocking thread.
@@ -226,23 +282,46 @@ impl Routes {
         work: impl FnOnce(&Region, Bytes) -> Handled + Send + 'static,
     ) -> Handled {
         let _permit = room.at_once.acquire().await.expect("the semaphores are never closed");
-        let body = timeout(room.body_timeout, Limited::new(request.into_body(), limit).collect())
-            .await
-            .map_err(|_| Refusal::new(408, "the body did not arrive in time", "try again later"))?
-            .map_err(|e| match e.downcast_ref::<LengthLimitError>() {
-                Some(_) => Refusal::new(
-                    413,
-                    format!("the body is above the limit of {limit} bytes"),
-                    "send smaller batches; use a matching version of seawall",
-                ),
-                None => Refusal::new(400, format!("the body broke off: {e}"), "try again"),
-            })?
-            .to_bytes();
+        let body = read_body(request.into_body(), limit, PROGRESS_TIMEOUT);
+        let body = timeout(room.body_timeout, body).await.map_err(|_| late())??;
         let region = self.region.clone();
         tokio::task::spawn_blocking(move || work(&region, body))
             .await
             .map_err(|e| Refusal::internal(&e))?
     }
+}
+
+/// A body of at most `limit` bytes that brings [`PROGRESS`] or its end in every `window`.
+async fn read_body<B>(body: B, limit: usize, window: Duration) -> Result<Bytes, Refusal>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut body = std::pin::pin!(Limited::new(body, limit));
+    let mut bytes = Vec::new();
+    let (mut due, mut progress) = (Instant::now() + window, 0);
+    while let Some(frame) = timeout_at(due, body.frame()).await.map_err(|_| late())? {
+        let frame = frame.map_err(|e| match e.downcast_ref::<LengthLimitError>() {
+            Some(_) => Refusal::new(
+                413,
+                format!("the body is above the limit of {limit} bytes"),
+                "send smaller batches; use a matching version of seawall",
+            ),
+            None => Refusal::new(400, format!("the body broke off: {e}"), "try again"),
+        })?;
+        // What is not data is trailers, which mean nothing here.
+        let Ok(data) = frame.into_data() else { continue };
+        bytes.extend_from_slice(&data);
+        progress += data.len();
+        if progress >= PROGRESS {
+            (due, progress) = (Instant::now() + window, 0);
+        }
+    }
+    Ok(bytes.into())
+}
+
+fn late() -> Refusal {
+    Refusal::new(408, "the body did not arrive in time", "try again later")
 }
 
 fn receipt(region: &Region, member: &Member, body: &[u8]) -> Handled {
@@ -265,4 +344,147 @@ fn refused(refusal: Refusal) -> Reply {
     let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let body = ErrorBody { error: refusal.error, remedy: refusal.remedy };
     Reply { status, ..Reply::json(&body) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use hyper::body::Frame;
+    use hyper::server::conn::http1;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use seawall_base::ObjectId;
+    use seawall_sync::wire::encode_ids;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+    use tokio::time::sleep;
+
+    use super::*;
+    use crate::trial::{enrol, region_of};
+    use crate::world::{Node, World};
+
+    fn block_on<T>(work: impl Future<Output = T>) -> T {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        runtime.expect("a runtime").block_on(work)
+    }
+
+    /// A connection of `node` without TLS, on which `text` has been sent.
+    async fn send(routes: &Arc<Routes>, node: &Node, text: &[u8]) -> DuplexStream {
+        let (mut near, far) = duplex(64 << 10);
+        let (routes, peer) = (routes.clone(), node.transport.public());
+        let service = service_fn(move |request| {
+            let routes = routes.clone();
+            async move { Ok::<_, std::convert::Infallible>(routes.serve(peer, request).await) }
+        });
+        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(far), service));
+        near.write_all(text).await.expect("sent");
+        near
+    }
+
+    fn post(path: &str, body: &[u8], claimed: usize) -> Vec<u8> {
+        let head = format!("POST {path} HTTP/1.1\r\nhost: r\r\ncontent-length: {claimed}\r\n\r\n");
+        [head.as_bytes(), body].concat()
+    }
+
+    async fn status(connection: &mut DuplexStream) -> String {
+        let mut line = [0; 12];
+        connection.read_exact(&mut line).await.expect("an answer");
+        String::from_utf8_lossy(&line[9..]).into_owned()
+    }
+
+    #[test]
+    fn a_member_has_two_large_requests_and_leaves_room_for_others() {
+        let world = World::new(1, seawall_base::Timestamp(1_800_000_000));
+        let region = region_of(&world);
+        let (greedy, other) = (world.node(10, "acme"), world.node(20, "acme"));
+        enrol(&region, &greedy);
+        enrol(&region, &other);
+        let routes = Arc::new(Routes::new(region));
+        block_on(async {
+            let slow = post("/v1/objects", b"", 9_000_000);
+            let first = send(&routes, &greedy, &slow).await;
+            let _second = send(&routes, &greedy, &slow).await;
+            while routes.large.at_once.available_permits() > 6 {
+                tokio::task::yield_now().await;
+            }
+            let mut third = send(&routes, &greedy, &slow).await;
+            assert_eq!(status(&mut third).await, "429");
+            let mut small = send(&routes, &greedy, &post("/v1/get", &[0; 4], 4)).await;
+            assert_eq!(status(&mut small).await, "200", "small requests go on");
+            let mut good = send(&routes, &other, &post("/v1/objects", b"", 0)).await;
+            assert_eq!(status(&mut good).await, "200", "others' go on");
+            drop(first);
+            while routes.large.at_once.available_permits() < 7 {
+                tokio::task::yield_now().await;
+            }
+            let mut again = send(&routes, &greedy, &post("/v1/objects", b"", 0)).await;
+            assert_eq!(status(&mut again).await, "200");
+            assert_eq!(routes.shares.lock().len(), 1, "what has ended is forgotten");
+        });
+    }
+
+    #[test]
+    fn one_object_is_not_read_a_thousand_times_for_one_request() {
+        let world = World::new(1, seawall_base::Timestamp(1_800_000_000));
+        let region = region_of(&world);
+        let node = world.node(10, "acme");
+        enrol(&region, &node);
+        let routes = Arc::new(Routes::new(region));
+        block_on(async {
+            let ids = encode_ids(&vec![ObjectId([1; 32]); 1_024]);
+            let challenge = [&[7; 32][..], &ids].concat();
+            for (path, body) in [("/v1/get", ids), ("/v1/challenge", challenge)] {
+                let mut connection = send(&routes, &node, &post(path, &body, body.len())).await;
+                assert_eq!(status(&mut connection).await, "400", "{path}");
+            }
+        });
+    }
+
+    /// A body of `left` frames of `size` bytes, one every 20 ms, and then its end.
+    struct Drip {
+        left: usize,
+        size: usize,
+        next: Pin<Box<tokio::time::Sleep>>,
+    }
+
+    impl Drip {
+        fn new(left: usize, size: usize) -> Self {
+            Self { left, size, next: Box::pin(sleep(Duration::from_millis(20))) }
+        }
+    }
+
+    impl Body for Drip {
+        type Data = Bytes;
+        type Error = std::io::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+            if self.left == 0 {
+                return Poll::Ready(None);
+            }
+            std::task::ready!(self.next.as_mut().poll(cx));
+            self.left -= 1;
+            self.next = Box::pin(sleep(Duration::from_millis(20)));
+            Poll::Ready(Some(Ok(Frame::data(vec![0; self.size].into()))))
+        }
+    }
+
+    #[test]
+    fn a_body_that_trickles_is_given_up_and_one_that_flows_is_not() {
+        block_on(async {
+            let window = Duration::from_millis(600);
+            let late =
+                read_body(Drip::new(1_000, 1), 1 << 20, window).await.expect_err("a trickle");
+            assert_eq!(late.status, 408);
+            let whole = read_body(Drip::new(40, PROGRESS / 2), 32 << 20, window).await;
+            assert_eq!(whole.expect("800 ms in all, progress in each 40").len(), 20 * PROGRESS);
+            let short = read_body(Drip::new(2, 1), 10, window).await;
+            assert_eq!(short.expect("its end is progress too").len(), 2);
+            let long = read_body(Drip::new(3, 5), 10, window).await.expect_err("above the limit");
+            assert_eq!(long.status, 413);
+        });
+    }
 }

@@ -5,7 +5,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,19 +15,26 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use seawall_sign::VerifyingKey;
 use seawall_sync::raw_key;
 use tokio::net::TcpStream;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::routes::Routes;
+use crate::stall::Unstalled;
 use crate::{Region, RegionError, tls};
 
 /// Connections at one time.
 const MAX_CONNECTIONS: usize = 512;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// Connections of peers that are not members, at one time. The rest is members' alone.
+const MAX_STRANGERS: usize = 64;
+
+/// How long a peer may read nothing of an answer.
+const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// From the end of one request to the head of the next.
 const IDLE_TIMEOUT: Duration = Duration::from_mins(2);
@@ -49,6 +56,7 @@ pub async fn run(
     let listener =
         tokio::net::TcpListener::from_std(listener).map_err(RegionError::io("listening"))?;
     let routes = Arc::new(Routes::new(region.clone()));
+    let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -61,8 +69,9 @@ pub async fn run(
             Ok((tcp, from)) => {
                 let (routes, acceptor, shutdown) =
                     (routes.clone(), acceptor.clone(), shutdown.clone());
+                let strangers = strangers.clone();
                 connections.spawn(async move {
-                    serve(routes, acceptor, tcp, from, shutdown).await;
+                    serve(routes, acceptor, &strangers, tcp, from, shutdown).await;
                     drop(permit);
                 });
             }
@@ -96,13 +105,14 @@ async fn ended(shutdown: &mut watch::Receiver<bool>) {
 async fn serve(
     routes: Arc<Routes>,
     acceptor: TlsAcceptor,
+    strangers: &Arc<Semaphore>,
     tcp: TcpStream,
     from: SocketAddr,
     mut shutdown: watch::Receiver<bool>,
 ) {
     let handshake = async {
         tcp.set_nodelay(true)?;
-        acceptor.accept(tcp).await
+        acceptor.accept(Unstalled::new(tcp, STALL_TIMEOUT)).await
     };
     let stream = match timeout(HANDSHAKE_TIMEOUT, handshake).await {
         Ok(Ok(stream)) => stream,
@@ -119,9 +129,19 @@ async fn serve(
         tracing::info!(%from, "no raw public key shown");
         return;
     };
+    let Some(standing) = Standing::of(&routes.region, peer, strangers) else {
+        tracing::info!(%from, "too many connections of peers that are not members");
+        return;
+    };
+    let standing = Arc::new(standing);
     let service = service_fn(move |request| {
-        let routes = routes.clone();
-        async move { Ok::<_, std::convert::Infallible>(routes.serve(peer, request).await) }
+        let (routes, standing) = (routes.clone(), standing.clone());
+        async move {
+            let region = routes.region.clone();
+            let answer = routes.serve(peer, request).await;
+            standing.review(&region, peer);
+            Ok::<_, std::convert::Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -141,8 +161,30 @@ async fn serve(
     }
 }
 
+/// What a connection's peer is: a member, or one of the strangers there is room for.
+struct Standing(Mutex<Option<OwnedSemaphorePermit>>);
+
+impl Standing {
+    /// `None` for a stranger when there is no room for another.
+    fn of(region: &Region, peer: VerifyingKey, strangers: &Arc<Semaphore>) -> Option<Self> {
+        let place = match region.member(&peer) {
+            Some(_) => None,
+            None => Some(strangers.clone().try_acquire_owned().ok()?),
+        };
+        Some(Self(Mutex::new(place)))
+    }
+
+    /// Gives a stranger's place back once the peer has become a member.
+    fn review(&self, region: &Region, peer: VerifyingKey) {
+        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if place.is_some() && region.member(&peer).is_some() {
+            *place = None;
+        }
+    }
+}
+
 /// The key the peer proved in the handshake.
-fn peer_key(stream: &TlsStream<TcpStream>) -> Option<VerifyingKey> {
+fn peer_key<S>(stream: &TlsStream<S>) -> Option<VerifyingKey> {
     raw_key::from_spki(stream.get_ref().1.peer_certificates()?.first()?)
 }
 
@@ -239,5 +281,35 @@ impl Drop for Background {
         if let Err(e) = self.end() {
             tracing::error!(error = %e, "the region ended badly");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trial::{enrol, region_of};
+    use crate::world::{World, key};
+
+    #[test]
+    fn strangers_fill_their_own_places_only() {
+        let world = World::new(1, seawall_base::Timestamp(1_800_000_000));
+        let region = region_of(&world);
+        let (member, newcomer) = (world.node(10, "acme"), world.node(20, "acme"));
+        enrol(&region, &member);
+        let room = Arc::new(Semaphore::new(MAX_STRANGERS));
+        let come = |peer: VerifyingKey| Standing::of(&region, peer, &room);
+        let first = come(newcomer.transport.public()).expect("there is room");
+        let held: Vec<_> = (1..MAX_STRANGERS).map(|_| come(key(97).public())).collect();
+        assert!(held.iter().all(Option::is_some));
+        assert!(come(key(97).public()).is_none(), "one too many");
+        assert!(come(member.transport.public()).is_some(), "a member needs no such place");
+
+        first.review(&region, newcomer.transport.public());
+        assert!(come(key(97).public()).is_none(), "it has not enrolled yet");
+        enrol(&region, &newcomer);
+        first.review(&region, newcomer.transport.public());
+        assert!(come(key(97).public()).is_some(), "it gave its place back");
+        drop(held);
+        assert_eq!(room.available_permits(), MAX_STRANGERS);
     }
 }

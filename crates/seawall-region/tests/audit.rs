@@ -12,7 +12,7 @@ use seawall_record::Enrolment;
 use seawall_region::Region;
 use seawall_sim::{SeededRng, SimClock, SimDisk};
 use seawall_sync::{Audit, AuditReport, AuditedLog, Class, Push, Receipts, SyncError};
-use seawall_tlog::{Checkpoint, Kind, SignedCheckpoint, Verifier};
+use seawall_tlog::{Checkpoint, Kind, Log, Origin, SignedCheckpoint, Verifier};
 use tier::InProcess;
 use world::{Node, World, key, objects};
 
@@ -136,6 +136,18 @@ fn what_is_wrong_with_a_log_is_named() {
     let other = Checkpoint::new(origin, checkpoint.size, checkpoint.root);
     let other = SignedCheckpoint::sign(other, &node.subkey).expect("signed");
     named(&audit(&node, &region, &unchanged, Some(other)), "another log's");
+}
+
+#[test]
+fn a_log_under_another_name_than_its_node_and_epoch_is_a_finding() {
+    let (_, mut node, _, region) = pushed();
+    let origin = Origin::of_node(node.fleet.id(), node.enrolment.node(), 7);
+    let (mut other, _) = Log::open(Arc::new(node.disk.clone()), "other", &origin).expect("a log");
+    other.append(&node.log.entries(0..2).expect("enrolment and subkey")).expect("appended");
+    other.sign_checkpoint(&node.subkey).expect("signed");
+    node.log = other;
+    let report = audit(&node, &region, &unchanged, node.log.checkpoint().cloned());
+    assert!(named(&report, "for epoch 1, which is another log").contains("entry 0"));
 }
 
 #[test]

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use seawall_base::{Disk, ObjectId, Seconds, Timestamp};
-use seawall_record::Enrolment;
+use seawall_record::{Enrolment, Subkey};
 use seawall_region::Region;
+use seawall_sign::{Envelope, SigningKey};
 use seawall_sim::{PowerCut, SeededRng, SimClock, SimDisk};
-use seawall_sync::{Class, SyncError, Tier, TierError, read_entries};
-use seawall_tlog::{Kind, Verifier};
+use seawall_sync::{Answer, Class, SyncError, Tier, TierError, read_entries};
+use seawall_tlog::{Checkpoint, Kind, SignedCheckpoint, Upload, UploadStep, Verifier};
 
 use tier::{Between, InProcess};
-use world::{Node, World, objects};
+use world::{Node, World, key, objects};
 
 const NOW: Timestamp = Timestamp(1_800_000_000);
 
@@ -293,26 +294,188 @@ fn an_old_copy_of_a_node_is_told_so_by_name() {
     assert!(matches!(error, SyncError::RolledBack { mirrored: 4, held: 5, .. }), "{error}");
 }
 
+/// A subkey of node 10 that its log does not hold: its key and certificate.
+fn unlogged(node: &Node) -> (SigningKey, Envelope) {
+    let subkey = Subkey {
+        fleet: node.fleet.id(),
+        node: node.enrolment.node(),
+        key: key(77).public(),
+        not_before: NOW.before(Seconds::days(1)),
+        not_after: NOW.after(Seconds::days(10)),
+    };
+    let certificate = subkey.statement().sign(&[&key(10)]).expect("a subkey is small");
+    (key(77), certificate)
+}
+
+#[test]
+fn an_old_copy_from_before_its_newest_subkey_is_told_so_too() {
+    let shore = shore();
+    let mut node = shore.world.node(10, "acme");
+    node.snapshot(&objects(1, 5));
+    let mut copy = node.restored_from_copy(&shore.world);
+    let (subkey, certificate) = unlogged(&node);
+    node.append(&[certificate.to_json()]);
+    node.subkey = subkey;
+    node.snapshot(&objects(2, 5));
+    shore.push(&mut node);
+    let error = copy.push(&shore.tier(&copy), &shore.enrolment).expect_err("the log is shorter");
+    assert!(matches!(error, SyncError::RolledBack { mirrored: 5, held: 3, .. }), "{error}");
+}
+
+#[test]
+fn a_region_cannot_make_a_node_believe_that_it_was_rolled_back() {
+    let shore = shore();
+    let mut node = shore.world.node(10, "acme");
+    node.snapshot(&objects(1, 5));
+    let liar = shore.between(&node);
+    let origin = node.log.origin().clone();
+    let lied = |node: &mut Node, liar: &Between| {
+        let error = node.push(liar, &shore.enrolment).expect_err("it lies");
+        assert!(matches!(error, SyncError::Tier(TierError::Protocol { .. })), "{error}");
+        assert_eq!(error.class(), Class::Lied);
+        error.to_string()
+    };
+    for (status, body) in [(409, "99\n"), (422, "another history\n")] {
+        let answer = Answer { status, body: body.into() };
+        *liar.mischief.add_checkpoint.lock().expect("no panic") = Some(answer);
+        let why = lied(&mut node, &liar);
+        assert!(why.contains("no checkpoint of them that this node signed"), "{why}");
+    }
+    *liar.mischief.add_checkpoint.lock().expect("no panic") = None;
+    // Larger, and as large with another root; before anything is mirrored and after.
+    for pushed in [false, true] {
+        if pushed {
+            shore.push(&mut node);
+        }
+        for size in [99, 3] {
+            let made_up = Checkpoint::new(origin.clone(), size, seawall_base::Sha256([7; 32]));
+            let made_up = SignedCheckpoint::sign(made_up, &key(99)).expect("signed").to_bytes();
+            *liar.mischief.checkpoint.lock().expect("no panic") = Some(made_up);
+            lied(&mut node, &liar);
+        }
+    }
+    // The signature of another node of the fleet, with whom the region is in league.
+    let mut accomplice = shore.world.node(20, "acme");
+    accomplice.snapshot(&objects(2, 5));
+    let made_up = Checkpoint::new(origin, 99, seawall_base::Sha256([7; 32]));
+    let made_up = SignedCheckpoint::sign(made_up, &accomplice.subkey).expect("signed").to_bytes();
+    *liar.mischief.checkpoint.lock().expect("no panic") = Some(made_up);
+    lied(&mut node, &liar);
+    *liar.mischief.checkpoint.lock().expect("no panic") = None;
+    node.push(&liar, &shore.enrolment).expect("nothing of it stays");
+}
+
+/// Uploads a node's log as its own client would.
+fn upload(tier: &InProcess, node: &Node) -> Result<(), String> {
+    let mut upload = Upload::new(&node.log, 0, 0).expect("signed");
+    loop {
+        let answer = match upload.step(&node.log).expect("a step") {
+            UploadStep::AddCheckpoint(body) => tier.add_checkpoint(&body),
+            UploadStep::AddEntries(body) => tier.add_entries(&body),
+            UploadStep::Done { .. } => return Ok(()),
+        }
+        .expect("answered");
+        upload.answer(answer.status, &answer.body).map_err(|e| e.to_string())?;
+    }
+}
+
+#[test]
+fn a_checkpoint_that_no_logged_subkey_signed_is_never_published() {
+    let shore = shore();
+    let mut node = shore.world.node(10, "acme");
+    let (unlogged, certificate) = unlogged(&node);
+    let tier = shore.tier(&node);
+    let certified = Envelope::parse(&node.log.entry(1).expect("the subkey")).expect("ours");
+    tier.introduce(&[certified, certificate.clone()]).expect("both are certified");
+    let origin = node.log.origin().clone();
+    let published = || tier.checkpoint(&origin).expect("read");
+    let own = SigningKey::from_seed(&node.subkey.seed());
+
+    // With entries the region does not have yet.
+    node.log.sign_checkpoint(&unlogged).expect("signed");
+    let why = upload(&tier, &node).expect_err("every reader would refuse it");
+    assert!(why.contains("not signed by a subkey that these entries certify"), "{why}");
+    assert_eq!(published(), None);
+    node.snapshot(&objects(1, 3));
+    upload(&tier, &node).expect("signed by its logged subkey");
+    let good = published();
+    assert_eq!(good.as_ref().map(|c| c.checkpoint().size), Some(3));
+
+    // With entries that are all there.
+    node.log.sign_checkpoint(&own).expect("signed");
+    let again = SignedCheckpoint::sign(
+        node.log.checkpoint().expect("signed").checkpoint().clone(),
+        &unlogged,
+    )
+    .expect("signed");
+    let announce = seawall_tlog::AddCheckpoint { old: 3, proof: Vec::new(), checkpoint: again };
+    assert_eq!(tier.add_checkpoint(&announce.to_bytes()).expect("answered").status, 200);
+    let info = seawall_tlog::MirrorInfo { size: 3, next: 3, ticket: Vec::new() };
+    let body = seawall_tlog::upload::entries_request(&node.log, &info).expect("a request");
+    let answer = tier.add_entries(&body).expect("answered");
+    assert_eq!(answer.status, 422, "{}", String::from_utf8_lossy(&answer.body));
+    assert_eq!(published(), good, "what was published stays");
+
+    // By way of an older pending checkpoint, with a good one after it.
+    let manifest = node.manifest(&objects(2, 3)).to_json();
+    node.append(&[manifest]);
+    let Ok(UploadStep::AddCheckpoint(body)) =
+        Upload::new(&node.log, 3, 3).expect("signed").step(&node.log)
+    else {
+        panic!("it begins with the checkpoint")
+    };
+    assert_eq!(tier.add_checkpoint(&body).expect("answered").status, 200);
+    let body = seawall_tlog::upload::entries_request(&node.log, &info).expect("a request");
+    assert_eq!(tier.add_entries(&body).expect("answered").status, 409, "go on from the latest");
+    assert_eq!(published(), good, "what was published stays");
+
+    // Once it is logged it may sign.
+    node.append(&[certificate.to_json()]);
+    node.log.sign_checkpoint(&unlogged).expect("signed");
+    upload(&tier, &node).expect("its certificate is logged");
+    assert_eq!(published().map(|c| c.checkpoint().size), Some(5));
+    let report = shore.region.verify(&mut |_| {}).expect("verified");
+    assert!(report.findings.iter().all(|f| !f.what.contains("by the keys of the log")));
+}
+
+#[test]
+fn an_unreadable_log_is_left_out_of_the_list_and_hurts_nobody_else() {
+    let shore = shore();
+    let mut nodes: Vec<_> = [(10, "acme"), (20, "acme"), (30, "bolt")]
+        .into_iter()
+        .map(|(seed, tenant)| shore.world.node(seed, tenant))
+        .collect();
+    for node in &mut nodes {
+        node.snapshot(&objects(1, 3));
+        shore.push(node);
+    }
+    for node in &nodes[1..] {
+        let dir = format!("logs/{}/checkpoint", node.log.origin().hash().to_hex());
+        let path = shore.disk.paths().into_iter().find(|p| p.contains(&dir)).expect("published");
+        shore.disk.plant(&path, b"nonsense").expect("planted");
+    }
+    let reopened = open(&shore.disk, &shore.clock);
+    let logs_of = |node: &Node| {
+        InProcess::connect(&reopened, node).expect("enrolled").logs().expect("answered")
+    };
+    let origin = nodes[0].log.origin().to_string();
+    for node in &nodes[..2] {
+        let listed: Vec<_> = logs_of(node).into_iter().map(|l| l.origin).collect();
+        assert_eq!(listed, std::slice::from_ref(&origin), "the tenant's readable log");
+    }
+    assert_eq!(logs_of(&nodes[2]), []);
+    let named = reopened.verify(&mut |_| {}).expect("verified").findings;
+    assert_eq!(named.iter().filter(|f| f.what.contains("cannot be opened")).count(), 2);
+}
+
 /// Lets a node append whatever it likes and tells what the region says.
 fn refusal_of(shore: &Shore, node: &mut Node, entry: Vec<u8>) -> String {
     node.append(&[entry]);
     let tier = shore.tier(node);
     let certified = node.log.entry(1).expect("the subkey");
-    tier.introduce(&[seawall_sign::Envelope::parse(&certified).expect("ours")]).expect("known");
-    let mut upload = seawall_tlog::Upload::new(&node.log, 0, 0).expect("signed");
-    loop {
-        let answer = match upload.step(&node.log).expect("a step") {
-            seawall_tlog::UploadStep::AddCheckpoint(body) => tier.add_checkpoint(&body),
-            seawall_tlog::UploadStep::AddEntries(body) => tier.add_entries(&body),
-            seawall_tlog::UploadStep::Done { .. } => panic!("it was accepted"),
-        }
-        .expect("answered");
-        if let Err(e) = upload.answer(answer.status, &answer.body) {
-            return e.to_string();
-        }
-    }
+    tier.introduce(&[Envelope::parse(&certified).expect("ours")]).expect("known");
+    upload(&tier, node).expect_err("it was accepted")
 }
-
 #[test]
 fn a_manifest_that_breaks_the_chain_is_refused_by_name() {
     let shore = shore();
@@ -339,8 +502,8 @@ fn a_log_is_written_by_the_node_its_enrolment_names_and_nobody_else() {
     let (mut a, b) = (shore.world.node(10, "acme"), shore.world.node(20, "acme"));
     a.snapshot(&objects(1, 3));
     let stranger = shore.tier(&b);
-    let body = match seawall_tlog::Upload::new(&a.log, 0, 0).and_then(|u| u.step(&a.log)) {
-        Ok(seawall_tlog::UploadStep::AddCheckpoint(body)) => body,
+    let body = match Upload::new(&a.log, 0, 0).and_then(|u| u.step(&a.log)) {
+        Ok(UploadStep::AddCheckpoint(body)) => body,
         other => panic!("{other:?}"),
     };
     let error = stranger.add_checkpoint(&body).expect_err("not its log");

@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use seawall_base::ObjectId;
 use seawall_record::reference_set::{ReferenceSetError, Visit, difference};
-use seawall_record::{Accepted, Fleet, LogState, Manifest, Receipt, ReferenceSet};
+use seawall_record::{Accepted, Enrolment, Fleet, LogState, Manifest, Receipt, ReferenceSet};
 use seawall_store::{Store, StoreError};
 use seawall_tlog::checkpoint::{Origin, SignedCheckpoint};
 use seawall_tlog::merkle::{leaf_hash, root_of_leaves};
@@ -262,6 +262,12 @@ fn replay(
                 Ok(Accepted::Manifest(digest, manifest)) => {
                     manifests.push(Snapshot { index, digest, manifest: *manifest });
                 }
+                Ok(Accepted::Enrolment(enrolment)) if !enrols(&log.origin, &enrolment) => {
+                    let place = format!("log {}, entry {index}", log.origin);
+                    let (node, epoch) = (enrolment.node(), enrolment.epoch);
+                    let what = format!("it enrols {node} for epoch {epoch}, which is another log");
+                    report.find(what, place, FORGED);
+                }
                 Ok(_) => {}
                 Err(e) => {
                     let place = format!("log {}, entry {index}", log.origin);
@@ -276,6 +282,11 @@ fn replay(
     }
     check_checkpoint(log, &state, &leaves, report);
     manifests
+}
+
+/// Whether `enrolment` is that of the node and epoch whose log `origin` names.
+pub(crate) fn enrols(origin: &Origin, enrolment: &Enrolment) -> bool {
+    origin.node() == Some((enrolment.fleet, enrolment.node(), enrolment.epoch))
 }
 
 struct Snapshot {

@@ -15,11 +15,14 @@ use seawall_record::reference_set::{Page, Visit, difference};
 use seawall_record::{
     Accepted, Enrolment, Fleet, Hex32, LogState, Manifest, Receipt, ReferenceSet,
 };
-use seawall_sign::Envelope;
-use seawall_tlog::{Kind, Log, Upload, UploadError, UploadStep, Verifier};
+use seawall_sign::{Envelope, VerifyingKey};
+use seawall_tlog::{
+    Checkpoint, Kind, Log, SignedCheckpoint, Upload, UploadError, UploadStep, Verifier,
+};
 
+use crate::audit::enrols;
 use crate::possession::{below, possession, shuffle};
-use crate::tier::{Objects, ReceiptAnswer, Tier};
+use crate::tier::{Objects, ReceiptAnswer, Tier, read_entries};
 use crate::wire::{BATCH_BYTES, FRAME_HEADER, MAX_CHALLENGE};
 use crate::{Receipts, SyncError, TierError};
 
@@ -28,6 +31,9 @@ const SAMPLE: usize = 32;
 
 /// How many ids are asked about at a time.
 const HAVE_STEP: usize = crate::wire::MAX_HAVE;
+
+/// Entries of a contradicting mirror read at a time.
+const REPLAY_STEP: u64 = 256;
 
 /// Most certified subkeys introduced: 8 fortnights of rotation without a push.
 const MAX_INTRODUCED: usize = 8;
@@ -92,6 +98,15 @@ impl Snapshot {
     }
 }
 
+/// What this node's own log says.
+struct OwnLog {
+    snapshots: Vec<Snapshot>,
+    /// Statements that certify the newest subkeys.
+    introduced: Vec<Envelope>,
+    /// Every subkey certified.
+    keys: Vec<VerifyingKey>,
+}
+
 /// What one run knows.
 struct Run<'p, 'a> {
     push: &'p mut Push<'a>,
@@ -99,6 +114,7 @@ struct Run<'p, 'a> {
     rng: &'p mut dyn Rng,
     progress: &'p mut dyn FnMut(Progress),
     incarnation: Hex32,
+    keys: Vec<VerifyingKey>,
     so_far: Progress,
     done: Pushed,
 }
@@ -123,6 +139,7 @@ impl Push<'_> {
             rng,
             progress,
             incarnation: identity.incarnation,
+            keys: Vec::new(),
             so_far: Progress::default(),
             done: Pushed::default(),
         };
@@ -130,8 +147,8 @@ impl Push<'_> {
         Ok(run.done)
     }
 
-    /// Replays the node's own log: its snapshots and the statements that certify its subkeys.
-    fn replay(&self) -> Result<(Vec<Snapshot>, Vec<Envelope>), SyncError> {
+    /// Replays the node's own log.
+    fn replay(&self) -> Result<OwnLog, SyncError> {
         let mut state = LogState::new(self.fleet.clone(), self.log.origin().as_str());
         let (mut snapshots, mut subkeys) = (Vec::new(), Vec::new());
         for index in 0..self.log.size() {
@@ -149,8 +166,16 @@ impl Push<'_> {
             }
         }
         let first = subkeys.len().saturating_sub(MAX_INTRODUCED);
-        Ok((snapshots, subkeys.split_off(first)))
+        let introduced = subkeys.split_off(first);
+        Ok(OwnLog { snapshots, introduced, keys: state.all_subkeys().collect() })
     }
+}
+
+fn is_signed_by(shown: &SignedCheckpoint, keys: impl Iterator<Item = VerifyingKey>) -> bool {
+    let origin = shown.checkpoint().origin.as_str();
+    let keys: Result<Vec<_>, _> =
+        keys.map(|key| Verifier::new(origin, Kind::Signer, &key)).collect();
+    keys.is_ok_and(|keys| shown.verify(&keys).is_ok())
 }
 
 fn protocol(tier: &str, why: String) -> SyncError {
@@ -164,7 +189,8 @@ impl Run<'_, '_> {
         if size == 0 || signed != size {
             return Err(SyncError::NotSigned { size, signed });
         }
-        let (snapshots, subkeys) = self.push.replay()?;
+        let OwnLog { snapshots, introduced, keys } = self.push.replay()?;
+        self.keys = keys;
         let mirrored = self.check_history()?;
         self.sample(&snapshots)?;
         let first = snapshots.iter().position(|s| !self.is_receipted(s)).unwrap_or(snapshots.len());
@@ -179,7 +205,7 @@ impl Run<'_, '_> {
         for (snapshot, objects) in pending.iter().zip(plan) {
             self.offer(snapshot.index, &objects)?;
         }
-        self.mirror(&subkeys, mirrored)?;
+        self.mirror(&introduced, mirrored)?;
         for snapshot in pending {
             self.receipt(snapshot)?;
             self.done.receipts += 1;
@@ -203,20 +229,71 @@ impl Run<'_, '_> {
     fn check_history(&self) -> Result<u64, SyncError> {
         let origin = self.push.log.origin();
         let Some(mirrored) = self.tier.checkpoint(origin)? else { return Ok(0) };
-        let (mirrored, held) = (mirrored.checkpoint(), self.push.log.size());
-        if mirrored.size > held || self.push.log.root_at(mirrored.size)? != mirrored.root {
-            return Err(self.rolled_back(mirrored.size));
+        if self.contradicts(mirrored.checkpoint())? {
+            return Err(self.contradicted(&mirrored)?);
         }
-        Ok(mirrored.size)
+        Ok(mirrored.checkpoint().size)
     }
 
-    fn rolled_back(&self, mirrored: u64) -> SyncError {
-        SyncError::RolledBack {
+    /// Whether a checkpoint covers more entries than there are here, or other ones.
+    fn contradicts(&self, checkpoint: &Checkpoint) -> Result<bool, SyncError> {
+        let log = &self.push.log;
+        Ok(checkpoint.size > log.size() || log.root_at(checkpoint.size)? != checkpoint.root)
+    }
+
+    /// What a checkpoint that contradicts this log means: that this disk is an old copy, if this
+    /// node signed it; else that the tier made it up.
+    fn contradicted(&self, shown: &SignedCheckpoint) -> Result<SyncError, SyncError> {
+        let mirrored = shown.checkpoint().size;
+        if !self.signed_by_this_node(shown)? {
+            return Ok(self.unproven(mirrored));
+        }
+        Ok(SyncError::RolledBack {
             tier: self.name(),
             origin: self.push.log.origin().to_string(),
             mirrored,
             held: self.push.log.size(),
+        })
+    }
+
+    /// What an answer means by which the tier knows more of this log than there is here, or other
+    /// entries: it counts for nothing without the checkpoint.
+    fn disagreement(&self, claimed: u64) -> Result<SyncError, SyncError> {
+        match self.tier.checkpoint(self.push.log.origin())? {
+            Some(shown) if self.contradicts(shown.checkpoint())? => self.contradicted(&shown),
+            _ => Ok(self.unproven(claimed)),
         }
+    }
+
+    fn unproven(&self, claimed: u64) -> SyncError {
+        let why = format!(
+            "it claims to know {claimed} entries of {}, of which this node holds {} or others, and \
+             shows no checkpoint of them that this node signed",
+            self.push.log.origin(),
+            self.push.log.size()
+        );
+        protocol(&self.push.region.name, why)
+    }
+
+    /// Whether a subkey of this node signed `shown`. The copy here may be older than the subkey:
+    /// its certificate is then among the entries only the tier has, and as those are signed too,
+    /// no tier can make them up.
+    fn signed_by_this_node(&self, shown: &SignedCheckpoint) -> Result<bool, SyncError> {
+        if is_signed_by(shown, self.keys.iter().copied()) {
+            return Ok(true);
+        }
+        let checkpoint = shown.checkpoint();
+        let mut state = LogState::new(self.push.fleet.clone(), checkpoint.origin.as_str());
+        while state.entries() < checkpoint.size {
+            let from = state.entries();
+            let range = from..checkpoint.size.min(from + REPLAY_STEP);
+            let entries = read_entries(self.tier, checkpoint, range)?;
+            if entries.is_empty() || entries.iter().any(|entry| state.accept(entry).is_err()) {
+                return Ok(false);
+            }
+        }
+        let own = state.enrolment().is_some_and(|e| enrols(&checkpoint.origin, e));
+        Ok(own && is_signed_by(shown, state.all_subkeys()))
     }
 
     fn is_receipted(&self, snapshot: &Snapshot) -> bool {
@@ -456,10 +533,10 @@ impl Run<'_, '_> {
         match e {
             UploadError::Log(e) => e.into(),
             UploadError::Unsigned => SyncError::NotSigned { size: self.push.log.size(), signed: 0 },
-            UploadError::Behind { mirror, .. } => self.rolled_back(mirror),
+            UploadError::Behind { mirror, .. } => self.disagreement(mirror).unwrap_or_else(|e| e),
             UploadError::Forked(_) => {
                 let size = self.push.log.checkpoint().map_or(0, |c| c.checkpoint().size);
-                self.rolled_back(size)
+                self.disagreement(size).unwrap_or_else(|e| e)
             }
             UploadError::Refused { why, .. } => {
                 let remedy = "see the reason; `seawall verify` checks this node's log".to_owned();

@@ -3,6 +3,8 @@
 //! Everything is bounded before it is allocated and has one encoding. Layouts and limits:
 //! `docs/formats/region-protocol.md`.
 
+use std::collections::BTreeSet;
+
 use seawall_base::wire::{Reader, WireError, Writer};
 use seawall_base::{MAX_OBJECT, ObjectId, Timestamp};
 
@@ -47,6 +49,15 @@ pub fn decode_ids(bytes: &[u8], limit: usize) -> Result<Vec<ObjectId>, WireError
     Ok(ids)
 }
 
+/// Parses a list of at most `limit` ids, none of them twice: for requests that cost a read of
+/// the disk for each id.
+pub fn decode_distinct_ids(bytes: &[u8], limit: usize) -> Result<Vec<ObjectId>, WireError> {
+    let mut r = Reader::new(bytes);
+    let ids = read_distinct_ids(&mut r, limit)?;
+    r.finish()?;
+    Ok(ids)
+}
+
 fn write_ids(w: &mut Writer, ids: &[ObjectId]) {
     w.length(ids.len());
     for id in ids {
@@ -58,6 +69,12 @@ fn read_ids(r: &mut Reader<'_>, limit: usize) -> Result<Vec<ObjectId>, WireError
     let count = r.length(limit)?;
     let raw = r.take(count * 32)?;
     Ok(raw.chunks_exact(32).map(|c| ObjectId(c.try_into().expect("chunks of 32"))).collect())
+}
+
+fn read_distinct_ids(r: &mut Reader<'_>, limit: usize) -> Result<Vec<ObjectId>, WireError> {
+    let ids = read_ids(r, limit)?;
+    let mut seen = BTreeSet::new();
+    if ids.iter().all(|id| seen.insert(id)) { Ok(ids) } else { Err(r.invalid("an id twice")) }
 }
 
 /// Encodes the answer to a `have` of `asked`: lease, count, and a bit for each id, 1 = missing.
@@ -153,11 +170,11 @@ pub fn encode_challenge(nonce: &[u8; 32], ids: &[ObjectId]) -> Vec<u8> {
     w.into_vec()
 }
 
-/// Parses a challenge: nonce and ids.
+/// Parses a challenge: nonce and ids, none of them twice.
 pub fn decode_challenge(bytes: &[u8]) -> Result<([u8; 32], Vec<ObjectId>), WireError> {
     let mut r = Reader::new(bytes);
     let nonce = r.array()?;
-    let ids = read_ids(&mut r, MAX_CHALLENGE)?;
+    let ids = read_distinct_ids(&mut r, MAX_CHALLENGE)?;
     r.finish()?;
     Ok((nonce, ids))
 }
@@ -231,6 +248,11 @@ mod tests {
         let asked = ids(3);
         let too_many = encode_ids(&vec![ObjectId([0; 32]); MAX_CHALLENGE + 1]);
         assert!(matches!(decode_ids(&too_many, MAX_CHALLENGE), Err(WireError::TooLong { .. })));
+        let again = [asked[0], asked[1], asked[0]];
+        assert!(decode_distinct_ids(&encode_ids(&again), MAX_GET).is_err(), "an id twice");
+        assert_eq!(decode_distinct_ids(&encode_ids(&asked), MAX_GET), Ok(asked.clone()));
+        assert!(decode_distinct_ids(&encode_ids(&asked), 2).is_err(), "above the limit");
+        assert!(decode_challenge(&encode_challenge(&[1; 32], &again)).is_err(), "an id twice");
         let have = Have { lease: Timestamp(5), missing: vec![] };
         let mut padded = encode_have(&asked, &have);
         *padded.last_mut().expect("not empty") = 0b1000;

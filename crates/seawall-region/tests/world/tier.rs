@@ -103,7 +103,7 @@ impl Tier for InProcess {
     }
 
     fn logs(&self) -> Result<Vec<LogSummary>, TierError> {
-        self.region.list_logs(&self.member()).map_err(refused)
+        Ok(self.region.list_logs(&self.member()))
     }
 
     fn tile(&self, origin: &Origin, path: &TilePath) -> Result<Option<Vec<u8>>, TierError> {
@@ -131,6 +131,10 @@ pub struct Mischief {
     pub die_after: AtomicU64,
     /// Hands out this receipt instead of the region's.
     pub receipt: Mutex<Option<Envelope>>,
+    /// Shows this as the mirrored checkpoint instead of the region's.
+    pub checkpoint: Mutex<Option<Vec<u8>>>,
+    /// Answers this to every `add-checkpoint`.
+    pub add_checkpoint: Mutex<Option<Answer>>,
 }
 
 /// Stands between a node and a good region.
@@ -210,7 +214,10 @@ impl Tier for Between {
 
     fn add_checkpoint(&self, body: &[u8]) -> Result<Answer, TierError> {
         self.call()?;
-        self.inner.add_checkpoint(body)
+        match &*self.mischief.add_checkpoint.lock().expect("no panic") {
+            Some(answer) => Ok(answer.clone()),
+            None => self.inner.add_checkpoint(body),
+        }
     }
 
     fn add_entries(&self, body: &[u8]) -> Result<Answer, TierError> {
@@ -225,7 +232,10 @@ impl Tier for Between {
 
     fn tile(&self, origin: &Origin, path: &TilePath) -> Result<Option<Vec<u8>>, TierError> {
         self.call()?;
-        self.inner.tile(origin, path)
+        match &*self.mischief.checkpoint.lock().expect("no panic") {
+            Some(made_up) if *path == TilePath::Checkpoint => Ok(Some(made_up.clone())),
+            _ => self.inner.tile(origin, path),
+        }
     }
 
     fn receipt(&self, origin: &Origin, index: u64) -> Result<ReceiptAnswer, TierError> {
