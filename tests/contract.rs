@@ -158,7 +158,7 @@ fn quorum_results(fleet: &Fleet, id: &str) {
     assert_eq!((&said.json()["request"], &said.json()["index"]), (&asked["request"], &3.into()));
     // What a custodian must see is on stderr, so that stdout stays JSON.
     let said = said.says(&["a test", "node-1", "2 approvals needed", "in the log at index"][1..]);
-    said.says(&["reason     r"]);
+    said.says(&["reason     \"r\""]);
     let restored = fleet.restore(&fleet.home(), id, &fleet.path("to")).ok().json();
     assert_eq!((&restored["snapshot"], &restored["files"]), (&id.into(), &5.into()));
     assert_eq!(restored["custodians"], serde_json::json!([1, 2]));

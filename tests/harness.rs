@@ -135,10 +135,15 @@ pub(crate) fn arg(path: &Path) -> &str {
 impl Fleet {
     /// Founds a fleet of three custodians, two needed.
     pub(crate) fn found() -> Self {
+        Self::found_with(&[])
+    }
+
+    /// As [`Fleet::found`], with more arguments to `init`.
+    pub(crate) fn found_with(more: &[&str]) -> Self {
         let fleet = Self { dir: tempfile::tempdir().expect("a temporary directory") };
         let shares = fleet.path("shares");
         let args = ["init", "--custodians", "3", "--threshold", "2", "--name", "node-1"];
-        let said = run(&fleet.home(), &[&args[..], &["--shares-dir", arg(&shares)]].concat());
+        let said = run(&fleet.home(), &[&args[..], &["--shares-dir", arg(&shares)], more].concat());
         said.ok();
         fleet
     }

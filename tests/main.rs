@@ -14,3 +14,4 @@ mod hostile_region;
 mod kills;
 mod main_job;
 mod privacy;
+mod solo;

@@ -139,6 +139,13 @@ fn check_inclusion(parts: &DossierParts, dossier: &VerifiedDossier) -> Result<u6
         let (expected, found) = (expected.clone(), checkpoint.origin.as_str().to_owned());
         return Err(CustodianError::OtherLog { expected, found });
     }
+    let author = &dossier.author;
+    let owner = Some((dossier.fleet.id(), author.node(), author.epoch));
+    if checkpoint.origin.node() != owner {
+        let found = checkpoint.origin.as_str().to_owned();
+        let expected = format!("a log of {} in epoch {}", author.node(), author.epoch);
+        return Err(CustodianError::OtherLog { expected, found });
+    }
     let key = Verifier::new(expected, Kind::Signer, &dossier.checkpoint_subkey.key)?;
     signed.verify(&[key])?;
     let leaf = seawall_tlog::merkle::leaf_hash(&parts.manifest.to_json());
@@ -159,10 +166,18 @@ impl Examined {
     pub fn check_time(&self, clock: &dyn Clock) -> Result<(), CustodianError> {
         /// Clocks of honest machines differ by this much at most.
         const SKEW: seawall_base::Seconds = seawall_base::Seconds(300);
+        /// Custodians need days to answer.
+        const GRACE: seawall_base::Seconds = seawall_base::Seconds::days(7);
         let request = &self.dossier.request;
         let now = clock.now();
         if now > request.expires {
             return Err(CustodianError::Expired(request.expires));
+        }
+        // A request may outlive the subkey that signed it by this much, not more: a stolen subkey
+        // would otherwise ask, backdated, for a month after its end.
+        let subkey_end = self.dossier.requester_subkey.not_after.after(GRACE);
+        if now > subkey_end {
+            return Err(CustodianError::Expired(subkey_end));
         }
         if request.created > now.after(SKEW) {
             return Err(CustodianError::FromTheFuture(request.created));

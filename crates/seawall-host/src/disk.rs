@@ -7,6 +7,9 @@ use std::path::{Component, Path, PathBuf};
 
 use seawall_base::{Disk, DiskFile, OpenMode};
 
+/// `O_NOFOLLOW`, in the type the standard library takes.
+const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+
 /// Files below one directory. New files are 0600, new directories 0700: nothing Seawall keeps
 /// is anybody else's business.
 #[derive(Debug, Clone)]
@@ -54,7 +57,8 @@ impl Disk for FsDisk {
     fn open(&self, path: &str, mode: OpenMode) -> io::Result<Box<dyn DiskFile>> {
         let path = self.path(path)?;
         let mut options = OpenOptions::new();
-        options.read(true).mode(0o600);
+        // A link in place of a file of ours leads where somebody else wants us to write.
+        options.read(true).mode(0o600).custom_flags(NO_FOLLOW);
         match mode {
             OpenMode::Read => {}
             OpenMode::Write => {
@@ -166,6 +170,20 @@ mod tests {
         assert_eq!(disk.list("a/b").expect("listed"), ["f"]);
         let too_long = read_file(&disk, "a/b/f", 4).expect_err("above the limit");
         assert_eq!(too_long.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn follows_no_planted_link() {
+        let (dir, disk) = disk();
+        let outside = dir.path().join("outside");
+        fs::write(&outside, "precious").expect("written");
+        for name in ["f", "g.tmp"] {
+            std::os::unix::fs::symlink(&outside, disk.root().join(name)).expect("linked");
+        }
+        assert!(disk.open("f", OpenMode::Read).is_err());
+        assert!(disk.open("f", OpenMode::Create).is_err());
+        assert!(write_atomic(&disk, "g", b"x").is_err());
+        assert_eq!(fs::read(&outside).expect("read"), b"precious");
     }
 
     #[test]

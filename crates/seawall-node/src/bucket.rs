@@ -13,6 +13,7 @@ mod pack;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 
 use seawall_backup::restore::{FetchError, Objects};
 use seawall_base::ObjectId;
@@ -21,7 +22,7 @@ use seawall_record::{Accepted, Fleet, FleetCard, LogState, ReferenceSet};
 use seawall_store::Store;
 use seawall_sync::{Finding, Objects as _};
 use seawall_tlog::tile::{self, TilePath, TileReader};
-use seawall_tlog::{Log, SignedCheckpoint};
+use seawall_tlog::{Checkpoint, Log, SignedCheckpoint};
 
 use self::blobs::Blobs;
 use self::pack::{Index, PACK_BYTES, Pack, Place};
@@ -81,9 +82,6 @@ pub struct BucketPushed {
     /// Snapshots whose objects are all there.
     pub snapshots: u64,
 }
-
-/// A log in a bucket: its checkpoint, and all the entries that covers.
-pub type BucketLog = (SignedCheckpoint, Vec<Vec<u8>>);
 
 /// An open bucket.
 pub struct Bucket {
@@ -242,26 +240,34 @@ impl Bucket {
         Ok(self.blobs.get(&key)?.map(|b| SignedCheckpoint::parse(&b)).transpose()?)
     }
 
-    /// Every log in the bucket: its checkpoint and all its entries, proven under it. The
-    /// signatures are the caller's to check.
-    pub fn logs(&self) -> Result<Vec<BucketLog>, HomeError> {
+    /// Every log in the bucket: where it is, and its checkpoint. The signatures are the caller's
+    /// to check.
+    pub fn logs(&self) -> Result<Vec<(String, SignedCheckpoint)>, HomeError> {
         let suffix = format!("/{}", TilePath::Checkpoint);
         let mut out = Vec::new();
         for key in self.blobs.list("log/")? {
             let Some(dir) = key.strip_suffix(&suffix) else { continue };
-            let Some(signed) = self.checkpoint(dir)? else { continue };
-            let fetch = |path: &TilePath| {
-                let key = format!("{dir}/{path}");
-                let got = self.blobs.get(&key).map_err(|e| io::Error::other(e.to_string()))?;
-                got.ok_or_else(|| io::ErrorKind::NotFound.into())
-            };
-            let checkpoint = signed.checkpoint();
-            let entries = TileReader::new(checkpoint, &fetch)
-                .entries(0..checkpoint.size)
-                .map_err(|e| BucketError::Damaged { key: dir.to_owned(), why: e.to_string() })?;
-            out.push((signed, entries));
+            if let Some(signed) = self.checkpoint(dir)? {
+                out.push((dir.to_owned(), signed));
+            }
         }
         Ok(out)
+    }
+
+    /// Entries of the log in `dir`, each proven under `checkpoint`.
+    pub fn entries(
+        &self,
+        dir: &str,
+        checkpoint: &Checkpoint,
+        range: Range<u64>,
+    ) -> Result<Vec<Vec<u8>>, HomeError> {
+        let fetch = |path: &TilePath| {
+            let key = format!("{dir}/{path}");
+            let got = self.blobs.get(&key).map_err(|e| io::Error::other(e.to_string()))?;
+            got.ok_or_else(|| io::ErrorKind::NotFound.into())
+        };
+        let entries = TileReader::new(checkpoint, &fetch).entries(range);
+        Ok(entries.map_err(|e| BucketError::Damaged { key: dir.to_owned(), why: e.to_string() })?)
     }
 
     /// Reads every pack and hashes every object; returns how many, their bytes, and what is

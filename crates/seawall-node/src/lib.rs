@@ -23,18 +23,18 @@ mod still;
 mod tiers;
 mod verify;
 
-pub use bucket::{Bucket, BucketError, BucketLog, BucketPushed};
+pub use bucket::{Bucket, BucketError, BucketPushed};
 pub use enrol::{MemberCard, RegionCard, adopt_region, enroll, enrolment_bundle, member_keys};
 pub use founding::{AskPassphrase, Founded, Founding, found};
 pub use history::{Vouched, check_history};
 pub use home::{Home, HomeError, Lock};
 pub use opening::{Answer, Opened, examine_request, open_request};
 pub use recovery::{CardSource, export_root_key, recover};
-pub use restore::{RequestOptions, RequestWritten, Requestable, request};
+pub use restore::{RequestOptions, RequestWritten, Requestable, forget_expired, request};
 pub use sheet::{sheet_html, sheet_text};
 pub use snapshots::{CreateOptions, Listed, Written, create_snapshot, list_snapshots};
 pub use tiers::{
-    Layered, PulledLog, RegionLink, SyncDone, SyncOutcome, SyncProgress, Unreached,
+    Layered, Pulled, PulledLog, RegionLink, SyncDone, SyncOutcome, SyncProgress, Unreached,
     pull_bucket_logs, pull_logs, sync,
 };
 pub use verify::{Verified, verify};

@@ -8,8 +8,7 @@ use seawall_seal::ObjectRef;
 use seawall_sign::Envelope;
 
 use crate::home::{Home, HomeError};
-use crate::keys::{self, Purpose};
-use crate::restore::secret_path;
+use crate::restore::one_time_secret;
 
 /// An approval as it was handed over.
 #[derive(Debug, Clone)]
@@ -49,14 +48,13 @@ pub fn open_request(
     approvals: &[Answer],
 ) -> Result<Opened, HomeError> {
     let digest: Sha256 = examined.dossier.request_digest;
-    let path = secret_path(digest);
-    let secret = keys::read(home.disk().as_ref(), &path, Purpose::OneTime)?.ok_or_else(|| {
+    let secret = one_time_secret(home, digest)?.ok_or_else(|| {
         HomeError::refused(format!(
-            "the one-time secret of this request is not in {} ({path}); a restore runs where its request was made",
-            home.path().display()
+            "the one-time secret of this request is not in {} (requests/{}-….key): a restore runs where its request was made, until it expires",
+            home.path().display(),
+            digest.to_hex()
         ))
     })?;
-    let secret = OneTimeSecret::from_bytes(&secret);
     let (partials, refused) = accept_all(&examined, &secret, approvals);
     let payload = seawall_escrow::open(&examined.capsule, &examined.group, &partials)
         .map_err(|e| HomeError::refused(explain(&e.to_string(), &refused)))?;

@@ -1,6 +1,6 @@
 //! Asking for a restore: one file with everything a custodian needs, one secret that stays.
 
-use seawall_base::{Clock, Rng, Seconds, Sha256};
+use seawall_base::{Clock, Disk as _, Rng, Seconds, Sha256, Timestamp};
 use seawall_escrow::OneTimeSecret;
 use seawall_record::{Base64, Dossier, DossierParts, Fleet, Hex32, LogState, Manifest, Request};
 use seawall_sign::{Envelope, VerifyingKey};
@@ -123,7 +123,8 @@ pub fn request(
         inclusion: log.inclusion(index)?,
     };
     let digest = request.digest();
-    let path = secret_path(digest);
+    forget_expired(home, created)?;
+    let path = format!("requests/{}-{}.key", digest.to_hex(), created.after(options.valid).0);
     keys::write(home.disk().as_ref(), &path, Purpose::OneTime, &secret.to_bytes())?;
     let dossier = Dossier::new(&parts);
     let dossier = serde_json::to_string_pretty(&dossier).expect("a dossier serialises") + "\n";
@@ -131,9 +132,42 @@ pub fn request(
     Ok(RequestWritten { dossier, digest, manifest, manifest_digest })
 }
 
-/// Where the one-time secret of a request is kept.
-pub(crate) fn secret_path(request: Sha256) -> String {
-    format!("requests/{}.key", request.to_hex())
+/// Digest and expiry in the name of a one-time secret's file.
+fn parse_secret_name(name: &str) -> Option<(&str, Timestamp)> {
+    let (digest, expires) = name.strip_suffix(".key")?.split_once('-')?;
+    Some((digest, Timestamp(expires.parse().ok()?)))
+}
+
+/// The one-time secret of a request; `None` if it was made elsewhere or has expired.
+pub(crate) fn one_time_secret(
+    home: &Home,
+    request: Sha256,
+) -> Result<Option<OneTimeSecret>, HomeError> {
+    let disk = home.disk();
+    let names = disk.list("requests").map_err(HomeError::io("requests"))?;
+    let wanted = request.to_hex();
+    let is_it = |n: &&String| parse_secret_name(n).is_some_and(|(digest, _)| digest == wanted);
+    let Some(name) = names.iter().find(is_it) else { return Ok(None) };
+    let secret = keys::read(disk.as_ref(), &format!("requests/{name}"), Purpose::OneTime)?;
+    Ok(secret.map(|s| OneTimeSecret::from_bytes(&s)))
+}
+
+/// Deletes the one-time secrets of requests that have expired: with their approvals, a thief of
+/// this home could open again what they opened once.
+pub fn forget_expired(home: &Home, now: Timestamp) -> Result<(), HomeError> {
+    let disk = home.disk();
+    let mut gone = false;
+    for name in disk.list("requests").map_err(HomeError::io("requests"))? {
+        if parse_secret_name(&name).is_some_and(|(_, expires)| expires < now) {
+            let path = format!("requests/{name}");
+            disk.remove(&path).map_err(HomeError::io(&path))?;
+            gone = true;
+        }
+    }
+    if gone {
+        disk.sync_dir("requests").map_err(HomeError::io("requests"))?;
+    }
+    Ok(())
 }
 
 /// This node's subkey and the state of its log, which certifies it.

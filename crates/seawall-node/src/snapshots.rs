@@ -144,7 +144,7 @@ pub fn list_snapshots(home: &Home, pulled: &[PulledLog]) -> Result<Vec<Listed>, 
     let (enrolment, _) = home.enrolment(&fleet)?;
     replay(&mut state, &log, &mut |index, accepted| {
         if let Accepted::Manifest(digest, manifest) = accepted {
-            let signed_for = |(i, name): &(u64, String)| (*i == index).then(|| name.clone());
+            let signed_for = |(d, name): &(Sha256, String)| (d == digest).then(|| name.clone());
             out.push(Listed {
                 digest: *digest,
                 index,
@@ -162,17 +162,17 @@ pub fn list_snapshots(home: &Home, pulled: &[PulledLog]) -> Result<Vec<Listed>, 
     Ok(out)
 }
 
-/// Indices of this log's entries that regions have signed for.
+/// Manifests of this log that regions have signed for.
 fn receipts(
     home: &Home,
     fleet: &seawall_record::Fleet,
     origin: &Origin,
-) -> Result<Vec<(u64, String)>, HomeError> {
+) -> Result<Vec<(Sha256, String)>, HomeError> {
     let mut out = Vec::new();
     for (_, region) in home.regions(fleet)? {
         let receipts = crate::tiers::receipts_of(home, &region)?;
         let own = receipts.all().filter(|(r, _)| r.origin == origin.as_str());
-        out.extend(own.map(|(r, _)| (r.index, region.name.clone())));
+        out.extend(own.map(|(r, _)| (r.manifest, region.name.clone())));
     }
     Ok(out)
 }

@@ -1,6 +1,7 @@
 //! Other tiers: pushing to regions, reading what they mirror, taking objects from them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use seawall_backup::restore::{FetchError, Objects};
 use seawall_base::{Clock, ObjectId, Rng, Sha256, read_file, write_atomic};
@@ -90,6 +91,7 @@ pub fn sync(
     progress: &mut dyn FnMut(&str, SyncProgress),
 ) -> Result<Vec<SyncOutcome>, HomeError> {
     let lock = home.lock()?;
+    crate::restore::forget_expired(home, clock.now())?;
     let fleet = home.fleet()?;
     let (store, _) = home.store_for_writing(&lock)?;
     let mut log = home.log_for_writing(&fleet, &lock)?;
@@ -173,29 +175,35 @@ impl PulledLog {
             node: node.clone(),
             seen_in: self.region.clone(),
             manifest: manifest.clone(),
-            receipts: vec![self.region.clone()],
+            // A copy is no receipt; only what a region signed counts, and that is with the node.
+            receipts: Vec::new(),
         })
     }
 }
 
+/// A log as one copy shows it, or why that copy is not believed.
+pub type Pulled = Result<PulledLog, HomeError>;
+
 /// Reads the logs a region mirrors, checks every entry, and compares each with the newest
 /// checkpoint this home has ever seen of it: a region that rolls back or forks a log is named.
-pub fn pull_logs(
-    home: &Home,
-    fleet: &Fleet,
-    link: &RegionLink,
-) -> Result<Vec<PulledLog>, HomeError> {
+/// One bad copy does not hide the others.
+pub fn pull_logs(home: &Home, fleet: &Fleet, link: &RegionLink) -> Result<Vec<Pulled>, HomeError> {
     let mut out = Vec::new();
     for summary in link.tier.logs()? {
-        let origin: Origin = summary
-            .origin
-            .parse()
-            .map_err(|e| HomeError::refused(format!("log {:?}: {e}", summary.origin)))?;
-        let Some(signed) = link.tier.checkpoint(&origin)? else { continue };
-        let entries = read_entries(&link.tier, signed.checkpoint(), 0..signed.checkpoint().size)?;
-        out.push(check_log(home, fleet, &link.region.name, signed, entries)?);
+        out.push(pull_log(home, fleet, link, &summary.origin));
     }
     Ok(out)
+}
+
+fn pull_log(home: &Home, fleet: &Fleet, link: &RegionLink, origin: &str) -> Pulled {
+    let region = &link.region.name;
+    let origin: Origin =
+        origin.parse().map_err(|e| HomeError::refused(format!("{region}, log {origin:?}: {e}")))?;
+    let signed = link.tier.checkpoint(&origin)?.ok_or_else(|| {
+        HomeError::refused(format!("{region} lists log {origin} and has no checkpoint of it"))
+    })?;
+    let read = |range| Ok(read_entries(&link.tier, signed.checkpoint(), range)?);
+    check_log(home, fleet, region, &signed, &read)
 }
 
 /// As [`pull_logs`], from the bucket that stands in for a region.
@@ -203,54 +211,91 @@ pub fn pull_bucket_logs(
     home: &Home,
     fleet: &Fleet,
     bucket: &Bucket,
-) -> Result<Vec<PulledLog>, HomeError> {
-    let logs = bucket.logs()?.into_iter();
-    logs.map(|(signed, entries)| check_log(home, fleet, "bucket", signed, entries)).collect()
+) -> Result<Vec<Pulled>, HomeError> {
+    let mut out = Vec::new();
+    for (dir, signed) in bucket.logs()? {
+        let read = |range| bucket.entries(&dir, signed.checkpoint(), range);
+        out.push(check_log(home, fleet, "bucket", &signed, &read));
+    }
+    Ok(out)
 }
 
+/// How many entries are read at a time: what is not believed is not kept.
+const STEP: u64 = 256;
+
+type ReadEntries<'a> = dyn Fn(Range<u64>) -> Result<Vec<Vec<u8>>, HomeError> + 'a;
+
+/// Replays a copy of a log. Entries are proven under the copy's checkpoint as they are read, and
+/// accepted one by one: garbage ends at its first entry, however much of it there is.
 fn check_log(
     home: &Home,
     fleet: &Fleet,
     seen_in: &str,
-    signed: SignedCheckpoint,
-    entries: Vec<Vec<u8>>,
-) -> Result<PulledLog, HomeError> {
+    signed: &SignedCheckpoint,
+    read: &ReadEntries<'_>,
+) -> Pulled {
     let checkpoint = signed.checkpoint();
     let origin = checkpoint.origin.clone();
-    let region = seen_in.to_owned();
-    let named = |why: String| HomeError::refused(format!("{region}, log {origin}: {why}"));
-    let mut state = LogState::new(fleet.clone(), origin.as_str());
-    let (mut frontier, mut stored) = (Frontier::default(), Vec::new());
-    let mut manifests = Vec::new();
+    let named = |why: String| HomeError::refused(format!("{seen_in}, log {origin}: {why}"));
     let pin = read_pin(home, &origin)?;
-    for (index, entry) in entries.iter().enumerate() {
-        let accepted = state.accept(entry).map_err(|e| named(format!("entry {index}: {e}")))?;
-        if let Accepted::Manifest(digest, manifest) = accepted {
-            manifests.push((index as u64, digest, *manifest));
+    let mut log = PulledLog {
+        origin: origin.clone(),
+        region: seen_in.to_owned(),
+        state: LogState::new(fleet.clone(), origin.as_str()),
+        checkpoint: signed.clone(),
+        entries: Vec::new(),
+        manifests: Vec::new(),
+        stored: Vec::new(),
+    };
+    let mut frontier = Frontier::default();
+    while frontier.size() < checkpoint.size {
+        let next = frontier.size()..checkpoint.size.min(frontier.size() + STEP);
+        for entry in read(next)? {
+            log.take(entry, &mut frontier).map_err(named)?;
+            check_pin(pin.as_ref(), &frontier).map_err(named)?;
         }
-        frontier.push(merkle::leaf_hash(entry), &mut stored);
-        if let Some(pin) = pin.as_ref().map(SignedCheckpoint::checkpoint)
-            && pin.size == frontier.size()
-            && pin.root != frontier.root()
-        {
-            return Err(named(format!(
-                "its first {} entries are not those seen before: the history was forked; compare with another region",
-                pin.size
-            )));
+        let owner = log.state.owner().map(|(node, epoch)| (fleet.id(), node, epoch));
+        if owner != origin.node() {
+            return Err(named("it begins with the enrolment of another node".to_owned()));
         }
     }
     if frontier.root() != checkpoint.root {
         return Err(named("its entries do not have the root its checkpoint signs".to_owned()));
     }
-    let keys: Vec<Verifier> = state
-        .all_subkeys()
+    let keys: Vec<Verifier> = log
+        .state
+        .checkpoint_signers()
         .map(|k| Verifier::new(origin.as_str(), Kind::Signer, &k))
         .collect::<Result<_, _>>()?;
     signed
         .verify(&keys)
         .map_err(|e| named(format!("its checkpoint, by its node's subkeys: {e}")))?;
-    keep_pin(home, pin.as_ref(), &signed, &named)?;
-    Ok(PulledLog { origin, region, state, checkpoint: signed, entries, manifests, stored })
+    keep_pin(home, pin.as_ref(), signed, &named)?;
+    Ok(log)
+}
+
+/// The entries seen before must be the entries seen now.
+fn check_pin(pin: Option<&SignedCheckpoint>, frontier: &Frontier) -> Result<(), String> {
+    match pin.map(SignedCheckpoint::checkpoint) {
+        Some(pin) if pin.size == frontier.size() && pin.root != frontier.root() => Err(format!(
+            "its first {} entries are not those seen before: the history was forked; compare with another region",
+            pin.size
+        )),
+        _ => Ok(()),
+    }
+}
+
+impl PulledLog {
+    fn take(&mut self, entry: Vec<u8>, frontier: &mut Frontier) -> Result<(), String> {
+        let index = self.state.entries();
+        let accepted = self.state.accept(&entry).map_err(|e| format!("entry {index}: {e}"))?;
+        if let Accepted::Manifest(digest, manifest) = accepted {
+            self.manifests.push((index, digest, *manifest));
+        }
+        frontier.push(merkle::leaf_hash(&entry), &mut self.stored);
+        self.entries.push(entry);
+        Ok(())
+    }
 }
 
 fn pin_path(origin: &Origin) -> String {
@@ -272,7 +317,7 @@ fn keep_pin(
     let (seen, now) = (pin.map_or(0, |p| p.checkpoint().size), signed.checkpoint().size);
     if now < seen {
         return Err(named(format!(
-            "it shows {now} entries where {seen} were seen before: it was rolled back; compare with another region"
+            "it shows {now} entries where {seen} were seen before: it lags, or was rolled back; compare with another region"
         )));
     }
     if now == seen && pin.is_some() {

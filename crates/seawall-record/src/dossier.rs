@@ -117,6 +117,8 @@ pub struct VerifiedDossier {
     pub requester: Enrolment,
     /// Whose snapshot it is.
     pub author: Enrolment,
+    /// The subkey that signed the request.
+    pub requester_subkey: Subkey,
     /// The author's subkey that must have signed the checkpoint.
     pub checkpoint_subkey: Subkey,
     /// The manifest.
@@ -144,10 +146,18 @@ impl DossierParts {
         let author = Enrolment::open(&fleet, enrolment, Role::Node)?;
         let author_subkey = Subkey::open(&author, subkey)?;
         let checkpoint_subkey = Subkey::open(&author, checkpoint_subkey)?;
+        if requester.tenant != author.tenant {
+            return refuse("made by a node of another tenant than the snapshot's");
+        }
         let manifest = Statement::<Manifest>::open(&self.manifest, &[author_subkey.key], 1)
             .map_err(RecordError::statement("manifest"))?
             .predicate;
         check_manifest(&fleet, &author_subkey, &manifest)?;
+        if checkpoint_subkey.not_after < manifest.core.created {
+            return refuse(
+                "its checkpoint is signed by a subkey that had ended before the snapshot",
+            );
+        }
         let manifest_digest = self.manifest.digest();
         if request.manifest != manifest_digest || request.origin != manifest.core.origin {
             return refuse("asks for another snapshot than the one in the file");
@@ -159,6 +169,7 @@ impl DossierParts {
             request_digest,
             requester,
             author,
+            requester_subkey,
             checkpoint_subkey,
             manifest,
             manifest_digest,

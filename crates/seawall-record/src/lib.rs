@@ -74,9 +74,18 @@ impl RecordError {
 
 /// Checks a free text: printable, one line, bounded. What people read must not fool a terminal.
 fn check_text(what: &'static str, text: &str, limit: usize) -> Result<(), RecordError> {
-    if text.is_empty() || text.len() > limit || text.chars().any(char::is_control) {
-        let why = format!("text must be 1 to {limit} bytes without control characters");
+    if text.is_empty() || text.len() > limit || text.chars().any(is_deceptive) {
+        let why =
+            format!("text must be 1 to {limit} bytes without control or invisible characters");
         return Err(RecordError::refused(what, why));
     }
     Ok(())
+}
+
+/// Control characters, and those that turn or hide what is around them (Unicode bidirectional
+/// and zero-width formatting).
+fn is_deceptive(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{feff}')
+        || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}')
 }

@@ -7,10 +7,16 @@
 
 use std::collections::BTreeMap;
 
-use seawall_base::{Sha256, Timestamp};
+use seawall_base::{NodeId, Seconds, Sha256, Timestamp};
 use seawall_sign::{Envelope, Predicate, Statement, VerifyingKey, predicate_type};
 
 use crate::{Enrolment, Fleet, Manifest, RecordError, Role, Subkey};
+
+/// How far a node's clock may be set back between two snapshots.
+const CLOCK_STEP: Seconds = Seconds::hours(25);
+
+/// Most subkeys in one log: one a day for eleven years. Every reader keeps them all.
+const MAX_SUBKEYS: usize = 4_096;
 
 /// What an entry turned out to be.
 #[derive(Debug, Clone)]
@@ -62,6 +68,23 @@ impl LogState {
         self.enrolment.as_ref().map(|(_, e)| e)
     }
 
+    /// Time of the last manifest: a checkpoint is signed by a subkey that lasted at least so long.
+    pub fn last_created(&self) -> Option<Timestamp> {
+        self.last.map(|(_, _, created)| created)
+    }
+
+    /// Keys that may have signed a checkpoint of the entries so far.
+    pub fn checkpoint_signers(&self) -> impl Iterator<Item = VerifyingKey> {
+        let since = self.last_created();
+        let lasted = move |s: &Subkey| since.is_none_or(|t| s.not_after >= t);
+        self.subkeys.values().filter(move |(s, _)| lasted(s)).map(|(s, _)| s.key)
+    }
+
+    /// Whose log this must be: node and epoch of the enrolment it begins with.
+    pub fn owner(&self) -> Option<(NodeId, u32)> {
+        self.enrolment().map(|e| (e.node(), e.epoch))
+    }
+
     /// The statement that certified `key`, if this log holds one.
     pub fn subkey(&self, key: VerifyingKey) -> Option<(&Subkey, &Envelope)> {
         self.subkeys.get(&key).map(|(s, e)| (s, e))
@@ -104,6 +127,17 @@ impl LogState {
             }
             (Subkey::TYPE, Some((owner, _))) => {
                 let subkey = Subkey::open(owner, &envelope)?;
+                // A second certificate for a key would move the window in which what it signed
+                // earlier is valid: a stolen identity key could disown the node's own past.
+                if self.subkeys.contains_key(&subkey.key) {
+                    return Err(RecordError::refused(
+                        "signing subkey",
+                        "certified before in this log",
+                    ));
+                }
+                if self.subkeys.len() == MAX_SUBKEYS {
+                    return Err(RecordError::refused("signing subkey", "the log has too many"));
+                }
                 self.subkeys.insert(subkey.key, (subkey.clone(), envelope));
                 Accepted::Subkey(subkey)
             }
@@ -127,11 +161,17 @@ impl LogState {
     fn accept_manifest(&mut self, envelope: &Envelope) -> Result<Accepted, RecordError> {
         const WHAT: &str = "manifest";
         let manifest = self.open_manifest(envelope)?;
+        let core = &manifest.core;
         let (expected, previous) = match self.last {
+            // An expired subkey in a thief's hands can only claim to have signed before what
+            // was signed since.
+            Some((_, _, created)) if core.created < created.before(CLOCK_STEP) => {
+                let why = format!("made {}, before its predecessor ({created})", core.created);
+                return Err(RecordError::refused(WHAT, why));
+            }
             Some((digest, sequence, _)) => (sequence + 1, Some(digest)),
             None => (1, None),
         };
-        let core = &manifest.core;
         if core.sequence != expected {
             let why = format!(
                 "sequence {} where {expected} must follow: a snapshot was dropped, repeated or rolled back",

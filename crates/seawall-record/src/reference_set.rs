@@ -263,8 +263,12 @@ fn differ(
     prefix: &mut Vec<u8>,
     visit: &mut dyn FnMut(Visit),
 ) -> Result<(), ReferenceSetError> {
-    if matches!(&old, Old::Tree(set) if set.root == new.root) {
-        return Ok(());
+    if let Old::Tree(set) = &old
+        && set.root == new.root
+    {
+        let why = "its totals differ from those it had elsewhere".to_owned();
+        let same = set == new;
+        return if same { Ok(()) } else { Err(ReferenceSetError::Malformed { id: new.root, why }) };
     }
     let (page, len) = load(pages, new, prefix)?;
     visit(Visit::Page(new.root, len));

@@ -77,15 +77,20 @@ impl Printer {
     /// Says something on the side.
     pub(crate) fn say(self, words: &str) {
         if !self.quiet {
-            // A closed stderr is no reason to fail a backup.
-            let _ = writeln!(std::io::stderr(), "{words}");
+            to_stderr(words);
         }
+    }
+
+    /// Shows what somebody has to decide on; nothing hides it.
+    #[expect(clippy::unused_self, reason = "as `warn`")]
+    pub(crate) fn show(self, words: &str) {
+        to_stderr(words);
     }
 
     /// Names something that went wrong without ending the command; quiet does not hide it.
     #[expect(clippy::unused_self, reason = "whoever warns has a printer; quiet is not asked")]
     pub(crate) fn warn(self, words: &str) {
-        let _ = writeln!(std::io::stderr(), "warning: {words}");
+        to_stderr(&format!("warning: {words}"));
     }
 
     #[expect(clippy::unused_self, reason = "whoever fails has a printer; quiet is not asked")]
@@ -97,7 +102,7 @@ impl Printer {
                 let _ = write!(text, ": {cause}");
             }
         }
-        let _ = writeln!(std::io::stderr(), "{text}");
+        to_stderr(&text);
     }
 
     /// A progress bar over bytes; hidden when nobody watches.
@@ -117,6 +122,18 @@ impl Printer {
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }
+}
+
+/// Writes words that may quote files, regions and requests: what they contain must not be able
+/// to move the cursor, hide text or rename the terminal. Line ends of ours stay.
+fn to_stderr(words: &str) {
+    let escape = |c: char| c.is_control() && c != '\n';
+    let mut out = String::with_capacity(words.len() + 1);
+    for c in words.chars() {
+        if escape(c) { out.extend(c.escape_default()) } else { out.push(c) }
+    }
+    // A closed stderr is no reason to fail a backup.
+    let _ = writeln!(std::io::stderr(), "{out}");
 }
 
 /// `RUST_LOG`-style filtering on stderr; warnings unless asked for more.
@@ -187,8 +204,13 @@ pub(crate) fn write_output(path: &std::path::Path, bytes: &[u8]) -> anyhow::Resu
     let mut name = path.file_name().with_context(failed)?.to_owned();
     name.push(".tmp");
     let temporary = path.with_file_name(name);
+    // A leftover of ours, or something planted: neither is written through.
+    match std::fs::remove_file(&temporary) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e).with_context(failed),
+        _ => {}
+    }
     let mut options = std::fs::OpenOptions::new();
-    let file = options.write(true).create(true).truncate(true).mode(0o600).open(&temporary);
+    let file = options.write(true).create_new(true).mode(0o600).open(&temporary);
     let written = file.and_then(|mut f| {
         f.write_all(bytes)?;
         f.sync_all()

@@ -1,6 +1,6 @@
 //! Keys and bytes: a directory, or a bucket of any S3-compatible server.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use futures_util::TryStreamExt as _;
 use object_store::aws::{AmazonS3, AmazonS3Builder};
@@ -44,7 +44,7 @@ pub(super) fn open(url: &str) -> Result<Box<dyn Blobs>, BucketError> {
         .build()
         .map_err(|e| setup(e.to_string()))?;
     let prefix = prefix.trim_matches('/').to_owned();
-    Ok(Box::new(S3 { store: Arc::new(store), prefix, runtime }))
+    Ok(Box::new(S3 { store: Arc::new(store), prefix, runtime, last: Mutex::new(None) }))
 }
 
 fn io(action: &'static str, key: &str) -> impl FnOnce(std::io::Error) -> BucketError {
@@ -83,7 +83,9 @@ impl Blobs for Directory {
         while let Some(dir) = dirs.pop() {
             for name in self.disk.list(&dir).map_err(io("listing", &dir))? {
                 let key = format!("{dir}/{name}");
-                if self.disk.root().join(&key).is_dir() {
+                let path = self.disk.root().join(&key);
+                // Links are not followed: they would lead outside, or around in circles.
+                if path.symlink_metadata().is_ok_and(|m| m.is_dir()) {
                     dirs.push(key);
                 } else if !name.ends_with(".tmp") {
                     out.push(key);
@@ -99,6 +101,8 @@ struct S3 {
     store: Arc<AmazonS3>,
     prefix: String,
     runtime: Runtime,
+    /// The object last read whole, for servers without ranges.
+    last: Mutex<Option<(String, Vec<u8>)>>,
 }
 
 impl S3 {
@@ -139,8 +143,26 @@ impl Blobs for S3 {
     fn get_range(&self, key: &str, offset: u32, len: u32) -> Result<Vec<u8>, BucketError> {
         let range = u64::from(offset)..u64::from(offset) + u64::from(len);
         let path = self.key(key);
-        let got = self.runtime.block_on(self.store.get_range(&path, range));
-        got.map(|b| b.to_vec()).map_err(Self::failed("reading", key))
+        if let Ok(bytes) = self.runtime.block_on(self.store.get_range(&path, range.clone())) {
+            return Ok(bytes.to_vec());
+        }
+        // Some servers answer a range with the whole object, which the client rightly refuses.
+        // The last one is kept: neighbours are usually asked for next.
+        let mut last = self.last.lock().expect("no holder of this lock panics");
+        if last.as_ref().is_none_or(|(k, _)| k != key) {
+            let whole = self.get(key)?.ok_or_else(|| BucketError::Io {
+                action: "reading",
+                key: key.to_owned(),
+                why: "it is not there".to_owned(),
+            })?;
+            *last = Some((key.to_owned(), whole));
+        }
+        let whole = last.as_ref().map_or(&[][..], |(_, bytes)| bytes);
+        let slice = whole.get(range.start as usize..range.end as usize);
+        slice.map(<[u8]>::to_vec).ok_or_else(|| BucketError::Damaged {
+            key: key.to_owned(),
+            why: "it is shorter than its index says".to_owned(),
+        })
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<String>, BucketError> {

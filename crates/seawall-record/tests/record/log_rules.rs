@@ -165,7 +165,8 @@ fn a_subkey_must_be_certified_by_this_node() {
 
 #[test]
 fn a_subkey_lasts_days() {
-    let longest = Subkey { not_after: subkey().not_before.after(Subkey::MAX_VALIDITY), ..subkey() };
+    let not_after = subkey().not_before.after(Subkey::MAX_VALIDITY);
+    let longest = Subkey { key: key(13).public(), not_after, ..subkey() };
     begun().accept(&by_identity(longest.clone()).to_json()).expect("exactly the longest");
     for (not_before, not_after) in
         [(longest.not_before, longest.not_after.after(Seconds(1))), (NOW, NOW.before(Seconds(1)))]
@@ -174,6 +175,40 @@ fn a_subkey_lasts_days() {
         let e = refused(&mut begun(), &by_identity(wrong));
         assert_eq!(rule(&e), "valid for more than 14 days, or for none");
     }
+}
+
+/// With the identity key one could otherwise move the window of an old subkey, and so disown
+/// every snapshot it signed.
+#[test]
+fn a_subkey_is_certified_once() {
+    let mut log = begun();
+    let again = Subkey { not_after: subkey().not_after.before(Seconds(60)), ..subkey() };
+    let e = refused(&mut log, &by_identity(again));
+    assert_eq!(rule(&e), "certified before in this log");
+}
+
+/// An expired subkey in a thief's hands can sign, backdated, only before what was signed since.
+#[test]
+fn snapshots_do_not_go_back_in_time() {
+    let (mut log, first) = with_snapshot();
+    let mut early = manifest(2, Some(first));
+    early.core.created = NOW.before(Seconds::hours(26));
+    let wide =
+        Subkey { key: key(14).public(), not_before: NOW.before(Seconds::days(3)), ..subkey() };
+    log.accept(&by_identity(wide).to_json()).expect("a second subkey");
+    let envelope = early.statement().sign(&[&key(14)]).expect("signed");
+    let e = refused(&mut log, &envelope);
+    assert!(rule(&e).contains("before its predecessor"), "{e}");
+}
+
+/// Proofs hash the entry, dossiers carry the envelope: two spellings would part them.
+#[test]
+fn an_entry_has_one_spelling() {
+    let mut log = begun();
+    let mut spaced = by_subkey(manifest(1, None)).to_json();
+    spaced.push(b' ');
+    let e = log.accept(&spaced).expect_err("another spelling");
+    assert_eq!(rule(&e), "not in its canonical spelling");
 }
 
 #[test]

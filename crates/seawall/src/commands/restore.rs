@@ -61,7 +61,7 @@ pub(crate) fn run(
 pub(crate) fn vouch(home: &Home, examined: &Examined, printer: &Printer) -> anyhow::Result<()> {
     let own = home.origin(&home.fleet()?)?;
     let is_own = examined.dossier.manifest.core.origin == own.as_str();
-    let logs = if is_own { Vec::new() } else { pulled(home, printer)? };
+    let logs = if is_own { Vec::new() } else { pulled(home, printer)?.logs };
     match check_history(home, examined, &logs)? {
         Vouched::OwnLog => printer.say("its history is unbroken in this node's own log"),
         Vouched::Copy(place) => printer.say(&format!("its history is unbroken in {place}'s copy")),
@@ -114,7 +114,7 @@ pub(crate) fn make_request(
     let mut logs = Vec::new();
     let mut snapshots = list_snapshots(home, &logs)?;
     if find(&snapshots, options.id).is_err() {
-        logs = pulled(home, printer)?;
+        logs = pulled(home, printer)?.logs;
         snapshots = list_snapshots(home, &logs)?;
     }
     let listed = find(&snapshots, options.id)?;
@@ -151,7 +151,7 @@ fn approve(
     let examined = examine(&read_input(request)?, file.public().fleet).with_context(refused)?;
     examined.check_share(file.public()).with_context(unusable)?;
     examined.check_time(&SystemClock).with_context(refused)?;
-    printer.say(&what_is_asked(&examined));
+    printer.show(&what_is_asked(&examined));
     if !yes && !confirm("Approve this restore?")? {
         anyhow::bail!("not approved; nothing was written");
     }
@@ -178,12 +178,18 @@ fn what_is_asked(examined: &Examined) -> String {
     let core = &it.manifest.core;
     let group = it.fleet.group(core.group);
     format!(
-        "restore request {request}\n  fleet      {fleet} ({fingerprint})\n  asked by   {requester} ({node})\n  reason     {reason}\n  made       {made}, open until {expires}\n  snapshot   {snapshot}\n  of         {author}, number {sequence}, made {created}\n  content    {files} files, {bytes}; {skipped} skipped when it was made\n  class      {class}: {threshold} approvals needed\n  in the log at index {index} of {size} entries, proof checked",
+        "restore request {request}\n  fleet      {fleet} ({fingerprint})\n  asked by   {requester} ({node}), {role}, enrolled {enrolled}\n  reason     \"{reason}\"\n  made       {made}, open until {expires}\n  snapshot   {snapshot}\n  of         {author}, number {sequence}, made {created}\n  content    {files} files, {bytes}; {skipped} skipped when it was made\n  class      {class}: {threshold} approvals needed\n  in the log at index {index} of {size} entries, proof checked",
         request = &it.request_digest.to_hex()[..16],
         fleet = it.fleet.genesis().fleet_name,
         fingerprint = it.fleet.id().fingerprint(),
         requester = it.requester.name,
         node = it.requester.node().short(),
+        role = if it.requester.node() == it.author.node() {
+            "whose snapshot it is"
+        } else {
+            "NOT the node that made it"
+        },
+        enrolled = it.requester.issued,
         reason = it.request.reason,
         made = it.request.created,
         expires = it.request.expires,

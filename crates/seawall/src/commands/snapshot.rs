@@ -6,8 +6,8 @@ use anyhow::Context as _;
 use comfy_table::{Table, presets};
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    Bucket, CreateOptions, Home, Listed, PulledLog, RegionLink, create_snapshot, list_snapshots,
-    pull_bucket_logs, pull_logs,
+    Bucket, CreateOptions, Home, HomeError, Listed, Pulled, PulledLog, RegionLink, create_snapshot,
+    list_snapshots, pull_bucket_logs, pull_logs,
 };
 use serde_json::{Value, json};
 
@@ -96,35 +96,64 @@ fn describe(listed: &Listed) -> Value {
     })
 }
 
-/// The logs of other nodes, from every region that answers.
-pub(crate) fn pulled(home: &Home, printer: &Printer) -> anyhow::Result<Vec<PulledLog>> {
+/// The logs of other nodes, as far as they could be read.
+#[derive(Default)]
+pub(crate) struct Copies {
+    /// The best copy of each log.
+    pub(crate) logs: Vec<PulledLog>,
+    /// Whether some copy was refused: rolled back, forked, or damaged. Each has been named.
+    pub(crate) refused: bool,
+}
+
+/// Reads the logs of other nodes from every region and bucket that answers. One that does not,
+/// or that shows something else than before, is named and passed over.
+pub(crate) fn pulled(home: &Home, printer: &Printer) -> anyhow::Result<Copies> {
     let fleet = home.fleet()?;
     let (links, failed) = RegionLink::all(home, &fleet)?;
     for (region, e) in failed {
         printer.warn(&format!("region {region}: {e}"));
     }
-    let mut seen = Vec::new();
-    for link in &links {
-        seen.extend(pull_logs(home, &fleet, link)?);
-    }
+    let mut sources: Vec<(String, Result<Vec<Pulled>, HomeError>)> = links
+        .iter()
+        .map(|link| (link.region.name.clone(), pull_logs(home, &fleet, link)))
+        .collect();
     if let Some(url) = home.bucket() {
-        seen.extend(pull_bucket_logs(home, &fleet, &Bucket::open(url)?)?);
+        let bucket = Bucket::open(url).map_err(HomeError::from);
+        let logs = bucket.and_then(|bucket| pull_bucket_logs(home, &fleet, &bucket));
+        sources.push(("bucket".to_owned(), logs));
     }
-    let mut out: Vec<PulledLog> = Vec::new();
-    for log in seen {
-        // Of one log seen in two places, the longer copy.
-        match out.iter_mut().find(|o| o.origin == log.origin) {
-            Some(known) if known.state.entries() >= log.state.entries() => {}
-            Some(known) => *known = log,
-            None => out.push(log),
+    let mut copies = Copies::default();
+    for (source, logs) in sources {
+        match logs {
+            Ok(logs) => logs.into_iter().for_each(|log| copies.take(log, printer)),
+            Err(e) => printer.warn(&format!("{source}: {e}")),
         }
     }
-    Ok(out)
+    Ok(copies)
+}
+
+impl Copies {
+    fn take(&mut self, log: Pulled, printer: &Printer) {
+        let log = match log {
+            Ok(log) => log,
+            Err(e) => {
+                printer.warn(&e.to_string());
+                self.refused = true;
+                return;
+            }
+        };
+        // Of one log seen in two places, the longer copy.
+        match self.logs.iter_mut().find(|o| o.origin == log.origin) {
+            Some(known) if known.state.entries() >= log.state.entries() => {}
+            Some(known) => *known = log,
+            None => self.logs.push(log),
+        }
+    }
 }
 
 fn list(home: &Home, all: bool, printer: &Printer) -> anyhow::Result<Outcome> {
-    let pulled = if all { pulled(home, printer)? } else { Vec::new() };
-    let snapshots = list_snapshots(home, &pulled)?;
+    let copies = if all { pulled(home, printer)? } else { Copies::default() };
+    let snapshots = list_snapshots(home, &copies.logs)?;
     let value: Value = snapshots.iter().map(describe).collect();
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
@@ -144,7 +173,7 @@ fn list(home: &Home, all: bool, printer: &Printer) -> anyhow::Result<Outcome> {
     }
     let words = if snapshots.is_empty() { "no snapshots".to_owned() } else { table.to_string() };
     printer.result(&value, &words)?;
-    Ok(Outcome::Done)
+    Ok(if copies.refused { Outcome::Found } else { Outcome::Done })
 }
 
 /// The one snapshot whose id begins with `prefix`.
@@ -162,7 +191,7 @@ pub(crate) fn find<'a>(snapshots: &'a [Listed], prefix: &str) -> anyhow::Result<
 fn show(home: &Home, id: &str, printer: &Printer) -> anyhow::Result<Outcome> {
     let mut snapshots = list_snapshots(home, &[])?;
     if find(&snapshots, id).is_err() {
-        snapshots = list_snapshots(home, &pulled(home, printer)?)?;
+        snapshots = list_snapshots(home, &pulled(home, printer)?.logs)?;
     }
     let listed = find(&snapshots, id)?;
     let core = &listed.manifest.core;
