@@ -7,7 +7,8 @@
 use seawall_base::{Clock, Disk as _, FleetId, Rng, Timestamp};
 use seawall_escrow::OneTimePublic;
 use seawall_record::{
-    Base64, BundlePredicate, Enrolment, EnrolmentBundle, Fleet, RecordError, RegionAddress, Role,
+    Base64, BundlePredicate, Enrolment, EnrolmentBundle, Fleet, RecordError, RegionAddress,
+    RegionCard, Role,
 };
 use seawall_sign::{Envelope, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
@@ -35,57 +36,22 @@ pub struct MemberCard {
     pub recipient: Base64,
 }
 
-/// A region's public keys and address, for the operator to sign.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RegionCard {
-    /// Names the format: `seawall-region/1`.
-    pub format: String,
-    /// The region's name.
-    pub name: String,
-    /// `HOST:PORT`.
-    pub address: String,
-    /// Identity key.
-    pub identity: VerifyingKey,
-    /// TLS key.
-    pub transport: VerifyingKey,
-}
-
 impl MemberCard {
     const FORMAT: &str = "seawall-node/1";
 
     /// Parses a card.
     pub fn parse(json: &[u8]) -> Result<Self, HomeError> {
-        let card: Self = parse_card("node card", json)?;
-        check_format("node card", &card.format, Self::FORMAT)?;
+        let refused = |why: String| HomeError::refused(format!("node card: {why}"));
+        if json.len() > 64 << 10 {
+            return Err(refused("larger than 64 KiB".to_owned()));
+        }
+        let card: Self = serde_json::from_slice(json).map_err(|e| refused(e.to_string()))?;
+        if card.format != Self::FORMAT {
+            return Err(refused(format!("format {:?} is not {}", card.format, Self::FORMAT)));
+        }
         OneTimePublic::from_bytes(&card.recipient.0)?;
         Ok(card)
     }
-}
-
-impl RegionCard {
-    const FORMAT: &str = "seawall-region/1";
-
-    /// Parses a card.
-    pub fn parse(json: &[u8]) -> Result<Self, HomeError> {
-        let card: Self = parse_card("region card", json)?;
-        check_format("region card", &card.format, Self::FORMAT)?;
-        Ok(card)
-    }
-}
-
-fn parse_card<T: for<'de> Deserialize<'de>>(what: &str, json: &[u8]) -> Result<T, HomeError> {
-    if json.len() > 64 << 10 {
-        return Err(HomeError::refused(format!("{what}: larger than 64 KiB")));
-    }
-    serde_json::from_slice(json).map_err(|e| HomeError::refused(format!("{what}: {e}")))
-}
-
-fn check_format(what: &str, found: &str, expected: &str) -> Result<(), HomeError> {
-    if found == expected {
-        return Ok(());
-    }
-    Err(HomeError::refused(format!("{what}: format {found:?} is not {expected}")))
 }
 
 /// Makes a member's keys, or finds them, and returns its card.

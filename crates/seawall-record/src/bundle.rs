@@ -1,7 +1,7 @@
 //! What an operator hands to a new member: the fleet's anchor, its regions, its secrets.
 
 use seawall_base::{FleetId, Sha256, Timestamp};
-use seawall_sign::{Envelope, Predicate, Statement, Subject};
+use seawall_sign::{Envelope, Predicate, Statement, Subject, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -61,6 +61,43 @@ impl FleetCard {
     pub fn open(json: &[u8]) -> Result<Fleet, RecordError> {
         let card: Self = parse("fleet card", json, Self::FORMAT, |c: &Self| &c.format)?;
         Fleet::open(envelope("genesis statement", &card.genesis)?)
+    }
+}
+
+/// What a region tells an operator about itself: public, and worth nothing until root keys have
+/// signed an enrolment for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegionCard {
+    /// Names the format: `seawall-region/1`.
+    pub format: String,
+    /// The region's name, which is also the name of its cosignature key.
+    pub name: String,
+    /// `HOST:PORT` of its TLS endpoint.
+    pub address: String,
+    /// Signs receipts and cosigns logs.
+    pub identity: VerifyingKey,
+    /// Key of its TLS endpoint.
+    pub transport: VerifyingKey,
+}
+
+impl RegionCard {
+    /// The format's name.
+    pub const FORMAT: &str = "seawall-region/1";
+
+    /// Parses a card.
+    pub fn parse(json: &[u8]) -> Result<Self, RecordError> {
+        let card: Self = parse("region card", json, Self::FORMAT, |c: &Self| &c.format)?;
+        check_text("region card", &card.name, 64)?;
+        check_text("region card", &card.address, 256)?;
+        Ok(card)
+    }
+
+    /// The card as a JSON file.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec_pretty(self).expect("text always serialises");
+        json.push(b'\n');
+        json
     }
 }
 

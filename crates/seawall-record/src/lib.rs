@@ -19,6 +19,7 @@ mod request;
 
 pub use bundle::{
     BundlePredicate, EnrolmentBundle, FleetCard, MAX_BUNDLE, OpenedBundle, RegionAddress,
+    RegionCard,
 };
 pub use dossier::{Dossier, DossierParts, MAX_DOSSIER, VerifiedDossier};
 pub use encoding::{Base64, Hex32};

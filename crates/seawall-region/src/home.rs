@@ -8,13 +8,13 @@ use std::path::Path;
 
 use seawall_base::{Clock, Disk, OpenMode, Rng, Timestamp, read_file, write_atomic};
 use seawall_host::FsDisk;
-use seawall_record::{Fleet, Hex32};
+use seawall_record::{Fleet, Hex32, RegionCard};
 use seawall_sign::SigningKey;
 use seawall_tlog::{Kind, Verifier};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::{RegionCard, RegionError};
+use crate::RegionError;
 
 const CONFIG: &str = "region.json";
 const IDENTITY: &str = "keys/identity";

@@ -11,7 +11,6 @@
 //!
 //! It must not know: how to open anything. It does not link sealing, escrow or backup.
 
-mod card;
 mod enrol;
 mod error;
 mod home;
@@ -30,7 +29,6 @@ mod verify;
 #[path = "../tests/world/mod.rs"]
 mod world;
 
-pub use card::RegionCard;
 pub use enrol::Member;
 pub use error::{Refusal, RegionError};
 pub use home::{Config, init};

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuar
 
 use seawall_base::{Clock, Disk, FleetId, Rng, Sha256, TenantId, read_file};
 use seawall_host::{FsDisk, SystemClock};
-use seawall_record::Fleet;
+use seawall_record::{Fleet, RegionCard};
 use seawall_sign::{Envelope, VerifyingKey};
 use seawall_store::{Options, Store};
 use seawall_sync::{Leases, MAX_LEASED_IDS, MAX_LEASES, TierIdentity};
@@ -18,7 +18,7 @@ use seawall_tlog::Cosigner;
 
 use crate::home::{self, Config, Keys};
 use crate::logs::LogSlot;
-use crate::{Member, RegionCard, RegionError};
+use crate::{Member, RegionError};
 
 /// Largest file of leases in bytes.
 const MAX_LEASE_FILE: usize = 12 + MAX_LEASES * 44 + MAX_LEASED_IDS * 32;

@@ -208,12 +208,13 @@ fn runtime() -> Result<tokio::runtime::Runtime, RegionError> {
 pub fn run_until_signal(home: &Path, ready: impl FnOnce(SocketAddr)) -> Result<(), RegionError> {
     use tokio::signal::unix::{SignalKind, signal};
     let region = Arc::new(Region::open(home)?);
-    let (listener, address) = bind(&region)?;
     runtime()?.block_on(async {
+        // Before anybody can tell that it runs: whoever sees it listen may ask it to end.
         let mut terminate =
             signal(SignalKind::terminate()).map_err(RegionError::io("watching for SIGTERM"))?;
         let mut interrupt =
             signal(SignalKind::interrupt()).map_err(RegionError::io("watching for SIGINT"))?;
+        let (listener, address) = bind(&region)?;
         let (stop, shutdown) = watch::channel(false);
         ready(address);
         tokio::spawn(async move {

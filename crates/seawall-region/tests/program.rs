@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 
 use seawall_base::Timestamp;
 use seawall_record::FleetCard;
-use seawall_region::RegionCard;
+use seawall_record::RegionCard;
 use world::World;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_seawall-region");

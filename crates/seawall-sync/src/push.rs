@@ -192,6 +192,11 @@ impl Run<'_, '_> {
         let OwnLog { snapshots, introduced, keys } = self.push.replay()?;
         self.keys = keys;
         let mirrored = self.check_history()?;
+        // A tier that signed for an entry it no longer mirrors was rolled back: what else it
+        // lost nobody knows, so nothing it signed counts until it is counted again.
+        if snapshots.iter().any(|s| s.index >= mirrored && self.is_receipted(s)) {
+            self.done.set_aside += self.push.receipts.set_aside(self.incarnation)?;
+        }
         self.sample(&snapshots)?;
         let first = snapshots.iter().position(|s| !self.is_receipted(s)).unwrap_or(snapshots.len());
         // In order and without gaps: a receipt behind a missing one is asked for again.

@@ -20,18 +20,15 @@ pub(crate) fn run(
                 .map(|path| Ok(FleetCard::open(&read_input(path)?)?))
                 .collect::<anyhow::Result<Vec<_>>>()?;
             let card = seawall_region::init(home, listen, name, &fleets, &mut OsRng, &SystemClock)?;
-            let mut text = card.to_json();
-            text.push(b'\n');
-            printer.document(out, &text)?;
+            printer.document(out, &card.to_json())?;
             printer.say(&format!(
                 "region {name} is set up in {}; give its card to the operator of each fleet",
                 home.display()
             ));
         }
         RegionCommand::Card { out } => {
-            let mut text = seawall_region::Region::open(home)?.card().to_json();
-            text.push(b'\n');
-            printer.document(out, &text)?;
+            let region = seawall_region::Region::open(home)?;
+            printer.document(out, &region.card().to_json())?;
         }
         RegionCommand::Run => seawall_region::run_until_signal(home, |address| {
             printer.say(&format!("listening on {address}"));

@@ -12,9 +12,8 @@ use seawall_base::Rng as _;
 use seawall_custodian::examine;
 use seawall_escrow::ShareFile;
 use seawall_host::{OsRng, SystemClock};
-use seawall_node::{
-    Founding, Home, RegionCard, adopt_region, enroll, enrolment_bundle, found, member_keys,
-};
+use seawall_node::{Founding, Home, adopt_region, enroll, enrolment_bundle, found, member_keys};
+use seawall_record::RegionCard;
 use seawall_region::Background;
 use seawall_sync::AuditReport;
 use zeroize::Zeroizing;
