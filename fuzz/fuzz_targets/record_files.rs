@@ -1,13 +1,17 @@
-//! Files people hand to one another: fleet card, enrolment bundle, request.
+//! Files people hand to one another: cards, enrolment bundle, request.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use seawall_fuzz::fleet;
-use seawall_record::{Dossier, EnrolmentBundle, FleetCard};
+use seawall_record::{Dossier, EnrolmentBundle, FleetCard, MemberCard, RegionCard};
 
 fuzz_target!(|data: &[u8]| {
     let _ = FleetCard::open(data);
+    let _ = MemberCard::parse(data);
+    if let Ok(card) = RegionCard::parse(data) {
+        assert_eq!(RegionCard::parse(&card.to_json()), Ok(card));
+    }
     let pinned = fleet().id();
     if EnrolmentBundle::open(data, Some(pinned)).is_ok() {
         assert!(EnrolmentBundle::open(data, None).is_ok(), "a pin only adds a check");

@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use seawall_base::ObjectId;
+use seawall_sync::pack::Index;
 use seawall_sync::wire::{
     decode_challenge, decode_get_answer, decode_have, decode_ids, decode_objects, decode_proofs,
     encode_challenge, encode_have, encode_ids, encode_proofs, push_object,
@@ -22,6 +23,9 @@ fuzz_target!(|data: &[u8]| {
             push_object(&mut body, id, bytes);
         }
         assert_eq!(body, data);
+    }
+    if let Ok(index) = Index::decode(data) {
+        assert_eq!(index.encode(), data);
     }
     let Some((asked, body)) = data.split_first() else { return };
     let asked: Vec<_> = (0..*asked).map(|n| ObjectId([n; 32])).collect();

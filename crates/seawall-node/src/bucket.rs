@@ -9,7 +9,6 @@
 //! tiles, then its checkpoint. Killed anywhere, it leaves unreferenced packs and is run again.
 
 mod blobs;
-mod pack;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -20,12 +19,12 @@ use seawall_base::ObjectId;
 use seawall_record::reference_set::{self, Visit};
 use seawall_record::{Accepted, Fleet, FleetCard, LogState, ReferenceSet};
 use seawall_store::Store;
+use seawall_sync::pack::{Index, PACK_BYTES, Pack, Place};
 use seawall_sync::{Finding, Objects as _};
 use seawall_tlog::tile::{self, TilePath, TileReader};
 use seawall_tlog::{Checkpoint, Log, SignedCheckpoint};
 
 use self::blobs::Blobs;
-use self::pack::{Index, PACK_BYTES, Pack, Place};
 use crate::home::{HomeError, replay};
 
 /// Why a bucket could not be used.

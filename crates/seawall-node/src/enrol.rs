@@ -7,11 +7,10 @@
 use seawall_base::{Clock, Disk as _, FleetId, Rng, Timestamp};
 use seawall_escrow::OneTimePublic;
 use seawall_record::{
-    Base64, BundlePredicate, Enrolment, EnrolmentBundle, Fleet, RecordError, RegionAddress,
-    RegionCard, Role,
+    Base64, BundlePredicate, Enrolment, EnrolmentBundle, Fleet, MemberCard, RecordError,
+    RegionAddress, RegionCard, Role,
 };
-use seawall_sign::{Envelope, SigningKey, VerifyingKey};
-use serde::{Deserialize, Serialize};
+use seawall_sign::{Envelope, SigningKey};
 use zeroize::Zeroizing;
 
 use crate::home::{Home, HomeError};
@@ -19,40 +18,6 @@ use crate::keys::{self, Purpose};
 
 /// HPKE `info` of the tenant's secret in a bundle.
 const SECRET_INFO: &[u8] = b"seawall 2026-11 tenant secret v1";
-
-/// A node's public keys, for the operator to sign.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct MemberCard {
-    /// Names the format: `seawall-node/1`.
-    pub format: String,
-    /// The node's name.
-    pub name: String,
-    /// Identity key.
-    pub identity: VerifyingKey,
-    /// TLS key.
-    pub transport: VerifyingKey,
-    /// X-Wing key for the tenant's secret.
-    pub recipient: Base64,
-}
-
-impl MemberCard {
-    const FORMAT: &str = "seawall-node/1";
-
-    /// Parses a card.
-    pub fn parse(json: &[u8]) -> Result<Self, HomeError> {
-        let refused = |why: String| HomeError::refused(format!("node card: {why}"));
-        if json.len() > 64 << 10 {
-            return Err(refused("larger than 64 KiB".to_owned()));
-        }
-        let card: Self = serde_json::from_slice(json).map_err(|e| refused(e.to_string()))?;
-        if card.format != Self::FORMAT {
-            return Err(refused(format!("format {:?} is not {}", card.format, Self::FORMAT)));
-        }
-        OneTimePublic::from_bytes(&card.recipient.0)?;
-        Ok(card)
-    }
-}
 
 /// Makes a member's keys, or finds them, and returns its card.
 pub fn member_keys(home: &Home, rng: &mut dyn Rng) -> Result<MemberCard, HomeError> {

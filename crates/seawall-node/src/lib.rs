@@ -24,7 +24,7 @@ mod tiers;
 mod verify;
 
 pub use bucket::{Bucket, BucketError, BucketPushed};
-pub use enrol::{MemberCard, adopt_region, enroll, enrolment_bundle, member_keys};
+pub use enrol::{adopt_region, enroll, enrolment_bundle, member_keys};
 pub use founding::{AskPassphrase, Founded, Founding, found};
 pub use history::{Vouched, check_history};
 pub use home::{Home, HomeError, Lock};

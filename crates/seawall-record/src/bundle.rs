@@ -64,6 +64,34 @@ impl FleetCard {
     }
 }
 
+/// A node's public keys, for the operator to sign.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemberCard {
+    /// Names the format: `seawall-node/1`.
+    pub format: String,
+    /// The node's name.
+    pub name: String,
+    /// Identity key.
+    pub identity: VerifyingKey,
+    /// TLS key.
+    pub transport: VerifyingKey,
+    /// X-Wing key for the tenant's secret; what it is worth shows when something is sealed to it.
+    pub recipient: Base64,
+}
+
+impl MemberCard {
+    /// The format's name.
+    pub const FORMAT: &str = "seawall-node/1";
+
+    /// Parses a card.
+    pub fn parse(json: &[u8]) -> Result<Self, RecordError> {
+        let card: Self = parse("node card", json, Self::FORMAT, |c: &Self| &c.format)?;
+        check_text("node card", &card.name, 64)?;
+        Ok(card)
+    }
+}
+
 /// What a region tells an operator about itself: public, and worth nothing until root keys have
 /// signed an enrolment for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -18,8 +18,8 @@ pub mod reference_set;
 mod request;
 
 pub use bundle::{
-    BundlePredicate, EnrolmentBundle, FleetCard, MAX_BUNDLE, OpenedBundle, RegionAddress,
-    RegionCard,
+    BundlePredicate, EnrolmentBundle, FleetCard, MAX_BUNDLE, MemberCard, OpenedBundle,
+    RegionAddress, RegionCard,
 };
 pub use dossier::{Dossier, DossierParts, MAX_DOSSIER, VerifiedDossier};
 pub use encoding::{Base64, Hex32};

@@ -16,6 +16,7 @@ mod backoff;
 mod error;
 mod lease;
 pub mod message;
+pub mod pack;
 mod possession;
 mod push;
 pub mod raw_key;

@@ -1,6 +1,7 @@
 //! The rules of the record, each broken by a test of its own, through the public interface.
 
 mod bundles;
+mod cards;
 mod dossiers;
 mod fixture;
 mod genesis_rules;

@@ -6,10 +6,9 @@ use anyhow::Context as _;
 use seawall_escrow::RootKeyFile;
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    CardSource, Home, MemberCard, adopt_region, enrolment_bundle, export_root_key, sheet_html,
-    sheet_text,
+    CardSource, Home, adopt_region, enrolment_bundle, export_root_key, sheet_html, sheet_text,
 };
-use seawall_record::{Enrolment, FleetCard, RegionCard};
+use seawall_record::{Enrolment, FleetCard, MemberCard, RegionCard};
 use serde_json::json;
 
 use crate::cli::FleetCommand;

@@ -1,16 +1,16 @@
-//! Packs and their indexes: many objects under one key.
+//! Packs and their indexes: many objects under one key, for tiers that are only a space of keys.
 //!
 //! A pack is a sequence of the frames of the region protocol (id, length, bytes). Its index
 //! lists where each object's bytes are, so that one is read without the rest.
 
 use std::collections::BTreeMap;
 
+use crate::wire::{FRAME_HEADER, push_object};
 use seawall_base::wire::{Reader, WireError, Writer};
 use seawall_base::{MAX_OBJECT, ObjectId};
-use seawall_sync::wire::{FRAME_HEADER, push_object};
 
 /// A pack is closed when it has grown to this many bytes.
-pub(super) const PACK_BYTES: usize = 16 << 20;
+pub const PACK_BYTES: usize = 16 << 20;
 /// Most packs in one index, and most objects in one pack.
 const MAX_PACKS: usize = 1 << 20;
 const MAX_MEMBERS: usize = 1 << 20;
@@ -19,63 +19,76 @@ const VERSION: u8 = 1;
 
 /// Where an object's bytes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Place {
-    pub(super) pack: ObjectId,
-    pub(super) offset: u32,
-    pub(super) len: u32,
+pub struct Place {
+    /// The pack.
+    pub pack: ObjectId,
+    /// First byte in it.
+    pub offset: u32,
+    /// Bytes.
+    pub len: u32,
 }
 
 impl Place {
     /// The object's bytes in its pack's.
-    pub(super) fn slice<'a>(&self, pack: &'a [u8]) -> Option<&'a [u8]> {
+    pub fn slice<'a>(&self, pack: &'a [u8]) -> Option<&'a [u8]> {
         let start = self.offset as usize;
         pack.get(start..start.checked_add(self.len as usize)?)
     }
 }
 
 /// An object of a pack: id, offset of its bytes, their length.
-type Member = (ObjectId, u32, u32);
+pub type Member = (ObjectId, u32, u32);
 
 /// A pack being filled.
-#[derive(Default)]
-pub(super) struct Pack {
+#[derive(Debug, Default)]
+pub struct Pack {
     bytes: Vec<u8>,
     members: Vec<Member>,
 }
 
 impl Pack {
-    pub(super) fn push(&mut self, id: ObjectId, object: &[u8]) {
+    /// Appends an object, whose id the caller has checked.
+    pub fn push(&mut self, id: ObjectId, object: &[u8]) {
         let offset = (self.bytes.len() + FRAME_HEADER) as u32;
         self.members.push((id, offset, object.len() as u32));
         push_object(&mut self.bytes, id, object);
     }
 
-    pub(super) const fn len(&self) -> usize {
+    /// Bytes so far.
+    pub const fn len(&self) -> usize {
         self.bytes.len()
     }
 
+    /// Whether nothing has been pushed.
+    pub const fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
     /// The pack's id, bytes and members; `None` if nothing is in it.
-    pub(super) fn finish(self) -> Option<(ObjectId, Vec<u8>, Vec<Member>)> {
+    pub fn finish(self) -> Option<(ObjectId, Vec<u8>, Vec<Member>)> {
         (!self.members.is_empty()).then(|| (ObjectId::of(&self.bytes), self.bytes, self.members))
     }
 }
 
 /// Which objects some packs hold.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Index {
+pub struct Index {
     packs: Vec<(ObjectId, Vec<Member>)>,
 }
 
 impl Index {
-    pub(super) fn add(&mut self, pack: ObjectId, members: Vec<Member>) {
+    /// Adds a pack.
+    pub fn add(&mut self, pack: ObjectId, members: Vec<Member>) {
         self.packs.push((pack, members));
     }
 
-    pub(super) const fn is_empty(&self) -> bool {
+    /// Whether no pack has been added.
+    pub const fn is_empty(&self) -> bool {
         self.packs.is_empty()
     }
 
-    pub(super) fn add_to(&self, places: &mut BTreeMap<ObjectId, Place>) {
+    /// Notes the place of each object; of several, the last.
+    pub fn add_to(&self, places: &mut BTreeMap<ObjectId, Place>) {
         for (pack, members) in &self.packs {
             for &(id, offset, len) in members {
                 places.insert(id, Place { pack: *pack, offset, len });
@@ -83,7 +96,8 @@ impl Index {
         }
     }
 
-    pub(super) fn encode(&self) -> Vec<u8> {
+    /// The index's bytes (`docs/formats/bucket.md`).
+    pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.u32(MAGIC).u8(VERSION).length(self.packs.len());
         for (pack, members) in &self.packs {
@@ -95,7 +109,8 @@ impl Index {
         w.into_vec()
     }
 
-    pub(super) fn decode(bytes: &[u8]) -> Result<Self, WireError> {
+    /// Parses an index.
+    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let mut r = Reader::new(bytes);
         if r.u32()? != MAGIC {
             return Err(r.invalid("magic number of an index"));
@@ -149,6 +164,7 @@ mod tests {
             assert_eq!(places[&ObjectId::of(object)].slice(&bytes), Some(object));
         }
         assert_eq!(Pack::default().finish(), None);
+        assert!(Pack::default().is_empty());
     }
 
     #[test]
