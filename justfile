@@ -43,7 +43,8 @@ fuzz TARGET="" SECONDS="60": (install "fuzz")
 seeds:
     cargo run --quiet --manifest-path fuzz/Cargo.toml --example seeds
 
-# lines the tests reach, in the rooms where a wrong line loses data or secrets
+# lines the tests reach, in the rooms where a wrong line loses data or secrets; where rustup has no
+# llvm-tools, LLVM_COV and LLVM_PROFDATA name a distribution's (LLVM 19 reads what Rust 1.95 writes)
 coverage: (install "llvm-cov")
     cargo llvm-cov nextest --cargo-quiet --fail-under-lines 90 --summary-only \
         --package seawall-sign --package seawall-seal --package seawall-escrow \

@@ -1,10 +1,11 @@
 //! Sealed objects: golden vectors, binding of every field, hostile bytes.
 
 use proptest::prelude::*;
+use seawall_base::wire::{Reader, Writer};
 use seawall_base::{ObjectId, Rng};
 use seawall_seal::{
-    Domain, DomainScope, Kind, MAX_PLAIN, ObjectKey, ObjectRef, Placement, SealError, open,
-    open_in_domain, seal,
+    Domain, DomainScope, Kind, MAX_PLAIN, ObjectKey, ObjectRef, Placement, Prepared, SealError,
+    open, open_in_domain, seal,
 };
 
 /// Counts upwards: enough for the one place that draws a key.
@@ -169,6 +170,60 @@ fn secrets_are_not_printed() {
     let s = sealed(b"x");
     let key = hex::encode(s.object_ref.key.expose());
     assert!(!format!("{:?}", s.object_ref).contains(&key));
+    let prepared = Prepared::new(&domain(), CHUNK, b"x", &mut Counter(0));
+    assert_eq!(format!("{prepared:?}"), "Prepared(..)");
+}
+
+#[test]
+fn references_have_one_encoding() {
+    let object_ref = sealed(b"a piece").object_ref;
+    let mut w = Writer::new();
+    object_ref.encode(&mut w);
+    let bytes = w.into_vec();
+    assert_eq!(bytes.len(), ObjectRef::ENCODED_LEN);
+    assert_eq!(ObjectRef::decode(&mut Reader::new(&bytes)), Ok(object_ref.clone()));
+    for n in 0..bytes.len() {
+        assert!(ObjectRef::decode(&mut Reader::new(&bytes[..n])).is_err(), "cut to {n}");
+    }
+    let mut huge = bytes.clone();
+    huge[64..].copy_from_slice(&(MAX_PLAIN as u32 + 1).to_le_bytes());
+    assert!(ObjectRef::decode(&mut Reader::new(&huge)).is_err(), "a length above the cap");
+    let other = ObjectRef { key: ObjectKey::new([1; 32]), ..object_ref.clone() };
+    assert_ne!(other, object_ref);
+}
+
+#[test]
+fn a_known_piece_is_named_without_sealing_it_again() {
+    let s = sealed(b"a piece");
+    let prepared = Prepared::new(&domain(), CHUNK, b"a piece", &mut Counter(0));
+    assert_eq!(prepared.index, s.index);
+    assert_eq!(prepared.reference(s.object_ref.id, 7), s.object_ref);
+    let too_long = vec![0; MAX_PLAIN + 1];
+    let sealed = Prepared::new(&domain(), CHUNK, &too_long, &mut Counter(0)).seal(CHUNK, &too_long);
+    assert_eq!(sealed.map(|_| ()), Err(SealError::PlainTooLong(MAX_PLAIN + 1)));
+}
+
+#[test]
+fn each_domain_cuts_by_a_secret_of_its_own() {
+    let set = Domain::derive(&[7; 32], DomainScope::Set("mail"));
+    let secrets = [domain().chunker_secret(), set.chunker_secret()];
+    assert!(secrets.iter().all(Option::is_some));
+    assert_ne!(secrets[0], secrets[1]);
+    assert_eq!(Domain::none().chunker_secret(), None);
+}
+
+#[test]
+fn newer_suites_and_impossible_lengths_are_told_apart() {
+    let s = sealed(b"a piece");
+    let mut newer = s.bytes.clone();
+    newer[0] = 2;
+    let id = ObjectId::of(&newer);
+    let object_ref = ObjectRef { id, ..s.object_ref.clone() };
+    assert_eq!(
+        open(&object_ref, CHUNK, &newer).map(|_| ()),
+        Err(SealError::UnknownSuite { id, suite: 2 })
+    );
+    assert!(matches!(open(&s.object_ref, CHUNK, &s.bytes[..40]), Err(SealError::Malformed { .. })));
 }
 
 #[test]
