@@ -4,6 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use seawall_base::ObjectId;
+use seawall_sync::message::{EnrolRequest, ReceiptRequest};
 use seawall_sync::pack::Index;
 use seawall_sync::wire::{
     decode_challenge, decode_get_answer, decode_have, decode_ids, decode_objects, decode_proofs,
@@ -24,6 +25,10 @@ fuzz_target!(|data: &[u8]| {
         }
         assert_eq!(body, data);
     }
+    if let Ok(request) = serde_json::from_slice::<EnrolRequest>(data) {
+        let _ = request.envelopes();
+    }
+    let _ = serde_json::from_slice::<ReceiptRequest>(data);
     if let Ok(index) = Index::decode(data) {
         assert_eq!(index.encode(), data);
     }
