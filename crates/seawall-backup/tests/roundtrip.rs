@@ -192,8 +192,9 @@ fn holes_stay_where_they_are() {
     let mut trees = Trees::new();
     let m = 1024 * K;
     trees.sparse("only a hole", 10 * m, &[]);
-    // Up to half a kibibyte a hole is not asked for: the entry itself holds the bytes.
-    trees.sparse("smallest", 513, &[]);
+    for len in [1, 100, 512, 513] {
+        trees.sparse(&format!("only a hole, {len} bytes"), len, &[]);
+    }
     trees.sparse("short and only a hole", 8 * K, &[]);
     trees.sparse("leading, short", 64 * K, &[(60 * K, 4096)]);
     trees.sparse("leading, long", 3 * m, &[(2 * m, 5000)]);

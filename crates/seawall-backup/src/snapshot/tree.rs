@@ -516,8 +516,7 @@ fn is_small(reader: &FileReader) -> std::io::Result<bool> {
     if size > SMALL_FILE {
         return Ok(false);
     }
-    // Files that fit in a directory page are not asked: a hole in half a kibibyte is no hole.
-    if size <= MAX_INLINE as u64 {
+    if size == 0 {
         return Ok(true);
     }
     Ok(reader.data_after(0)?.is_some_and(|extent| extent.offset == 0 && extent.len == size))
