@@ -36,6 +36,7 @@ const HOUSE: &[Room] = &[
     room("host", 1, &["base"]),
     room("sign", 1, &["base"]),
     room("seal", 1, &["base"]),
+    room("policy", 1, &["base"]),
     room("tlog", 2, &["base", "sign"]),
     room("record", 2, &["base", "sign"]),
     room("escrow", 2, &["base", "sign", "record"]),
