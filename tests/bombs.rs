@@ -103,6 +103,8 @@ impl Forger {
             group: record.id,
             reference_set,
             totals,
+            set: None,
+            tags: Vec::new(),
         };
         let group = Group::of_record(record).expect("a group");
         let label = Label::of_manifest(&core).expect("a label");

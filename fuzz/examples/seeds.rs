@@ -85,6 +85,8 @@ fn manifest() -> Manifest {
         group: group().id(),
         reference_set,
         totals: Totals::default(),
+        set: None,
+        tags: Vec::new(),
     };
     let label = Label::of_manifest(&core).expect("a short origin");
     let capsule = Capsule::seal(group(), &label, b"a root reference", &mut rng());

@@ -156,6 +156,8 @@ impl World {
                 bytes: 9,
             },
             totals: Totals { files: 2, directories: 1, others: 0, bytes: 900, problems: 0 },
+            set: None,
+            tags: Vec::new(),
         }
     }
 

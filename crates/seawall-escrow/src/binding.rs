@@ -85,6 +85,8 @@ mod tests {
             group,
             reference_set: ReferenceSet { root: ObjectId([5; 32]), count: 1, bytes: 9 },
             totals: Totals::default(),
+            set: None,
+            tags: Vec::new(),
         }
     }
 

@@ -119,18 +119,20 @@ impl Bucket {
     ) -> Result<BucketPushed, HomeError> {
         self.claim(fleet)?;
         self.check_log(log)?;
-        let mut sets: Vec<ReferenceSet> = Vec::new();
+        let mut sets: Vec<(u64, ReferenceSet)> = Vec::new();
         let mut state = LogState::new(fleet.clone(), log.origin().as_str());
         replay(&mut state, log, &mut |_, accepted| {
             if let Accepted::Manifest(_, manifest) = accepted {
-                sets.push(manifest.core.reference_set);
+                sets.push((manifest.core.sequence, manifest.core.reference_set));
             }
         })?;
+        // Objects of what was forgotten may be gone here; the bucket keeps what it has of them.
+        sets.retain(|(sequence, _)| state.forgotten(*sequence).is_none());
         let mut done = BucketPushed::default();
         let mut pack = Pack::default();
         let mut index = Index::default();
         let mut previous = None;
-        for set in &sets {
+        for (_, set) in &sets {
             for id in self.missing(store, previous, set)? {
                 let bytes = read_own(store, id)?;
                 done.sent_objects += 1;

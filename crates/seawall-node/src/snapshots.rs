@@ -97,6 +97,8 @@ pub fn create_snapshot(
         group: group.id(),
         reference_set: tree.reference_set,
         totals: tree.totals,
+        set: None,
+        tags: Vec::new(),
     };
     let mut root = seawall_base::wire::Writer::new();
     tree.root.encode(&mut root);

@@ -32,6 +32,7 @@ pub fn verify(home: &Home, progress: &mut dyn FnMut(AuditProgress)) -> Result<Ve
         entries: &entries,
         checkpoint: log.checkpoint().cloned(),
         cosigners,
+        reclaims: true,
     };
     let audit = Audit {
         store: &store,

@@ -250,7 +250,7 @@ pub enum Reason {
     OldestWithin(Period, Span),
     /// Has all of these tags.
     Tagged(Vec<String>),
-    /// The newest of its group.
+    /// The newest of its group, or the one made last.
     Newest,
     /// Younger than the minimum age.
     Young(Span),
@@ -391,6 +391,8 @@ fn decide_group(group: &[&Snapshot], policy: &Policy, now: Timestamp) -> Vec<Vec
         });
     let mut running: Vec<Running> = counted.chain(spanned).collect();
     let oldest = group.len().saturating_sub(1);
+    // A clock that was set back makes these two.
+    let last_made = group.iter().map(|s| s.sequence).max();
     let one = |(nr, snapshot): (usize, &&Snapshot)| {
         let mut reasons = Vec::new();
         reasons.extend(
@@ -401,7 +403,8 @@ fn decide_group(group: &[&Snapshot], policy: &Policy, now: Timestamp) -> Vec<Vec
                 .map(|tags| Reason::Tagged(tags.clone())),
         );
         reasons.extend(running.iter_mut().filter_map(|r| r.look(snapshot.created, nr == oldest)));
-        guard(snapshot, nr == 0, policy.guards, now, &mut reasons);
+        let newest = nr == 0 || Some(snapshot.sequence) == last_made;
+        guard(snapshot, newest, policy.guards, now, &mut reasons);
         reasons
     };
     group.iter().enumerate().map(one).collect()

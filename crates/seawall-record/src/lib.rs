@@ -11,6 +11,7 @@ mod bundle;
 mod dossier;
 mod encoding;
 mod enrolment;
+mod forget;
 mod genesis;
 mod log_state;
 mod manifest;
@@ -24,9 +25,10 @@ pub use bundle::{
 pub use dossier::{Dossier, DossierParts, MAX_DOSSIER, VerifiedDossier};
 pub use encoding::{Base64, Hex32};
 pub use enrolment::{Enrolment, Role, Subkey};
+pub use forget::{Forget, Forgotten};
 pub use genesis::{CustodianRecord, EscrowGroupRecord, Fleet, Genesis, WitnessRecord};
 pub use log_state::{Accepted, LogState};
-pub use manifest::{Manifest, ManifestCore, ReferenceSet, Totals};
+pub use manifest::{MAX_TAG, MAX_TAGS, Manifest, ManifestCore, ReferenceSet, Totals, check_tag};
 pub use request::{Approval, Receipt, Request};
 
 use seawall_base::FleetId;

@@ -4,13 +4,17 @@
 //! this one machine over it: the first entry enrols the node, subkeys are certified by its
 //! identity key, and every manifest is signed by a subkey valid at its time and continues the
 //! chain of the one before. A log that breaks a rule is refused at that entry, by name.
+//!
+//! A forget statement names manifests that stand earlier in the log, each once, and never the
+//! last of its class and set: whoever has a node's keys cannot make the fleet believe that there
+//! is nothing left of it.
 
 use std::collections::BTreeMap;
 
 use seawall_base::{NodeId, Seconds, Sha256, Timestamp};
 use seawall_sign::{Envelope, Predicate, Statement, VerifyingKey, predicate_type};
 
-use crate::{Enrolment, Fleet, Manifest, RecordError, Role, Subkey};
+use crate::{Enrolment, Fleet, Forget, Manifest, RecordError, Role, Subkey};
 
 /// How far a node's clock may be set back between two snapshots.
 const CLOCK_STEP: Seconds = Seconds::hours(25);
@@ -27,6 +31,8 @@ pub enum Accepted {
     Subkey(Subkey),
     /// A snapshot, with the digest by which others name it.
     Manifest(Sha256, Box<Manifest>),
+    /// The node no longer keeps some of its snapshots.
+    Forget(Box<Forget>),
 }
 
 /// Where a log stands after the entries accepted so far.
@@ -36,7 +42,14 @@ pub struct LogState {
     origin: String,
     enrolment: Option<(Enrolment, Envelope)>,
     subkeys: BTreeMap<VerifyingKey, (Subkey, Envelope)>,
-    last: Option<(Sha256, u64, Timestamp)>,
+    /// Digests of all manifests; the first has sequence number 1.
+    manifests: Vec<Sha256>,
+    /// Sequence number of the last manifest of each class and set.
+    newest: BTreeMap<(u8, Option<String>), u64>,
+    /// When each sequence number was forgotten.
+    forgotten: BTreeMap<u64, Timestamp>,
+    /// Time of the last manifest or forget statement.
+    last_created: Option<Timestamp>,
     entries: u64,
 }
 
@@ -48,7 +61,10 @@ impl LogState {
             origin: origin.to_owned(),
             enrolment: None,
             subkeys: BTreeMap::new(),
-            last: None,
+            manifests: Vec::new(),
+            newest: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
+            last_created: None,
             entries: 0,
         }
     }
@@ -68,9 +84,15 @@ impl LogState {
         self.enrolment.as_ref().map(|(_, e)| e)
     }
 
-    /// Time of the last manifest: a checkpoint is signed by a subkey that lasted at least so long.
-    pub fn last_created(&self) -> Option<Timestamp> {
-        self.last.map(|(_, _, created)| created)
+    /// Time of the last manifest or forget statement: a checkpoint is signed by a subkey that
+    /// lasted at least so long.
+    pub const fn last_created(&self) -> Option<Timestamp> {
+        self.last_created
+    }
+
+    /// When the manifest with this sequence number was forgotten, if it was.
+    pub fn forgotten(&self, sequence: u64) -> Option<Timestamp> {
+        self.forgotten.get(&sequence).copied()
     }
 
     /// Keys that may have signed a checkpoint of the entries so far.
@@ -102,7 +124,7 @@ impl LogState {
 
     /// Digest and sequence of the last manifest.
     pub fn last_manifest(&self) -> Option<(Sha256, u64)> {
-        self.last.map(|(digest, sequence, _)| (digest, sequence))
+        self.manifests.last().map(|digest| (*digest, self.manifests.len() as u64))
     }
 
     /// Takes the next entry, or says why the log is not believed from here on.
@@ -142,6 +164,7 @@ impl LogState {
                 Accepted::Subkey(subkey)
             }
             (Manifest::TYPE, Some(_)) => self.accept_manifest(&envelope)?,
+            (Forget::TYPE, Some(_)) => self.accept_forget(&envelope)?,
             (other, Some(_)) => {
                 let why = format!("predicate type {other:?} has no place in a node's log");
                 return Err(RecordError::refused("log entry", why));
@@ -162,16 +185,9 @@ impl LogState {
         const WHAT: &str = "manifest";
         let manifest = self.open_manifest(envelope)?;
         let core = &manifest.core;
-        let (expected, previous) = match self.last {
-            // An expired subkey in a thief's hands can only claim to have signed before what
-            // was signed since.
-            Some((_, _, created)) if core.created < created.before(CLOCK_STEP) => {
-                let why = format!("made {}, before its predecessor ({created})", core.created);
-                return Err(RecordError::refused(WHAT, why));
-            }
-            Some((digest, sequence, _)) => (sequence + 1, Some(digest)),
-            None => (1, None),
-        };
+        self.check_clock(WHAT, core.created)?;
+        let (previous, sequence) = self.last_manifest().unzip();
+        let expected = sequence.map_or(1, |s| s + 1);
         if core.sequence != expected {
             let why = format!(
                 "sequence {} where {expected} must follow: a snapshot was dropped, repeated or rolled back",
@@ -184,18 +200,80 @@ impl LogState {
             return Err(RecordError::refused(WHAT, why));
         }
         let digest = envelope.digest();
-        self.last = Some((digest, core.sequence, core.created));
+        self.manifests.push(digest);
+        self.newest.insert((core.class, core.set.clone()), core.sequence);
+        self.last_created = Some(core.created);
         Ok(Accepted::Manifest(digest, Box::new(manifest)))
+    }
+
+    /// An expired subkey in a thief's hands can only claim to have signed before what was signed
+    /// since.
+    fn check_clock(&self, what: &'static str, created: Timestamp) -> Result<(), RecordError> {
+        match self.last_created {
+            Some(last) if created < last.before(CLOCK_STEP) => {
+                let why = format!("made {created}, before its predecessor ({last})");
+                Err(RecordError::refused(what, why))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn signer(&self, what: &'static str, envelope: &Envelope) -> Result<&Subkey, RecordError> {
+        envelope
+            .signers()
+            .find_map(|key| self.subkeys.get(&key))
+            .map(|(subkey, _)| subkey)
+            .ok_or_else(|| RecordError::refused(what, "not signed by a subkey of this log"))
+    }
+
+    fn accept_forget(&mut self, envelope: &Envelope) -> Result<Accepted, RecordError> {
+        const WHAT: &str = "forget statement";
+        let signer = self.signer(WHAT, envelope)?;
+        let forget = Statement::<Forget>::open(envelope, &[signer.key], 1)
+            .map_err(RecordError::statement(WHAT))?
+            .predicate;
+        if forget.fleet != self.fleet.id() {
+            let (expected, found) = (self.fleet.id(), forget.fleet);
+            return Err(RecordError::OtherFleet { what: WHAT, expected, found });
+        }
+        if forget.node != signer.node || forget.origin != self.origin {
+            return Err(RecordError::refused(
+                WHAT,
+                "names another node or log than the one it is in",
+            ));
+        }
+        if !signer.valid_at(forget.created) {
+            let why = format!("made {} by a subkey that was not valid then", forget.created);
+            return Err(RecordError::refused(WHAT, why));
+        }
+        self.check_clock(WHAT, forget.created)?;
+        forget.check_form()?;
+        for it in &forget.snapshots {
+            let known = it
+                .sequence
+                .checked_sub(1)
+                .and_then(|at| self.manifests.get(usize::try_from(at).ok()?));
+            let why = if known != Some(&it.manifest) {
+                "is not a snapshot of this log"
+            } else if self.forgotten.contains_key(&it.sequence) {
+                "was forgotten before"
+            } else if self.newest.values().any(|newest| *newest == it.sequence) {
+                "is the last of its class and set, which is never forgotten"
+            } else {
+                continue;
+            };
+            return Err(RecordError::refused(WHAT, format!("number {} {why}", it.sequence)));
+        }
+        let now = forget.created;
+        self.forgotten.extend(forget.snapshots.iter().map(|it| (it.sequence, now)));
+        self.last_created = Some(now);
+        Ok(Accepted::Forget(Box::new(forget)))
     }
 
     /// Checks one manifest against the keys of this log, without its place in the chain.
     pub fn open_manifest(&self, envelope: &Envelope) -> Result<Manifest, RecordError> {
         const WHAT: &str = "manifest";
-        let signer = envelope
-            .signers()
-            .find_map(|key| self.subkeys.get(&key))
-            .map(|(subkey, _)| subkey)
-            .ok_or_else(|| RecordError::refused(WHAT, "not signed by a subkey of this log"))?;
+        let signer = self.signer(WHAT, envelope)?;
         let manifest = Statement::<Manifest>::open(envelope, &[signer.key], 1)
             .map_err(RecordError::statement(WHAT))?
             .predicate;
@@ -240,5 +318,5 @@ pub(crate) fn check_manifest(
     if manifest.capsule.0.len() > 8_192 {
         return Err(RecordError::refused(WHAT, "its capsule is above 8 KiB"));
     }
-    Ok(())
+    core.check_names()
 }

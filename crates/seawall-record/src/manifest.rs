@@ -4,7 +4,7 @@ use seawall_base::{FleetId, GroupId, NodeId, ObjectId, Sha256, Timestamp};
 use seawall_sign::{Predicate, Statement, Subject};
 use serde::{Deserialize, Serialize};
 
-use crate::Base64;
+use crate::{Base64, RecordError, check_text};
 
 /// A snapshot's manifest: everything the capsule's label covers, and the capsule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,7 +40,19 @@ pub struct ManifestCore {
     pub reference_set: ReferenceSet,
     /// What was stored.
     pub totals: Totals,
+    /// The set it belongs to; absent where none was named. Public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<String>,
+    /// Its tags, strictly ascending; absent where there are none. Public.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
 }
+
+/// Most tags of one snapshot.
+pub const MAX_TAGS: usize = 32;
+
+/// Longest tag, and longest name of a set, in bytes.
+pub const MAX_TAG: usize = 64;
 
 /// Root and totals of a reference-set tree ([`crate::reference_set`]).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,8 +86,29 @@ impl Predicate for Manifest {
     const TYPE: &'static str = "urn:seawall:predicate:snapshot:1";
 }
 
+/// Checks the name of a set or a tag. A comma would make two of it on a command line.
+pub fn check_tag(text: &str) -> Result<(), RecordError> {
+    const WHAT: &str = "set or tag";
+    check_text(WHAT, text, MAX_TAG)?;
+    if text.contains(',') || text.trim() != text {
+        return Err(RecordError::refused(WHAT, "no commas, and no space around it"));
+    }
+    Ok(())
+}
+
 impl ManifestCore {
-    /// SHA-256 of the canonical JSON of the core: fields in the order above, no white space.
+    /// Checks set and tags: few, short, each once, in order, so that there is one spelling.
+    pub(crate) fn check_names(&self) -> Result<(), RecordError> {
+        self.set.iter().chain(&self.tags).try_for_each(|name| check_tag(name))?;
+        if self.tags.len() > MAX_TAGS || !self.tags.is_sorted_by(|a, b| a < b) {
+            let why = format!("more than {MAX_TAGS} tags, or not in strictly ascending order");
+            return Err(RecordError::refused("manifest", why));
+        }
+        Ok(())
+    }
+
+    /// SHA-256 of the canonical JSON of the core: fields in the order above, no white space, those
+    /// that are absent left out.
     pub fn digest(&self) -> Sha256 {
         let json = serde_json::to_vec(self).expect("numbers and text always serialise");
         Sha256::of(&json)

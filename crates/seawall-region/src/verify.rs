@@ -97,6 +97,7 @@ impl Region {
                 entries,
                 checkpoint: standing.checkpoint.clone(),
                 cosigners: vec![own.clone()],
+                reclaims: false,
             })
             .collect();
         let audit = Audit { store: &tenant.store, logs, receipts: Vec::new() };

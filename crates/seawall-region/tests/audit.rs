@@ -74,6 +74,7 @@ fn audit(
         entries: &entries,
         checkpoint,
         cosigners: vec![key],
+        reclaims: false,
     };
     let receipts = receipts.all().map(|(receipt, _)| receipt).collect();
     let audit = Audit { store: &node.store, logs: vec![log], receipts };

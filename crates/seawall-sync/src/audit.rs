@@ -48,6 +48,9 @@ pub struct AuditedLog<'a> {
     pub checkpoint: Option<SignedCheckpoint>,
     /// Witness and mirror keys whose cosignatures are checked where there are any.
     pub cosigners: Vec<Verifier>,
+    /// Whether this tier reclaims what the log says is forgotten: the node itself does. Any other
+    /// keeps what it has; only of what it never had nothing is expected.
+    pub reclaims: bool,
 }
 
 /// What to audit.
@@ -163,9 +166,16 @@ impl Audit<'_> {
                 progress(AuditProgress { bytes: read, entries });
             });
             self.receipts(&log.origin, &manifests, &mut report);
-            self.snapshots(&log.origin, &manifests, &mut report);
+            let expected: Vec<_> =
+                manifests.into_iter().filter(|s| self.is_expected(log, s)).collect();
+            self.snapshots(&log.origin, &expected, &mut report);
         }
         Ok(report)
+    }
+
+    fn is_expected(&self, log: &AuditedLog<'_>, snapshot: &Snapshot) -> bool {
+        let root = snapshot.manifest.core.reference_set.root;
+        !snapshot.forgotten || (!log.reclaims && self.store.contains(root))
     }
 
     fn receipts(&self, origin: &Origin, manifests: &[Snapshot], report: &mut AuditReport) {
@@ -260,7 +270,12 @@ fn replay(
             }
             match state.accept(entry) {
                 Ok(Accepted::Manifest(digest, manifest)) => {
-                    manifests.push(Snapshot { index, digest, manifest: *manifest });
+                    manifests.push(Snapshot {
+                        index,
+                        digest,
+                        manifest: *manifest,
+                        forgotten: false,
+                    });
                 }
                 Ok(Accepted::Enrolment(enrolment)) if !enrols(&log.origin, &enrolment) => {
                     let place = format!("log {}, entry {index}", log.origin);
@@ -281,6 +296,9 @@ fn replay(
         at = end;
     }
     check_checkpoint(log, &state, &leaves, report);
+    for snapshot in &mut manifests {
+        snapshot.forgotten = state.forgotten(snapshot.manifest.core.sequence).is_some();
+    }
     manifests
 }
 
@@ -293,6 +311,7 @@ struct Snapshot {
     index: u64,
     digest: seawall_base::Sha256,
     manifest: Manifest,
+    forgotten: bool,
 }
 
 fn check_checkpoint(

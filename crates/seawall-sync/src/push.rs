@@ -5,6 +5,9 @@
 //! (4) a receipt for each snapshot. So a mirrored manifest never lacks objects, and a push that
 //! dies anywhere is simply run again: the receipts on disk are its only state.
 //!
+//! Snapshots that this node has forgotten are neither offered nor counted: their objects may be
+//! gone here. What a tier has of them it keeps.
+//!
 //! The rejected order, log first, would show the region a snapshot sooner, but for hours it would
 //! name objects that only a node about to burn down has.
 
@@ -162,9 +165,10 @@ impl Push<'_> {
                 Accepted::Subkey(subkey) => {
                     subkeys.extend(state.subkey(subkey.key).map(|(_, envelope)| envelope.clone()));
                 }
-                Accepted::Enrolment(_) => {}
+                Accepted::Enrolment(_) | Accepted::Forget(_) => {}
             }
         }
+        snapshots.retain(|s: &Snapshot| state.forgotten(s.manifest.core.sequence).is_none());
         let first = subkeys.len().saturating_sub(MAX_INTRODUCED);
         let introduced = subkeys.split_off(first);
         Ok(OwnLog { snapshots, introduced, keys: state.all_subkeys().collect() })

@@ -25,5 +25,7 @@ pub(crate) fn signed(reference_set: ReferenceSet, totals: Totals) -> ManifestCor
         group: GroupId([3; 32]),
         reference_set,
         totals,
+        set: None,
+        tags: Vec::new(),
     }
 }

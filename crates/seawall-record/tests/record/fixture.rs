@@ -163,6 +163,8 @@ pub(crate) fn manifest(sequence: u64, previous: Option<Sha256>) -> Manifest {
             group: GROUP,
             reference_set: ReferenceSet { root: ObjectId([5; 32]), count: 3, bytes: 4_096 },
             totals: Totals { files: 2, directories: 1, others: 0, bytes: 900, problems: 0 },
+            set: None,
+            tags: Vec::new(),
         },
         capsule: Base64(vec![0xca; 300]),
     }

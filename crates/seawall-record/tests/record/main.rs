@@ -4,6 +4,7 @@ mod bundles;
 mod cards;
 mod dossiers;
 mod fixture;
+mod forgetting;
 mod genesis_rules;
 mod hostile_bytes;
 mod log_rules;

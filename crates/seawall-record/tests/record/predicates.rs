@@ -1,7 +1,7 @@
 //! The JSON of every predicate, pinned: a change here is a change of format.
 
 use seawall_base::Seconds;
-use seawall_record::{Approval, Base64, BundlePredicate, Hex32, Receipt};
+use seawall_record::{Approval, Base64, BundlePredicate, Forget, Forgotten, Hex32, Receipt};
 use seawall_sign::{Envelope, Predicate, Statement};
 
 use crate::fixture::{
@@ -50,6 +50,29 @@ fn snapshot_first() {
 fn snapshot_next() {
     let previous = by_subkey(manifest(1, None)).digest();
     insta::assert_snapshot!(shown(&by_subkey(manifest(2, Some(previous)))));
+}
+
+#[test]
+fn snapshot_with_set_and_tags() {
+    let mut it = manifest(1, None);
+    it.core.set = Some("db".to_owned());
+    it.core.tags = vec!["before-upgrade".to_owned(), "weekly".to_owned()];
+    insta::assert_snapshot!(shown(&by_subkey(it)));
+}
+
+#[test]
+fn forget() {
+    let first = by_subkey(manifest(1, None)).digest();
+    let it = Forget {
+        fleet: fleet().id(),
+        node: subkey().node,
+        origin: ORIGIN.to_owned(),
+        snapshots: vec![Forgotten { sequence: 1, manifest: first }],
+        copies: 2,
+        reason: "keep daily 7".to_owned(),
+        created: NOW,
+    };
+    insta::assert_snapshot!(shown(&signed(&it.statement(), 11)));
 }
 
 #[test]

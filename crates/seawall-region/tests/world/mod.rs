@@ -202,6 +202,8 @@ impl Node {
             group: GroupId([7; 32]),
             reference_set,
             totals: Totals::default(),
+            set: None,
+            tags: Vec::new(),
         };
         let capsule = Base64(Writer::new().u64(1).clone().into_vec());
         Manifest { core, capsule }.statement().sign(&[&self.subkey]).expect("small")

@@ -52,6 +52,10 @@ fn describe(accepted: &Accepted) -> (&'static str, String) {
                 m.core.sequence, m.core.totals.files, m.core.created
             ),
         ),
+        Accepted::Forget(f) => {
+            let numbers: Vec<_> = f.snapshots.iter().map(|s| s.sequence.to_string()).collect();
+            ("forget", format!("numbers {}, {} ({})", numbers.join(" "), f.created, f.reason))
+        }
     }
 }
 

@@ -221,6 +221,8 @@ mod tests {
             group: GroupId([3; 32]),
             reference_set: ReferenceSet { root: ObjectId([4; 32]), count: 1, bytes: 1 },
             totals: Totals::default(),
+            set: None,
+            tags: Vec::new(),
         };
         Listed {
             digest: Sha256(digest),
