@@ -95,8 +95,8 @@ fn only_what_stands_in_the_log_is_forgotten() {
 
 #[test]
 fn a_forget_statement_is_well_formed() {
-    let (mut log, digests) = log_of(&[None; 4]);
     type Edit = fn(&mut Forget);
+    let (mut log, digests) = log_of(&[None; 4]);
     let edits: [(Edit, &str); 7] = [
         (|f| f.snapshots.clear(), "names none"),
         (|f| f.snapshots = vec![f.snapshots[0]; 257], "names none, or more than 256"),
