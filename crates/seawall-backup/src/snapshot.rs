@@ -1,29 +1,36 @@
 //! Writing a snapshot: a walk goes in, sealed objects go to the store, one reference comes out.
 //!
-//! One thread walks, reads and cuts; as many as there are cores hash, compress and encrypt. The
-//! walking thread owns all state and hears of sealed pieces through one channel, so nothing is
-//! shared but the store. A directory is sealed when everything in it is known, which may be
-//! after the walk has left it: small files of many directories share bundles.
+//! One thread walks and lists; one reads what its file cache does not know, and cuts; as many as
+//! there are cores hash, compress and encrypt. The reading thread owns all state and hears of
+//! sealed pieces through one channel, so nothing is shared but the store. A directory is sealed
+//! when everything in it is known, which may be after the walk has left it: small files of many
+//! directories share bundles.
 //!
-//! Order on disk: every object is put, then the reference-set pages, then one flush. Nothing
-//! refers to an object before that flush, so a killed snapshot leaves unreferenced bytes only.
+//! Order on disk: every object is put, then the reference-set pages, then one last flush, then
+//! the file cache. Nothing refers to an object before that flush, so a killed snapshot leaves
+//! unreferenced bytes only; those that earlier flushes made durable are found again by the run
+//! after it.
 
+mod directory;
+mod file_cache;
 mod long_file;
 mod sealer;
-mod tree;
+mod writer;
 
+use crossbeam_channel::{bounded, unbounded};
 use seawall_base::{ObjectId, Rng};
 use seawall_record::reference_set::{self, Member};
 use seawall_record::{ReferenceSet, Totals};
 use seawall_seal::{Domain, Kind, ObjectRef, SealError};
 use seawall_store::{Store, StoreError};
 
+pub use self::file_cache::FileCache;
 use self::sealer::Sealer;
-use self::tree::TreeWriter;
+use self::writer::{Channels, TreeWriter, Written};
 use crate::chunker::CHUNKER_ID;
-use crate::entry::InvalidEntry;
+use crate::entry::{InvalidEntry, List};
 use crate::pages::{MAX_SOURCES, RootPage};
-use crate::source::{Problem, Source, SourceError};
+use crate::source::{Problem, Source, SourceError, Step};
 
 /// What a snapshot is made of and where it goes.
 pub struct Plan<'a> {
@@ -46,7 +53,9 @@ pub struct Plan<'a> {
 pub struct Progress {
     /// Files read.
     pub files: u64,
-    /// Bytes of files read.
+    /// Files that are as they were and were not read.
+    pub unchanged: u64,
+    /// Bytes of all of these files.
     pub bytes: u64,
     /// Sealed bytes that were new to the store.
     pub new_bytes: u64,
@@ -67,6 +76,8 @@ pub struct Snapshot {
     pub problems: Vec<Problem>,
     /// What it cost.
     pub progress: Progress,
+    /// Why the next run has to read everything again, if it has to.
+    pub cache_lost: Option<std::io::Error>,
 }
 
 /// Why no snapshot came about. Problems with single files are not errors: they are reported.
@@ -97,13 +108,18 @@ pub enum SnapshotError {
     WorkerLost,
 }
 
+/// Steps of the walk that wait to be taken.
+const AHEAD: usize = 32;
+
 /// Reads `source` and makes it durable in the plan's store.
 ///
+/// `cache` is what the last run over the same source left; without one, everything is read.
 /// `rng` gives keys in the domain that shares nothing. `progress` is told often; it should
 /// return fast.
 pub fn write(
     plan: &Plan<'_>,
-    source: Source,
+    source: Box<dyn Source>,
+    cache: Option<FileCache>,
     rng: &mut (dyn Rng + Send),
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Snapshot, SnapshotError> {
@@ -116,32 +132,81 @@ pub fn write(
         fresh
     });
     let sealer = Sealer::new(plan, rng);
-    let (tree, mut written) = std::thread::scope(|scope| {
-        let mut writer = TreeWriter::start(scope, &sealer, plan.workers.max(1), &secret, source);
-        let tree = writer.run(progress)?;
-        Ok::<_, SnapshotError>((tree, writer.finish()))
-    })?;
+    let (tree, mut written, problems) = run(plan, source, cache, &sealer, &secret, progress)?;
     let root_page = RootPage {
         chunker: CHUNKER_ID,
         tree,
         host: plan.host.clone(),
         sources: plan.sources.clone(),
     };
-    let root = sealer.seal(Kind::Root, &root_page.encode())?;
+    let root = sealer.seal_page(Kind::Root, &root_page.encode())?;
     written.members.push(Member { id: root.object.id, len: root.sealed_len });
     written.members.sort_unstable();
     written.members.dedup();
     let reference_set = put_reference_set(plan.store, &written.members)?;
     plan.store.flush()?;
-    written.totals.problems = written.problems.len() as u64;
-    let last = sealer.progress(written.files, written.totals.bytes);
+    let mut problems: Vec<_> = problems.into_iter().chain(written.problems).collect();
+    problems.sort_by(|a, b| a.path.cmp(&b.path));
+    written.totals.problems = problems.len() as u64;
+    let unchanged = written.totals.files - written.files;
+    let last = sealer.progress(written.files, unchanged, written.totals.bytes);
     progress(&last);
+    // Only now, when everything it refers to is durable. Without it the next run takes longer.
+    let cache_lost = written.cache.and_then(|cache| cache.finish(&written.sparse).err());
     Ok(Snapshot {
         root: root.object,
         reference_set,
         totals: written.totals,
-        problems: written.problems,
+        problems,
         progress: last,
+        cache_lost,
+    })
+}
+
+/// Runs the threads of a snapshot until the tree is sealed.
+fn run<'a>(
+    plan: &Plan<'a>,
+    mut source: Box<dyn Source>,
+    cache: Option<FileCache>,
+    sealer: &Sealer<'a>,
+    secret: &[u8; 32],
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<(List, Written, Vec<Problem>), SnapshotError> {
+    std::thread::scope(|scope| {
+        let workers = plan.workers.max(1);
+        let (jobs, queue) = bounded(2 * workers);
+        // Unbounded, so that workers never wait for the reader while the reader waits for them.
+        // It holds no more than there are jobs in flight.
+        let (report, done) = unbounded();
+        for _ in 0..workers {
+            let (queue, report) = (queue.clone(), report.clone());
+            scope.spawn(move || sealer.work(&queue, &report));
+        }
+        let (tell, steps) = bounded::<Step>(AHEAD);
+        let walk = scope.spawn(move || {
+            while let Some(step) = source.next() {
+                if tell.send(step).is_err() {
+                    break;
+                }
+            }
+            source.take_problems()
+        });
+        let (checkpoints, asked) = bounded(1);
+        scope.spawn(move || {
+            for () in asked {
+                // A store that failed once refuses everything after: the last flush says why.
+                if plan.store.flush().is_err() {
+                    break;
+                }
+            }
+        });
+        let channels = Channels { jobs, done, checkpoints };
+        let mut writer = TreeWriter::new(sealer, channels, secret, cache);
+        let tree = writer.run(&steps, progress);
+        drop(steps);
+        let written = writer.finish();
+        let problems = walk.join().map_err(|_| SnapshotError::WorkerLost)?;
+        Ok((tree?, written, problems))
     })
 }
 

@@ -1,33 +1,119 @@
-//! Reading file trees, with everything Linux keeps about them.
+//! What a snapshot reads: file trees, with everything Linux keeps about them, and whatever else
+//! can be told as directories of named things ([`Source`]).
 //!
-//! Everything goes through directory descriptors and single names: no path is ever handed to the
-//! kernel as a whole, so no depth is too deep (`PATH_MAX` does not apply), no symbolic link is
-//! followed, and renaming a directory under the walk cannot lead it elsewhere. The rejected
-//! alternative, full paths, fails on all three counts.
+//! A source lists; it does not open. The writer of a snapshot asks for content only where it has
+//! no fresh reference from the time before, so an unchanged tree costs one look at each name.
+//! The rejected alternative, handing out open files, opens every file of an unchanged tree.
+//!
+//! In a file tree everything goes through directory descriptors and single names: no path is
+//! ever handed to the kernel as a whole, so no depth is too deep (`PATH_MAX` does not apply), no
+//! symbolic link is followed, and renaming a directory under the walk cannot lead it elsewhere.
+//! The rejected alternative, full paths, fails on all three counts.
 //!
 //! Nothing found in a tree is fatal: what cannot be kept whole is a [`Problem`], named and
 //! collected, and the walk goes on. A snapshot with problems says so.
 //!
 //! Reading leaves no traces where the kernel allows it (`O_NOATIME`), never blocks on a pipe and
-//! never opens a device. A walk holds at most 64 directories open, however deep the tree.
+//! never opens a device. A walk holds at most 64 directories open, however deep the tree, and
+//! those whose leaves are still being read.
 
 mod file;
 mod handle;
 mod inspect;
 mod links;
+mod stamp;
 pub(crate) mod trail;
-mod walk;
+mod tree;
 
 use std::ffi::OsStr;
 use std::fmt;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 
 pub use file::{Extent, FileReader};
 pub(crate) use handle::Handle;
-pub use inspect::{DirHandle, Inode, Inspected, Leaf, What};
+pub use inspect::{DirHandle, Inspected, Node, What};
 pub use links::LinkTable;
-pub use walk::{Event, Source, SourceError};
+pub use stamp::Stamp;
+pub use tree::{FileTree, SourceError};
+
+use crate::entry::Meta;
+
+/// Something that can be walked as a tree of directories. It is walked on a thread of its own.
+pub trait Source: Send {
+    /// The next step of the walk; `None` at its end.
+    fn next(&mut self) -> Option<Step>;
+
+    /// What was met so far that a snapshot will not hold whole, in the order of the walk.
+    fn take_problems(&mut self) -> Vec<Problem>;
+}
+
+/// One step of a walk. The root is entered first, with an empty name, and left last. The names of
+/// a directory come in byte order, a directory's whole subtree in place of its name.
+#[derive(Debug)]
+pub enum Step {
+    /// A directory; what follows is in it until its [`Step::Leave`].
+    Enter {
+        /// Its name; empty for the root.
+        name: Vec<u8>,
+        /// Its metadata.
+        meta: Meta,
+    },
+    /// The next names of the directory stood in that are no directories.
+    Leaves {
+        /// Opens them.
+        dir: Arc<dyn Directory>,
+        /// At least one.
+        leaves: Vec<Leaf>,
+    },
+    /// The end of the directory entered last and not left yet.
+    Leave,
+}
+
+/// A name that stands for anything else than a directory, as it was listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leaf {
+    /// One path component.
+    pub name: Vec<u8>,
+    /// Which object it is and when it changed.
+    pub stamp: Stamp,
+}
+
+/// Opens what a walk has listed.
+pub trait Directory: fmt::Debug + Send + Sync {
+    /// Opens a leaf of this directory, or says why it cannot be held. What is opened may be
+    /// another object by now: its own stamp counts.
+    fn open(&self, leaf: &Leaf) -> Result<Opened, Reason>;
+}
+
+/// A leaf about to be read.
+pub struct Opened {
+    /// Owner, mode, time and extended attributes.
+    pub meta: Meta,
+    /// What of `meta` could not be read.
+    pub flaws: Vec<Reason>,
+    /// Which object it is.
+    pub stamp: Stamp,
+    /// Its kind and content.
+    pub node: Node<Box<dyn Content>>,
+}
+
+/// The bytes of a file, read front to back once.
+pub trait Content: Send {
+    /// Length in bytes; `None` for a stream, which ends where a read comes up short.
+    fn size(&self) -> Option<u64>;
+
+    /// The first span of data at or after `offset`; `None` if nothing or only a hole is left.
+    /// Of a stream's length only the start is to be believed.
+    fn data_after(&mut self, offset: u64) -> io::Result<Option<Extent>>;
+
+    /// Fills `buf` from `offset`, less only at the end; returns how many bytes. Offsets ascend.
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> io::Result<usize>;
+
+    /// After the last read: whether what was read may be a mixture of old and new.
+    fn changed(&mut self) -> io::Result<bool>;
+}
 
 /// Something in a tree that a snapshot does not hold whole.
 #[derive(Debug)]

@@ -1,6 +1,7 @@
 //! What is read from one tree and written to another is the same tree, as far as Linux can tell.
 
 mod museum;
+mod walked;
 
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -9,8 +10,9 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
 use seawall_backup::entry::Meta;
-use seawall_backup::source::{Event, FileReader, Leaf, Problem, Source};
+use seawall_backup::source::{Content, Node, Problem};
 use seawall_backup::target::{Options, Refused, Target, TargetError, compare};
+use walked::{Event, Found, Walked, extents};
 
 const ALL: Options = Options { overwrite: false, resume: false, privileged: true };
 
@@ -21,7 +23,7 @@ fn carry(
     options: Options,
     limit: usize,
 ) -> Result<(Vec<Problem>, Vec<Refused>), TargetError> {
-    let mut source = Source::new(paths).expect("the paths are absolute");
+    let mut source = Walked::new(paths).expect("the paths are absolute");
     let mut target = Target::create(to, options)?;
     let mut metas: Vec<Meta> = Vec::new();
     for _ in 0..limit {
@@ -39,40 +41,42 @@ fn carry(
                     target.leave(&meta)?;
                 }
             }
-            Some(Event::Leaf { name, meta, leaf, .. }) => put(&mut target, &name, &meta, leaf)?,
+            Some(Event::Leaf { name, meta, found, .. }) => put(&mut target, &name, &meta, found)?,
         }
     }
     Ok((source.into_problems(), Vec::new()))
 }
 
-fn put(target: &mut Target, name: &[u8], meta: &Meta, leaf: Leaf) -> Result<(), TargetError> {
-    match leaf {
-        Leaf::File(reader) => {
-            let writer = target.file(name, reader.size())?;
-            pump(&reader, |offset, bytes| writer.write_at(offset, bytes))?;
-            assert!(!reader.changed_since_open().expect("fstat"));
+fn put(target: &mut Target, name: &[u8], meta: &Meta, found: Found) -> Result<(), TargetError> {
+    let node = match found {
+        Found::HardLink(first) => return target.hard_link(name, &first),
+        Found::Node(node) => node,
+    };
+    match node {
+        Node::File(mut content) => {
+            let writer = target.file(name, content.size().expect("a file has a size"))?;
+            pump(&mut *content, |offset, bytes| writer.write_at(offset, bytes))?;
+            assert!(!content.changed().expect("fstat"));
             target.finish_file(writer, meta)
         }
-        Leaf::Symlink(to) => target.symlink(name, &to, meta),
-        Leaf::Fifo => target.fifo(name, meta),
-        Leaf::CharDevice { major, minor } => target.char_device(name, (major, minor), meta),
-        Leaf::BlockDevice { major, minor } => target.block_device(name, (major, minor), meta),
-        Leaf::HardLink(first) => target.hard_link(name, &first),
+        Node::Symlink(to) => target.symlink(name, &to, meta),
+        Node::Fifo => target.fifo(name, meta),
+        Node::CharDevice { major, minor } => target.char_device(name, (major, minor), meta),
+        Node::BlockDevice { major, minor } => target.block_device(name, (major, minor), meta),
     }
 }
 
 fn pump<E>(
-    reader: &FileReader,
+    content: &mut dyn Content,
     mut write: impl FnMut(u64, &[u8]) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut buffer = vec![0; 1 << 20];
-    for extent in reader.extents() {
-        let extent = extent.expect("seek");
+    for extent in extents(content) {
         let end = extent.offset + extent.len;
         let mut at = extent.offset;
         while at < end {
             let want = (end - at).min(buffer.len() as u64) as usize;
-            let got = reader.read_at(at, &mut buffer[..want]).expect("read");
+            let got = content.read_at(at, &mut buffer[..want]).expect("read");
             assert_eq!(got, want, "the file did not shrink");
             write(at, &buffer[..got])?;
             at += got as u64;

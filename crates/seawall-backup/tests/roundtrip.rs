@@ -14,7 +14,7 @@ use proptest::prelude::*;
 use seawall_backup::chunker::{MAX, MIN, NORMAL};
 use seawall_backup::restore::{Restored, restore};
 use seawall_backup::snapshot::{Plan, Progress, Snapshot, SnapshotError, write};
-use seawall_backup::source::Source;
+use seawall_backup::source::FileTree;
 use seawall_backup::target::{Options, Target, compare};
 use seawall_base::{Disk, ObjectId, Rng};
 use seawall_host::FsDisk;
@@ -90,8 +90,8 @@ impl Trees {
             store,
             workers,
         };
-        let source = Source::new(&[&self.from]).expect("an absolute path");
-        write(&plan, source, &mut self.rng, &mut |_| ())
+        let source = FileTree::new(&[&self.from]).expect("an absolute path");
+        write(&plan, Box::new(source), None, &mut self.rng, &mut |_| ())
     }
 
     fn snapshot(&mut self, store: &Store) -> Snapshot {
@@ -278,7 +278,8 @@ fn told_costs_are_true_and_an_unchanged_tree_costs_nothing() {
         let new_pages: Vec<_> = set_pages.difference(&before.0).collect();
         let page_bytes: u64 =
             new_pages.iter().map(|id| u64::from(store.size_of(**id).expect("stored"))).sum();
-        let Progress { files, bytes, new_bytes, new_objects } = snapshot.progress;
+        let Progress { files, unchanged, bytes, new_bytes, new_objects } = snapshot.progress;
+        assert_eq!(unchanged, 0);
         assert_eq!((files, bytes), (52, 100_000 + (6 << 20)));
         assert_eq!(new_objects + new_pages.len() as u64, stats.objects - before.1.objects);
         assert_eq!(new_bytes + page_bytes, stats.bytes - before.1.bytes);
@@ -452,8 +453,8 @@ fn too_many_sources_are_refused_before_anything_is_read() {
         store: &store,
         workers: 1,
     };
-    let source = Source::new(&[&trees.from]).expect("an absolute path");
-    let outcome = write(&plan, source, &mut SeededRng::new(1), &mut |_| ());
+    let source = FileTree::new(&[&trees.from]).expect("an absolute path");
+    let outcome = write(&plan, Box::new(source), None, &mut SeededRng::new(1), &mut |_| ());
     assert!(matches!(outcome, Err(SnapshotError::TooManySources(4097))), "{outcome:?}");
     assert_eq!(store.stats().objects, 0);
 }

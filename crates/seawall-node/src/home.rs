@@ -13,6 +13,7 @@
 //! receipts/<region>/        what regions have signed for
 //! requests/<digest>.key     one-time secrets of open restore requests
 //! pins/<origin>.checkpoint  the newest checkpoint seen of every other log
+//! cache/                    file caches (docs/formats/file-cache.md); may be deleted at any time
 //! ```
 
 use std::io;

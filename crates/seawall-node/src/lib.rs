@@ -9,6 +9,7 @@
 
 mod bucket;
 mod enrol;
+mod file_cache;
 mod founding;
 mod history;
 mod home;

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use seawall_backup::snapshot::{self, Plan, Progress};
-use seawall_backup::source::{Problem, Source};
+use seawall_backup::source::{FileTree, Problem};
 use seawall_base::{Clock, Rng, Sha256};
 use seawall_escrow::{Capsule, Group, Label};
 use seawall_record::{Accepted, Base64, Manifest, ManifestCore};
 use seawall_tlog::Origin;
 
+use crate::file_cache;
 use crate::home::{Home, HomeError, append, replay};
 use crate::tiers::PulledLog;
 
@@ -79,8 +80,12 @@ pub fn create_snapshot(
         store: &store,
         workers: options.workers,
     };
-    let source = Source::new(&paths).map_err(snapshot::SnapshotError::from)?;
-    let tree = snapshot::write(&plan, source, rng, progress)?;
+    let source = FileTree::new(&paths).map_err(snapshot::SnapshotError::from)?;
+    let mut held = file_cache::hold(home, record.class_number, &plan.sources, clock, rng)?;
+    let tree = snapshot::write(&plan, Box::new(source), held.cache.take(), rng, progress)?;
+    if let Some(error) = tree.cache_lost {
+        tracing::warn!(%error, "the file cache was not kept, the next snapshot reads every file");
+    }
 
     // The subkey is looked at after the tree is read: reading may take days.
     let subkey = home.subkey(&fleet, &mut log, &mut state, clock, rng)?;

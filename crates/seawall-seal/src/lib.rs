@@ -7,12 +7,16 @@
 //! It must not know: what pages contain, where objects are stored, who may open a snapshot.
 
 mod domain;
+mod frame;
 mod object;
 mod object_ref;
 mod padding;
 
 pub use domain::{Domain, DomainScope, IndexKey};
-pub use object::{Codec, Kind, Placement, Prepared, SealError, Sealed, open, open_in_domain, seal};
+pub use frame::{BadFrame, FrameKey};
+pub use object::{
+    Codec, Kind, Placement, Prepared, SealError, Sealed, Workspace, open, open_in_domain, seal,
+};
 pub use object_ref::{ObjectKey, ObjectRef};
 pub use padding::padme;
 

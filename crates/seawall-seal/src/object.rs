@@ -152,12 +152,16 @@ impl Prepared {
     }
 
     /// Compresses, pads and encrypts the piece.
-    pub fn seal(self, placement: Placement, plain: &[u8]) -> Result<Sealed, SealError> {
+    pub fn seal(
+        self,
+        placement: Placement,
+        plain: &[u8],
+        workspace: &mut Workspace,
+    ) -> Result<Sealed, SealError> {
         if plain.len() > MAX_PLAIN {
             return Err(SealError::PlainTooLong(plain.len()));
         }
-        let (codec, body) = encode_body(plain);
-        let body = body.as_deref().map_or(plain, Vec::as_slice);
+        let (codec, body) = workspace.encode_body(plain);
         let padded = padme(INNER + body.len());
         let mut bytes = Vec::with_capacity(HEADER + padded + TAG);
         bytes.push(SUITE);
@@ -180,15 +184,42 @@ impl Prepared {
     }
 }
 
-/// zstd where it saves at least a sixteenth; otherwise the piece stays as it is.
-fn encode_body(plain: &[u8]) -> (Codec, Option<Zeroizing<Vec<u8>>>) {
-    if plain.len() < 64 {
-        return (Codec::Stored, None);
+/// What a thread that seals needs again and again: a compressor and its output.
+pub struct Workspace {
+    zstd: zstd::bulk::Compressor<'static>,
+    packed: Zeroizing<Vec<u8>>,
+}
+
+impl std::fmt::Debug for Workspace {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Workspace(..)")
     }
-    let packed = zstd::bulk::compress(plain, 3).map(Zeroizing::new);
-    match packed {
-        Ok(packed) if packed.len() <= plain.len() - plain.len() / 16 => (Codec::Zstd, Some(packed)),
-        _ => (Codec::Stored, None),
+}
+
+impl Default for Workspace {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Workspace {
+    /// A workspace for one thread.
+    pub fn new() -> Self {
+        let zstd = zstd::bulk::Compressor::new(3).expect("level 3 needs a few MiB of memory");
+        Self { zstd, packed: Zeroizing::new(Vec::new()) }
+    }
+
+    /// zstd where it saves at least a sixteenth; otherwise the piece stays as it is.
+    fn encode_body<'a>(&'a mut self, plain: &'a [u8]) -> (Codec, &'a [u8]) {
+        if plain.len() < 64 {
+            return (Codec::Stored, plain);
+        }
+        self.packed.clear();
+        self.packed.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        match self.zstd.compress_to_buffer(plain, &mut *self.packed) {
+            Ok(len) if len <= plain.len() - plain.len() / 16 => (Codec::Zstd, &self.packed[..len]),
+            _ => (Codec::Stored, plain),
+        }
     }
 }
 
@@ -202,7 +233,7 @@ pub fn seal(
     if plain.len() > MAX_PLAIN {
         return Err(SealError::PlainTooLong(plain.len()));
     }
-    Prepared::new(domain, placement, plain, rng).seal(placement, plain)
+    Prepared::new(domain, placement, plain, rng).seal(placement, plain, &mut Workspace::new())
 }
 
 /// Opens an object: checks its digest, its key commitment, its tag, and its length.

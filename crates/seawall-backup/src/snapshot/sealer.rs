@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crossbeam_channel::{Receiver, Sender};
 use seawall_base::{ObjectId, Rng};
-use seawall_seal::{Domain, Kind, ObjectRef, Placement, Prepared};
+use seawall_record::reference_set::Member;
+use seawall_seal::{Domain, Kind, ObjectRef, Placement, Prepared, Workspace};
 use seawall_store::Store;
+use zeroize::Zeroizing;
 
 use super::{Plan, Progress, SnapshotError};
 
@@ -17,11 +20,34 @@ pub(super) struct SealedPiece {
     pub(super) sealed_len: u32,
 }
 
+/// Which piece a sealed object is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Ticket {
+    Bundle(u64),
+    Chunk(u64, u64),
+}
+
+/// A piece to be sealed.
+pub(super) struct Job {
+    pub(super) ticket: Ticket,
+    pub(super) kind: Kind,
+    pub(super) plain: Zeroizing<Vec<u8>>,
+}
+
+/// A piece that was sealed, and its buffer to be used again.
+pub(super) struct Done {
+    pub(super) ticket: Ticket,
+    pub(super) piece: Result<SealedPiece, SnapshotError>,
+    pub(super) plain: Zeroizing<Vec<u8>>,
+}
+
 pub(super) struct Sealer<'a> {
     domain: &'a Domain,
     store: &'a Store,
     class: u8,
     rng: Mutex<&'a mut (dyn Rng + Send)>,
+    /// For pages, which the reading thread seals itself.
+    pages: Mutex<Workspace>,
     /// Lengths of the objects this run has put: the store tells those of durable ones only.
     put: Mutex<HashMap<ObjectId, u32>>,
     new_bytes: AtomicU64,
@@ -44,14 +70,37 @@ impl<'a> Sealer<'a> {
             store: plan.store,
             class: plan.class,
             rng: Mutex::new(rng),
+            pages: Mutex::new(Workspace::new()),
             put: Mutex::new(HashMap::new()),
             new_bytes: AtomicU64::new(0),
             new_objects: AtomicU64::new(0),
         }
     }
 
+    /// Seals what comes until nothing comes any more. One such loop runs on every core.
+    pub(super) fn work(&self, jobs: &Receiver<Job>, report: &Sender<Done>) {
+        let mut workspace = Workspace::new();
+        for Job { ticket, kind, plain } in jobs {
+            let piece = self.seal(kind, &plain, &mut workspace);
+            if report.send(Done { ticket, piece, plain }).is_err() {
+                break;
+            }
+        }
+    }
+
+    /// Seals a page.
+    pub(super) fn seal_page(&self, kind: Kind, plain: &[u8]) -> Result<SealedPiece, SnapshotError> {
+        let mut workspace = self.pages.lock().expect("no holder of this lock panics");
+        self.seal(kind, plain, &mut workspace)
+    }
+
     /// Seals a piece, or finds that an equal one is stored.
-    pub(super) fn seal(&self, kind: Kind, plain: &[u8]) -> Result<SealedPiece, SnapshotError> {
+    fn seal(
+        &self,
+        kind: Kind,
+        plain: &[u8],
+        workspace: &mut Workspace,
+    ) -> Result<SealedPiece, SnapshotError> {
         let placement = Placement { kind, class: self.class };
         let prepared = Prepared::new(self.domain, placement, plain, &mut Shared(&self.rng));
         if let Some(id) = prepared.index.as_ref().and_then(|ix| self.store.known(ix))
@@ -59,7 +108,7 @@ impl<'a> Sealer<'a> {
         {
             return Ok(SealedPiece { object: prepared.reference(id, plain.len()), sealed_len });
         }
-        let sealed = prepared.seal(placement, plain)?;
+        let sealed = prepared.seal(placement, plain, workspace)?;
         let (id, sealed_len) = (sealed.object_ref.id, sealed.bytes.len() as u32);
         // Before the put: whoever finds the object in the index also finds its length here.
         self.lengths().insert(id, sealed_len);
@@ -70,6 +119,11 @@ impl<'a> Sealer<'a> {
         Ok(SealedPiece { object: sealed.object_ref, sealed_len })
     }
 
+    /// Whether the store has this object, and it is as long as it was.
+    pub(super) fn holds(&self, member: Member) -> bool {
+        self.store.size_of(member.id) == Some(member.len)
+    }
+
     fn length_of(&self, id: ObjectId) -> Option<u32> {
         self.store.size_of(id).or_else(|| self.lengths().get(&id).copied())
     }
@@ -78,11 +132,17 @@ impl<'a> Sealer<'a> {
         self.put.lock().expect("no holder of this lock panics")
     }
 
-    pub(super) fn progress(&self, files: u64, bytes: u64) -> Progress {
+    /// Sealed bytes new to the store so far.
+    pub(super) fn new_bytes(&self) -> u64 {
+        self.new_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn progress(&self, files: u64, unchanged: u64, bytes: u64) -> Progress {
         Progress {
             files,
+            unchanged,
             bytes,
-            new_bytes: self.new_bytes.load(Ordering::Relaxed),
+            new_bytes: self.new_bytes(),
             new_objects: self.new_objects.load(Ordering::Relaxed),
         }
     }

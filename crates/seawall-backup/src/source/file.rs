@@ -3,8 +3,10 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::{SeekFrom, Stat};
+use rustix::fs::SeekFrom;
 use rustix::io::Errno;
+
+use super::{Content, Stamp};
 
 /// A span of a file that holds data; what lies between spans is holes, which read as zeros.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,24 +17,6 @@ pub struct Extent {
     pub len: u64,
 }
 
-/// What changes whenever a file is written to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stamp {
-    size: i64,
-    mtime: (i64, u64),
-    ctime: (i64, u64),
-}
-
-impl Stamp {
-    fn of(stat: &Stat) -> Self {
-        Self {
-            size: stat.st_size,
-            mtime: (stat.st_mtime, stat.st_mtime_nsec),
-            ctime: (stat.st_ctime, stat.st_ctime_nsec),
-        }
-    }
-}
-
 /// An open regular file, read as the size it had when opened.
 #[derive(Debug)]
 pub struct FileReader {
@@ -41,8 +25,8 @@ pub struct FileReader {
 }
 
 impl FileReader {
-    pub(super) fn new(fd: OwnedFd, stat: &Stat) -> Self {
-        Self { fd, opened: Stamp::of(stat) }
+    pub(super) const fn new(fd: OwnedFd, opened: Stamp) -> Self {
+        Self { fd, opened }
     }
 
     pub(super) const fn fd(&self) -> &OwnedFd {
@@ -50,8 +34,8 @@ impl FileReader {
     }
 
     /// Length in bytes when the file was opened.
-    pub fn size(&self) -> u64 {
-        u64::try_from(self.opened.size).expect("the kernel reports no negative size")
+    pub const fn size(&self) -> u64 {
+        self.opened.size
     }
 
     /// The first span of data at or after `offset`; `None` if only a hole is left.
@@ -117,6 +101,26 @@ impl FileReader {
     /// Whether size, modification time or change time differ from when the file was opened. Asked
     /// after the last read, it says whether the bytes read may be a mixture.
     pub fn changed_since_open(&self) -> io::Result<bool> {
-        Ok(Stamp::of(&rustix::fs::fstat(&self.fd)?) != self.opened)
+        let now = Stamp::of(&rustix::fs::fstat(&self.fd)?);
+        let content = |stamp: &Stamp| (stamp.size, stamp.mtime, stamp.ctime);
+        Ok(content(&now) != content(&self.opened))
+    }
+}
+
+impl Content for FileReader {
+    fn size(&self) -> Option<u64> {
+        Some(self.opened.size)
+    }
+
+    fn data_after(&mut self, offset: u64) -> io::Result<Option<Extent>> {
+        Self::data_after(self, offset)
+    }
+
+    fn read_at(&mut self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        Self::read_at(self, offset, buf)
+    }
+
+    fn changed(&mut self) -> io::Result<bool> {
+        self.changed_since_open()
     }
 }

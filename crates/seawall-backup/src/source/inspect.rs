@@ -6,7 +6,7 @@ use std::path::Path;
 use rustix::fs::{self, AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::{Errno, Result};
 
-use super::{FileReader, Handle, Reason};
+use super::{Content, Directory, FileReader, Handle, Leaf, Opened, Reason, Stamp};
 use crate::entry::{MAX_XATTR_COUNT, MAX_XATTRS, Meta, Xattr, is_component};
 
 /// An open directory.
@@ -15,34 +15,13 @@ pub struct DirHandle {
     fd: OwnedFd,
 }
 
-/// Which object a name stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Inode {
-    /// Device of the file system.
-    pub dev: u64,
-    /// Number within it.
-    pub ino: u64,
-    /// How many names the object has, on the whole file system.
-    pub nlink: u64,
-}
-
-impl Inode {
-    fn of(stat: &Stat) -> Self {
-        Self { dev: stat.st_dev, ino: stat.st_ino, nlink: stat.st_nlink }
-    }
-
-    fn is(self, stat: &Stat) -> bool {
-        (self.dev, self.ino) == (stat.st_dev, stat.st_ino)
-    }
-}
-
 /// What a name was found to be.
 #[derive(Debug)]
 pub struct Inspected {
     /// Owner, mode, time and extended attributes.
     pub meta: Meta,
     /// Which object it is.
-    pub inode: Inode,
+    pub stamp: Stamp,
     /// Its kind, opened where opening is harmless.
     pub what: What,
     /// What of `meta` could not be read.
@@ -57,14 +36,14 @@ pub enum What {
     /// A socket.
     Socket,
     /// Anything else.
-    Leaf(Leaf),
+    Node(Node<FileReader>),
 }
 
-/// The kinds of objects that are not directories and are kept.
+/// The kinds of objects that are not directories and are kept; `C` reads the bytes of a file.
 #[derive(Debug)]
-pub enum Leaf {
+pub enum Node<C> {
     /// A regular file, open for reading.
-    File(FileReader),
+    File(C),
     /// A symbolic link and where it points.
     Symlink(Vec<u8>),
     /// A named pipe.
@@ -83,9 +62,6 @@ pub enum Leaf {
         /// Device within its class.
         minor: u32,
     },
-    /// A further name of an object met before, which is at these components from the root of the
-    /// walk. Only a walk finds these; inspecting one name cannot.
-    HardLink(Vec<Vec<u8>>),
 }
 
 /// How often a name is looked at again when it turns into something else between two looks, as
@@ -105,6 +81,15 @@ impl DirHandle {
 
     pub(crate) fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+
+    /// Opens the directory `name` in this one with its metadata; `None` if it is none any more.
+    pub(super) fn open_listed(&self, name: &[u8]) -> Result<Option<(Self, Meta, Vec<Reason>)>> {
+        match self.open_dir(name) {
+            Err(Errno::LOOP | Errno::NOTDIR) => Ok(None),
+            Err(e) => Err(e),
+            Ok(dir) => dir.meta().map(|(meta, flaws)| Some((dir, meta, flaws))),
+        }
     }
 
     /// Device and inode.
@@ -135,19 +120,25 @@ impl DirHandle {
 
     /// All names but `.` and `..`, in byte order.
     pub fn read_dir(&self) -> Result<Vec<Vec<u8>>> {
+        Ok(self.list()?.into_iter().map(|(name, _)| name).collect())
+    }
+
+    /// All names but `.` and `..`, in byte order, each with its kind as far as the directory
+    /// itself tells.
+    pub(super) fn list(&self) -> Result<Vec<(Vec<u8>, FileType)>> {
         fs::seek(&self.fd, fs::SeekFrom::Start(0))?;
-        let mut buffer = Vec::with_capacity(64 << 10);
+        let mut buffer = Vec::with_capacity(32 << 10);
         let mut entries = RawDir::new(&self.fd, buffer.spare_capacity_mut());
         let mut names = Vec::new();
         while let Some(entry) = entries.next() {
             let entry = entry?;
             let name = entry.file_name().to_bytes();
             if !matches!(name, b"." | b"..") {
-                names.push(name.to_vec());
+                names.push((name.to_vec(), entry.file_type()));
             }
         }
-        names.sort_unstable();
-        names.dedup();
+        names.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        names.dedup_by(|a, b| a.0 == b.0);
         Ok(names)
     }
 
@@ -163,17 +154,22 @@ impl DirHandle {
             return Err(Reason::BadName);
         }
         for _ in 0..LOOKS {
-            if let Some(found) = self.look(name).map_err(Reason::of)? {
+            let seen = self.stamp(name).map_err(Reason::of)?;
+            if let Some(found) = self.look(name, &seen).map_err(Reason::of)? {
                 return Ok(found);
             }
         }
         Err(Reason::ChangedWhileRead)
     }
 
+    /// What `name` stands for, without opening it.
+    pub(super) fn stamp(&self, name: &[u8]) -> Result<Stamp> {
+        fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW).map(|stat| Stamp::of(&stat))
+    }
+
     /// One look; `None` if what was opened is not what was seen just before.
-    fn look(&self, name: &[u8]) -> Result<Option<Inspected>> {
-        let seen = fs::statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW)?;
-        let kind = FileType::from_raw_mode(seen.st_mode);
+    fn look(&self, name: &[u8], seen: &Stamp) -> Result<Option<Inspected>> {
+        let kind = seen.kind();
         let opened = match kind {
             FileType::RegularFile => self.open_quietly(name, OFlags::empty()),
             FileType::Directory => self.open_quietly(name, OFlags::DIRECTORY),
@@ -185,17 +181,17 @@ impl DirHandle {
             other => other?,
         };
         let stat = fs::fstat(&fd)?;
-        let inode = Inode::of(&stat);
-        if !inode.is(&seen) || FileType::from_raw_mode(stat.st_mode) != kind {
+        let stamp = Stamp::of(&stat);
+        if !stamp.same_object(seen) {
             return Ok(None);
         }
         let (major, minor) = (fs::major(stat.st_rdev), fs::minor(stat.st_rdev));
         let (meta, flaws);
         let what = match kind {
             FileType::RegularFile => {
-                let reader = FileReader::new(fd, &stat);
+                let reader = FileReader::new(fd, stamp);
                 (meta, flaws) = read_meta(&stat, Handle::Open(reader.fd().as_fd()));
-                What::Leaf(Leaf::File(reader))
+                What::Node(Node::File(reader))
             }
             FileType::Directory => {
                 (meta, flaws) = read_meta(&stat, Handle::Open(fd.as_fd()));
@@ -205,17 +201,46 @@ impl DirHandle {
                 (meta, flaws) = read_meta(&stat, Handle::Path(fd.as_fd()));
                 match kind {
                     FileType::Symlink => {
-                        What::Leaf(Leaf::Symlink(fs::readlinkat(&fd, "", Vec::new())?.into_bytes()))
+                        What::Node(Node::Symlink(fs::readlinkat(&fd, "", Vec::new())?.into_bytes()))
                     }
-                    FileType::Fifo => What::Leaf(Leaf::Fifo),
-                    FileType::CharacterDevice => What::Leaf(Leaf::CharDevice { major, minor }),
-                    FileType::BlockDevice => What::Leaf(Leaf::BlockDevice { major, minor }),
+                    FileType::Fifo => What::Node(Node::Fifo),
+                    FileType::CharacterDevice => What::Node(Node::CharDevice { major, minor }),
+                    FileType::BlockDevice => What::Node(Node::BlockDevice { major, minor }),
                     FileType::Socket => What::Socket,
                     _ => return Err(Errno::NOTSUP),
                 }
             }
         };
-        Ok(Some(Inspected { meta, inode, what, flaws }))
+        Ok(Some(Inspected { meta, stamp, what, flaws }))
+    }
+}
+
+impl Directory for DirHandle {
+    fn open(&self, leaf: &Leaf) -> std::result::Result<Opened, Reason> {
+        // What was listed is looked at once less, unless it is another object by now.
+        let found = match self.look(&leaf.name, &leaf.stamp).map_err(Reason::of)? {
+            Some(found) => found,
+            None => self.inspect(&leaf.name)?,
+        };
+        let Inspected { meta, stamp, what, flaws } = found;
+        let node = match what {
+            What::Node(node) => node.boxed(),
+            What::Socket => return Err(Reason::Socket),
+            What::Directory(_) => return Err(Reason::ChangedWhileRead),
+        };
+        Ok(Opened { meta, flaws, stamp, node })
+    }
+}
+
+impl Node<FileReader> {
+    fn boxed(self) -> Node<Box<dyn Content>> {
+        match self {
+            Self::File(reader) => Node::File(Box::new(reader)),
+            Self::Symlink(target) => Node::Symlink(target),
+            Self::Fifo => Node::Fifo,
+            Self::CharDevice { major, minor } => Node::CharDevice { major, minor },
+            Self::BlockDevice { major, minor } => Node::BlockDevice { major, minor },
+        }
     }
 }
 

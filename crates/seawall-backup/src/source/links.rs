@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::Inode;
+use super::Stamp;
 
 /// First names of objects that have several. An object is forgotten with its last name, so the
 /// table is as large as the links still open, not as the tree.
@@ -22,7 +22,7 @@ impl LinkTable {
     /// `None` after noting that it is `path()`.
     pub fn first(
         &mut self,
-        inode: Inode,
+        inode: &Stamp,
         path: impl FnOnce() -> Vec<Vec<u8>>,
     ) -> Option<Vec<Vec<u8>>> {
         if inode.nlink < 2 {
@@ -40,9 +40,14 @@ impl LinkTable {
         Some(first.path.clone())
     }
 
+    /// The path under which `inode` was met, if it was; nothing is noted.
+    pub(crate) fn met(&self, inode: &Stamp) -> Option<&Vec<Vec<u8>>> {
+        self.first.get(&(inode.dev, inode.ino)).map(|first| &first.path)
+    }
+
     /// Forgets `inode`: its next name is a first one. For an object whose first name was noted
     /// and then could not be kept.
-    pub fn forget(&mut self, inode: Inode) {
+    pub fn forget(&mut self, inode: &Stamp) {
         self.first.remove(&(inode.dev, inode.ino));
     }
 }

@@ -6,6 +6,8 @@
 //! followed down from the root instead, and again the inode must agree. Raising the limit of
 //! descriptors instead would tie the depth that can be backed up to the machine's settings.
 
+use std::sync::Arc;
+
 use rustix::io::{Errno, Result};
 
 use super::DirHandle;
@@ -25,14 +27,14 @@ struct Step {
     /// Device and inode.
     id: (u64, u64),
     /// `None` while outside the window, or after the directory could not be found again.
-    dir: Option<DirHandle>,
+    dir: Option<Arc<DirHandle>>,
 }
 
 impl Trail {
     /// A trail standing in its root.
     pub(crate) fn new(root: DirHandle) -> Result<Self> {
         let id = root.id()?;
-        Ok(Self { steps: vec![Step { name: Vec::new(), id, dir: Some(root) }] })
+        Ok(Self { steps: vec![Step { name: Vec::new(), id, dir: Some(Arc::new(root)) }] })
     }
 
     /// How many directories below the root it stands.
@@ -42,22 +44,22 @@ impl Trail {
 
     /// The root.
     pub(crate) fn root(&self) -> &DirHandle {
-        self.steps[0].dir.as_ref().expect("the root is never closed")
+        self.steps[0].dir.as_deref().expect("the root is never closed")
     }
 
     /// Where it stands; `None` if that directory was moved away and could not be found again.
     pub(crate) fn here(&self) -> Option<&DirHandle> {
-        self.steps.last().expect("the root is never left").dir.as_ref()
+        self.steps.last().expect("the root is never left").dir.as_deref()
+    }
+
+    /// As [`Trail::here`], to be used after the trail has moved on.
+    pub(crate) fn share(&self) -> Option<Arc<DirHandle>> {
+        self.steps.last().expect("the root is never left").dir.clone()
     }
 
     /// Names from the root down to here.
     pub(crate) fn names(&self) -> impl Iterator<Item = &[u8]> {
         self.steps[1..].iter().map(|step| &step.name[..])
-    }
-
-    /// Names from the root down to `name` in this directory.
-    pub(crate) fn components(&self, name: &[u8]) -> Vec<Vec<u8>> {
-        self.names().chain([name]).map(<[u8]>::to_vec).collect()
     }
 
     /// Path of `name` in this directory: components with a `/` before each.
@@ -76,7 +78,7 @@ impl Trail {
     /// Steps into `dir`, which is called `name` here.
     pub(crate) fn enter(&mut self, name: Vec<u8>, dir: DirHandle) -> Result<()> {
         let id = dir.id()?;
-        self.steps.push(Step { name, id, dir: Some(dir) });
+        self.steps.push(Step { name, id, dir: Some(Arc::new(dir)) });
         let out = self.steps.len().saturating_sub(WINDOW);
         if out > 0 {
             self.steps[out].dir = None;
@@ -86,11 +88,11 @@ impl Trail {
 
     /// Steps back into the parent. Returns the name and the handle of the directory left; the
     /// parent is open again before, so the caller may then take its own rights to it away.
-    pub(crate) fn leave(&mut self) -> (Vec<u8>, Option<DirHandle>) {
+    pub(crate) fn leave(&mut self) -> (Vec<u8>, Option<Arc<DirHandle>>) {
         assert!(self.depth() > 0, "the root is never left");
         let left = self.steps.pop().expect("there is a step below the root");
         if self.here().is_none() {
-            let parent = self.reopen(left.dir.as_ref()).ok();
+            let parent = self.reopen(left.dir.as_deref()).ok().map(Arc::new);
             self.steps.last_mut().expect("the root is never left").dir = parent;
         }
         (left.name, left.dir)

@@ -12,7 +12,7 @@ use std::vec;
 
 use crate::entry::Meta;
 use crate::source::trail::Trail;
-use crate::source::{DirHandle, FileReader, Inode, Inspected, Leaf, Quoted, Reason, What};
+use crate::source::{DirHandle, FileReader, Inspected, Node, Quoted, Reason, Stamp, What};
 
 /// One respect in which two trees differ.
 #[derive(Debug)]
@@ -187,8 +187,8 @@ impl Comparison<'_> {
         match (first.what, second.what) {
             (What::Directory(a), What::Directory(b)) => self.descend(name, a, b),
             (What::Socket, What::Socket) => {}
-            (What::Leaf(a), What::Leaf(b)) => {
-                let is_known = self.hard_links(name, first.inode, second.inode);
+            (What::Node(a), What::Node(b)) => {
+                let is_known = self.hard_links(name, first.stamp, second.stamp);
                 if let Some(aspect) = self.leaves(&a, &b, is_known) {
                     self.differ(name, aspect);
                 }
@@ -247,9 +247,9 @@ impl Comparison<'_> {
     }
 
     /// Whether both were met before under one name, so that their content has been compared.
-    fn hard_links(&mut self, name: &[u8], a: Inode, b: Inode) -> bool {
+    fn hard_links(&mut self, name: &[u8], a: Stamp, b: Stamp) -> bool {
         let number = self.links.0.len() + self.links.1.len();
-        let mut first_name = |links: fn(&mut Self) -> &mut FirstNames, i: Inode| {
+        let mut first_name = |links: fn(&mut Self) -> &mut FirstNames, i: Stamp| {
             (i.nlink > 1).then(|| *links(self).entry((i.dev, i.ino)).or_insert(number))
         };
         let met = (first_name(|s| &mut s.links.0, a), first_name(|s| &mut s.links.1, b));
@@ -261,21 +261,26 @@ impl Comparison<'_> {
         met_a == met_b && met_a < number
     }
 
-    fn leaves(&mut self, a: &Leaf, b: &Leaf, is_known: bool) -> Option<Aspect> {
+    fn leaves(
+        &mut self,
+        a: &Node<FileReader>,
+        b: &Node<FileReader>,
+        is_known: bool,
+    ) -> Option<Aspect> {
         match (a, b) {
-            (Leaf::File(_), Leaf::File(_)) if is_known => None,
-            (Leaf::File(a), Leaf::File(b)) => {
+            (Node::File(_), Node::File(_)) if is_known => None,
+            (Node::File(a), Node::File(b)) => {
                 self.files(a, b).unwrap_or_else(|e| Some(Aspect::Unreadable(Reason::Unreadable(e))))
             }
-            (Leaf::Symlink(a), Leaf::Symlink(b)) => (a != b).then_some(Aspect::LinkTarget),
-            (Leaf::Fifo, Leaf::Fifo) => None,
+            (Node::Symlink(a), Node::Symlink(b)) => (a != b).then_some(Aspect::LinkTarget),
+            (Node::Fifo, Node::Fifo) => None,
             (
-                Leaf::CharDevice { major: major_a, minor: minor_a },
-                Leaf::CharDevice { major: major_b, minor: minor_b },
+                Node::CharDevice { major: major_a, minor: minor_a },
+                Node::CharDevice { major: major_b, minor: minor_b },
             )
             | (
-                Leaf::BlockDevice { major: major_a, minor: minor_a },
-                Leaf::BlockDevice { major: major_b, minor: minor_b },
+                Node::BlockDevice { major: major_a, minor: minor_a },
+                Node::BlockDevice { major: major_b, minor: minor_b },
             ) => ((major_a, minor_a) != (major_b, minor_b)).then_some(Aspect::Device),
             _ => Some(Aspect::Kind),
         }
