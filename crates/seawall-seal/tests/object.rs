@@ -199,7 +199,11 @@ fn a_known_piece_is_named_without_sealing_it_again() {
     assert_eq!(prepared.index, s.index);
     assert_eq!(prepared.reference(s.object_ref.id, 7), s.object_ref);
     let too_long = vec![0; MAX_PLAIN + 1];
-    let sealed = Prepared::new(&domain(), CHUNK, &too_long, &mut Counter(0)).seal(CHUNK, &too_long);
+    let sealed = Prepared::new(&domain(), CHUNK, &too_long, &mut Counter(0)).seal(
+        CHUNK,
+        &too_long,
+        &mut seawall_seal::Workspace::new(),
+    );
     assert_eq!(sealed.map(|_| ()), Err(SealError::PlainTooLong(MAX_PLAIN + 1)));
 }
 

@@ -70,6 +70,13 @@ pub(super) struct Known<'a> {
     made: &'a Made,
 }
 
+impl Known<'_> {
+    /// Whether what the cache has of it is what it would get.
+    pub(super) fn is_in_cache(&self) -> bool {
+        matches!(self.made, Made::Cached(_)) || self.stamp.is_none()
+    }
+}
+
 impl Dir {
     pub(super) fn new(
         parent: Option<(DirId, usize)>,
@@ -149,11 +156,6 @@ impl Dir {
             && cached.len() == known.len()
             && known.iter().enumerate().all(equal))
         .then_some(cached)
-    }
-
-    /// Whether every entry was taken from the cache.
-    pub(super) fn is_all_cached(&self, known: &[Known<'_>]) -> bool {
-        known.iter().all(|k| matches!(k.made, Made::Cached(_)) || k.stamp.is_none())
     }
 
     /// The frame of the complete directory for the file cache.

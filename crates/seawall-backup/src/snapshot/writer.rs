@@ -710,7 +710,7 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
             let pages: Vec<_> = cached.list_members().collect();
             let listing = cached.listing.clone().expect("only a whole directory is unchanged");
             if let Some(cache) = &mut self.cache {
-                match cached.whole().filter(|_| dir.is_all_cached(&known)) {
+                match cached.whole().filter(|_| known.iter().all(Known::is_in_cache)) {
                     Some(frame) => cache.put(&dir.key, frame, false),
                     None => cache.put(&dir.key, &dir.frame(&known, &listing, &pages), false),
                 }
