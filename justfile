@@ -50,6 +50,34 @@ coverage: (install "llvm-cov")
         --package seawall-sign --package seawall-seal --package seawall-escrow \
         --package seawall-tlog --package seawall-record --package seawall-store
 
+# seawall beside restic, rustic, borg, bupstash and vykar; `--quick` tries it, `--help` says more
+bench-peers *ARGUMENTS:
+    bench/install-peers.sh
+    cargo build --quiet --release --package seawall
+    cargo run --quiet --release --manifest-path bench/Cargo.toml -- {{ARGUMENTS}}
+
+# peak memory and look-ups with an index of 50 million objects
+bench-memory *ARGUMENTS:
+    cargo run --quiet --release --package seawall-store --example index_memory -- {{ARGUMENTS}}
+
+# queries over 10 million paths in 100 snapshots
+bench-find *ARGUMENTS:
+    cargo run --quiet --release --package seawall-backup --example find_speed -- {{ARGUMENTS}}
+
+# the chunker on one core, by instruction set
+bench-chunker *ARGUMENTS:
+    cargo run --quiet --release --package seawall-backup --example chunker_speed -- {{ARGUMENTS}}
+
+# what the primitives alone would take for a first backup of a directory
+bench-primitives DIR *ARGUMENTS:
+    cargo run --quiet --release --package seawall-backup --example primitives -- {{ARGUMENTS}} "{{DIR}}"
+
+# the tests of the benchmark itself, which is outside the workspace
+bench-test:
+    cargo fmt --check --manifest-path bench/Cargo.toml
+    cargo clippy --quiet --all-targets --manifest-path bench/Cargo.toml -- --deny warnings
+    cargo test --quiet --manifest-path bench/Cargo.toml
+
 # manual pages, one for each command
 man DIR="target/man":
     cargo run --quiet -- man {{DIR}}

@@ -6,6 +6,9 @@ use super::tree::{self, Tree};
 /// Names that say nothing; what lies under them belongs to its subject.
 const EMPTY_NAMES: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc", "manager"];
 
+/// Packages that are no members of the workspace and carry lints of their own.
+const OUTSIDE: &[&str] = &["bench/", "fuzz/"];
+
 /// The pages a reader starts from.
 const ENTRANCES: &[&str] = &["ARCHITECTURE.md", "docs/README.md"];
 
@@ -33,8 +36,8 @@ fn name(path: &str) -> Option<Complaint> {
 }
 
 fn lints(path: &str, text: &str) -> Option<Complaint> {
-    let member = path.ends_with("/Cargo.toml") && !path.starts_with("fuzz/");
-    if !member || text.contains("[lints]\nworkspace = true") {
+    let outside = OUTSIDE.iter().any(|dir| path.starts_with(dir));
+    if outside || !path.ends_with("/Cargo.toml") || text.contains("[lints]\nworkspace = true") {
         return None;
     }
     let what = "lacks `[lints]` with `workspace = true`".to_owned();
@@ -77,6 +80,7 @@ mod tests {
     fn a_crate_without_the_lints_is_refused() {
         assert_eq!(rules(&[("crates/a/Cargo.toml", "[package]\n")]), ["lints"]);
         assert_eq!(rules(&[("crates/a/Cargo.toml", "[lints]\nworkspace = true\n")]), [""; 0]);
+        assert_eq!(rules(&[("bench/Cargo.toml", "[package]\n")]), [""; 0]);
     }
 
     #[test]
