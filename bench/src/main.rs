@@ -50,6 +50,9 @@ fn benchmark(words: &[OsString]) -> Result<()> {
         print!("{}", options::HELP);
         return Ok(());
     }
+    if options.make {
+        return run::make(&options);
+    }
     let results = match &options.render {
         Some(file) => Results::read(file)?,
         None => run::all(&options, |results| match &options.json {

@@ -19,6 +19,7 @@ Usage: seawall-bench [OPTIONS]
       --repetitions N    [default: 3]
       --percent N        size of the corpora; the goals are about 100 [default: 100]
       --seed N           [default: 1]
+      --make             makes the corpora and measures nothing
       --dir DIR          corpora, repositories, restored trees; about 15 GiB [default: target/bench]
       --bench-tools DIR  where the peers are installed [default: target/bench-tools]
       --seawall FILE     [default: target/release/seawall]
@@ -31,6 +32,7 @@ Example: seawall-bench --quick --corpus os-tree,tiny --tool seawall,restic
 ";
 
 /// What to do.
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
     pub(crate) corpora: Vec<Kind>,
@@ -44,6 +46,7 @@ pub(crate) struct Options {
     pub(crate) json: Option<PathBuf>,
     pub(crate) render: Option<PathBuf>,
     pub(crate) update_docs: bool,
+    pub(crate) make: bool,
     pub(crate) help: bool,
     /// The command line again, as the tables show it.
     pub(crate) command: String,
@@ -63,6 +66,7 @@ impl Options {
             json: None,
             render: None,
             update_docs: false,
+            make: false,
             help: false,
             command: format!("just bench-peers {}", words.join(" ")).trim().to_owned(),
         };
@@ -82,6 +86,7 @@ impl Options {
                 "--json" => options.json = Some(value()?.into()),
                 "--render" => options.render = Some(value()?.into()),
                 "--update-docs" => options.update_docs = true,
+                "--make" => options.make = true,
                 "-h" | "--help" => options.help = true,
                 _ => bail!("unknown option {word}; --help lists them"),
             }

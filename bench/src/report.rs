@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 
 use crate::corpus::Scale;
 use crate::measure::Usage;
-use crate::results::{Phase, Results, Used};
+use crate::results::{Phase, Results, Size, Used};
 
 /// Goals of the issue that are ratios to the best peer.
 const FIRST_WALL: f64 = 0.6;
@@ -132,7 +132,7 @@ fn table(results: &Results, corpus: &Used) -> String {
     text += &format!("| | {} | seawall ÷ best peer | goal |\n", versions.join(" | "));
     text += &format!("|---|{}---|---|\n", "---:|".repeat(names.len()));
     for row in rows(results, corpus) {
-        text += &line(&names, &row);
+        text += &line(&names, &row, results.scale == Scale::FULL);
     }
     text + "\n"
 }
@@ -146,12 +146,12 @@ fn rows(results: &Results, corpus: &Used) -> Vec<Row> {
     let at = |tool: &str, phase, figure: fn(&Usage) -> f64| {
         median(&samples(results, &corpus.name, tool, phase, figure))
     };
-    let size = |tool: &str, after| {
+    let size = |tool: &str, after, bytes: fn(&Size) -> u64| {
         let of = results
             .sizes
             .iter()
             .filter(|size| size.corpus == corpus.name && size.tool == tool && size.after == after);
-        median(&sorted(of.map(|size| mebibytes(size.bytes))))
+        median(&sorted(of.map(|size| mebibytes(bytes(size)))))
     };
     let peak = |tool: &str, phases: &[Phase]| {
         phases.iter().filter_map(|phase| at(tool, *phase, |u| mebibytes(u.peak))).reduce(f64::max)
@@ -173,8 +173,13 @@ fn rows(results: &Results, corpus: &Used) -> Vec<Row> {
     add("request, approvals and restore, s", 2, Goal::None, &|t| {
         Some(at(t, Phase::Asking, |u| u.wall)? + at(t, Phase::Restore, |u| u.wall)?)
     });
-    add("repository after first, MiB", 0, Goal::Ratio(SIZE), &|t| size(t, Phase::First));
-    add("repository after change, MiB", 0, Goal::Ratio(SIZE), &|t| size(t, Phase::Churn));
+    add("repository after first, MiB", 0, Goal::Ratio(SIZE), &|t| {
+        size(t, Phase::First, |s| s.bytes)
+    });
+    add("repository after change, MiB", 0, Goal::Ratio(SIZE), &|t| {
+        size(t, Phase::Churn, |s| s.bytes)
+    });
+    add("caches beside it, MiB", 0, Goal::None, &|t| size(t, Phase::Churn, |s| s.caches));
     add("peak memory of backups, MiB", 0, memory, &|t| {
         peak(t, &[Phase::First, Phase::Unchanged, Phase::Churn])
     });
@@ -182,7 +187,8 @@ fn rows(results: &Results, corpus: &Used) -> Vec<Row> {
     rows
 }
 
-fn line(names: &[&str], row: &Row) -> String {
+/// One line; `judged` says whether the goals apply.
+fn line(names: &[&str], row: &Row, judged: bool) -> String {
     let shown = |value: &Option<f64>| match value {
         Some(value) => format!("{value:.*}", row.decimals),
         None => "–".to_owned(),
@@ -198,6 +204,7 @@ fn line(names: &[&str], row: &Row) -> String {
     let compared = ratio.map_or_else(String::new, |(ratio, name)| format!("{ratio:.2} ({name})"));
     let goal = match row.goal {
         Goal::None => String::new(),
+        Goal::Ratio(limit) | Goal::AtMost(limit) if !judged => format!("≤ {limit}"),
         Goal::Ratio(limit) => verdict(ratio.map(|(ratio, _)| ratio), limit),
         Goal::AtMost(limit) => verdict(ours, limit),
     };
@@ -228,7 +235,7 @@ fn durability(results: &Results) -> String {
 }
 
 fn differences(results: &Results) -> String {
-    let mut text = "### Restored trees beside their sources\n\n".to_owned();
+    let mut text = String::new();
     for restored in &results.restored {
         let found = &restored.differences;
         if found.content + found.mode + found.owner + found.mtime == 0 {
@@ -240,7 +247,10 @@ fn differences(results: &Results) -> String {
         );
     }
     let all = results.restored.len();
-    text + &format!("\n{all} restores were compared, every byte; those not named are equal.\n\n")
+    format!(
+        "### Restored trees beside their sources\n\n{all} restored trees were compared with their \
+         sources, every byte; those not named here are equal.\n\n{text}\n"
+    )
 }
 
 fn failures(results: &Results) -> String {
@@ -298,7 +308,7 @@ mod tests {
 
     fn row(goal: Goal, values: &[Option<f64>]) -> String {
         let row = Row { name: "row", decimals: 1, goal, values: values.to_vec() };
-        line(&["seawall", "restic", "borg"], &row)
+        line(&["seawall", "restic", "borg"], &row, true)
     }
 
     #[test]

@@ -58,11 +58,14 @@ pub(crate) struct Size {
     pub(crate) tool: String,
     pub(crate) after: Phase,
     pub(crate) repetition: u32,
-    /// What its files say they have, in bytes.
+    /// What its files say they have, in bytes, without caches.
     pub(crate) bytes: u64,
-    /// What the disk gives for it, in bytes.
+    /// What the disk gives for it, in bytes, without caches.
     pub(crate) allocated: u64,
+    /// Its files, without caches.
     pub(crate) files: u64,
+    /// What the files of caches say they have, in bytes.
+    pub(crate) caches: u64,
 }
 
 /// A phase that did not come to its end.

@@ -19,6 +19,22 @@ use crate::results::{Contender, Failure, Machine, Phase, Restored, Results, Samp
 use crate::tools::{Name, Place, Tool, restored};
 use crate::tree;
 
+/// Makes the corpora that are not there yet.
+pub(crate) fn make(options: &Options) -> Result<()> {
+    fs::create_dir_all(&options.scratch)?;
+    for kind in &options.corpora {
+        let corpus = Corpus::made(&options.scratch, *kind, options.seed, options.scale)?;
+        let (totals, (brought, removed)) = (corpus.totals(), corpus.changed());
+        println!(
+            "{}: {} files, {} MiB; the change brings {brought} and removes {removed}",
+            kind.name(),
+            totals.files,
+            totals.bytes >> 20
+        );
+    }
+    Ok(())
+}
+
 /// Runs everything; after each corpus the results so far are handed to `so_far`.
 pub(crate) fn all(options: &Options, so_far: impl Fn(&Results) -> Result<()>) -> Result<Results> {
     fs::create_dir_all(&options.scratch)?;
@@ -178,16 +194,7 @@ impl Run<'_> {
                 .map(|usage| self.push(corpus.kind, &racer.place, phase, repetition, usage));
             self.note(corpus.kind, racer, phase, repetition, measured);
             if !racer.out && phase != Phase::Unchanged {
-                let totals = tree::totals(&racer.place.repository())?;
-                self.results.sizes.push(Size {
-                    corpus: corpus.kind.name().into(),
-                    tool: racer.place.tool.name.text().into(),
-                    after: phase,
-                    repetition,
-                    bytes: totals.bytes,
-                    allocated: totals.allocated,
-                    files: totals.files,
-                });
+                self.size(corpus.kind, &racer.place, phase, repetition)?;
             }
         }
         Ok(())
@@ -228,6 +235,31 @@ impl Run<'_> {
             );
         }
         tree::remove(&to)
+    }
+
+    fn size(&mut self, kind: Kind, place: &Place, after: Phase, repetition: u32) -> Result<()> {
+        let whole = tree::totals(&place.repository())?;
+        let mut size = Size {
+            corpus: kind.name().into(),
+            tool: place.tool.name.text().into(),
+            after,
+            repetition,
+            bytes: whole.bytes,
+            allocated: whole.allocated,
+            files: whole.files,
+            caches: 0,
+        };
+        for cache in place.caches() {
+            let part = tree::totals(&cache)?;
+            size.caches += part.bytes;
+            if cache.starts_with(place.repository()) {
+                size.bytes -= part.bytes;
+                size.allocated -= part.allocated;
+                size.files -= part.files;
+            }
+        }
+        self.results.sizes.push(size);
+        Ok(())
     }
 
     fn push(&mut self, kind: Kind, place: &Place, phase: Phase, repetition: u32, usage: Usage) {

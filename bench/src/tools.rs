@@ -113,9 +113,18 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    /// What counts as the repository's size.
+    /// The repository; ours is a whole home.
     pub(crate) fn repository(&self) -> PathBuf {
         self.dir.join("repository")
+    }
+
+    /// What the program may lose without losing a backup. Ours lies in the repository.
+    pub(crate) fn caches(&self) -> Vec<PathBuf> {
+        let places = match self.tool.name {
+            Name::Seawall => vec![self.repository().join("cache"), self.repository().join("find")],
+            _ => vec![self.dir.join("home")],
+        };
+        places.into_iter().filter(|place| place.is_dir()).collect()
     }
 
     /// Everything this program wrote.
