@@ -11,7 +11,17 @@
 //! multiply-add evaluate it without tables, in constant time. See
 //! `docs/decisions/0004-chunker.md`.
 //!
-//! This is the scalar reference. **Cut points are a storage format**: golden vectors pin them.
+//! The function here is the reference, for every CPU; `avx512` and `aes_ni` find the same cut
+//! points faster. They share the shape of a [`Tile`]: a stretch is divided into strips that roll
+//! side by side, and a position that passes a coarse test is judged as the reference does.
+//! **Cut points are a storage format**: golden vectors pin them.
+
+#[cfg(target_arch = "x86_64")]
+mod aes_ni;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(test)]
+mod tests;
 
 use aes::Aes128;
 use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
@@ -38,6 +48,28 @@ const LOOSE: u64 = 1 << (64 - 17);
 /// Positions whose hashes are encrypted together, so that the cipher's pipeline is full.
 const BATCH: usize = 32;
 
+/// Longest strip of a tile: starting one costs [`WINDOW`] steps, and what is tested behind the
+/// boundary is wasted.
+const STRIP: usize = 1024;
+/// Shortest strip that is worth its start.
+const SHORTEST_STRIP: usize = 64;
+
+/// How boundaries are searched. All find the same ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Path {
+    /// The reference: one hash after another.
+    Scalar,
+    /// Eight strips in general registers, AES-NI.
+    AesNi,
+    /// Sixteen strips in vectors of 52-bit multiply-add, VAES.
+    Avx512,
+}
+
+impl Path {
+    /// From the fastest to the slowest.
+    pub const ALL: [Self; 3] = [Self::Avx512, Self::AesNi, Self::Scalar];
+}
+
 /// Cuts byte streams under one secret.
 #[derive(ZeroizeOnDrop)]
 pub struct Chunker {
@@ -46,11 +78,59 @@ pub struct Chunker {
     /// `-(r^WINDOW)`: takes the oldest byte out of the hash.
     out: u64,
     cipher: Aes128,
+    engine: Engine,
+}
+
+/// A [`Path`] with its keys.
+#[derive(ZeroizeOnDrop)]
+enum Engine {
+    Scalar,
+    #[cfg(target_arch = "x86_64")]
+    AesNi(aes_ni::AesNi),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Avx512),
+}
+
+/// Positions `at` to `at + lanes * strip`, lane by lane, each tested side by side.
+#[cfg(target_arch = "x86_64")]
+struct Tile<'a> {
+    chunker: &'a Chunker,
+    data: &'a [u8],
+    at: usize,
+    strip: usize,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl<'a> Tile<'a> {
+    /// The bytes of a lane: the window before its first position, then one byte for each.
+    fn strip(&self, lane: usize) -> &'a [u8] {
+        let at = self.at + lane * self.strip;
+        &self.data[at - WINDOW..at + self.strip]
+    }
+
+    /// Judges the lanes' positions at `step` in full; `best` becomes the first boundary so far.
+    #[cold]
+    #[inline(never)]
+    fn judge(&self, step: usize, hashes: &[u64], best: &mut Option<usize>) {
+        for (lane, &hash) in hashes.iter().enumerate() {
+            let end = self.at + lane * self.strip + step;
+            let earlier = best.is_none_or(|best| end < best);
+            if earlier && self.chunker.number(hash) < threshold(end) {
+                *best = Some(end);
+            }
+        }
+    }
 }
 
 impl Chunker {
-    /// The chunker of a dedup domain's chunker secret.
+    /// The chunker of a dedup domain's chunker secret, on the fastest path there is.
     pub fn new(secret: &[u8; 32]) -> Self {
+        let fastest = Path::ALL.into_iter().find_map(|path| Self::with_path(secret, path));
+        fastest.expect("the reference is there on every CPU")
+    }
+
+    /// The same on a given path; nothing if this CPU cannot take it.
+    pub fn with_path(secret: &[u8; 32], path: Path) -> Option<Self> {
         let mut material = Zeroizing::new([0; 24]);
         let mut hasher = blake3::Hasher::new_derive_key("seawall 2026-11 chunker v1");
         hasher.update(secret);
@@ -60,12 +140,22 @@ impl Chunker {
         // The bias of the reduction is below 2^-11 of a uniform choice over 2^52 points.
         let r = u64::from_le_bytes(point) % (P - 1) + 1;
         point.zeroize();
-        let mut out = 1;
-        for _ in 0..WINDOW {
-            out = multiply_add(out, r, 0);
-        }
-        let key = Array::try_from(key).expect("24 - 8 bytes");
-        Self { r, out: P - out, cipher: Aes128::new(&key) }
+        let key = Zeroizing::new(key.try_into().expect("24 - 8 bytes"));
+        Self::from_parts(r, &key, path)
+    }
+
+    fn from_parts(r: u64, key: &[u8; 16], path: Path) -> Option<Self> {
+        let out = P - (0..WINDOW).fold(1, |power, _| multiply_add(power, r, 0));
+        let engine = match path {
+            Path::Scalar => Engine::Scalar,
+            #[cfg(target_arch = "x86_64")]
+            Path::AesNi => Engine::AesNi(aes_ni::AesNi::new(r, out, key)?),
+            #[cfg(target_arch = "x86_64")]
+            Path::Avx512 => Engine::Avx512(avx512::Avx512::new(r, out, key)?),
+            #[cfg(not(target_arch = "x86_64"))]
+            _ => return None,
+        };
+        Some(Self { r, out, cipher: Aes128::new(key.into()), engine })
     }
 
     /// Length of the first chunk of `data`, which starts at a boundary and holds [`MAX`] bytes
@@ -75,13 +165,50 @@ impl Chunker {
         if limit <= MIN {
             return limit;
         }
+        match &self.engine {
+            Engine::Scalar => self.scan(data, MIN, limit),
+            #[cfg(target_arch = "x86_64")]
+            Engine::AesNi(engine) => {
+                self.scan_tiles(data, limit, aes_ni::LANES, |tile| engine.tile(tile))
+            }
+            #[cfg(target_arch = "x86_64")]
+            Engine::Avx512(engine) => {
+                self.scan_tiles(data, limit, avx512::LANES, |tile| engine.tile(tile))
+            }
+        }
+    }
+
+    /// The first boundary between [`MIN`] and `limit`, tile by tile; the reference does the rest
+    /// that is too short for one.
+    #[cfg(target_arch = "x86_64")]
+    fn scan_tiles(
+        &self,
+        data: &[u8],
+        limit: usize,
+        lanes: usize,
+        search: impl Fn(&Tile<'_>) -> Option<usize>,
+    ) -> usize {
+        let mut at = MIN;
+        loop {
+            let strip = ((limit - at) / lanes).min(STRIP) / 8 * 8;
+            if strip < SHORTEST_STRIP {
+                return self.scan(data, at, limit);
+            }
+            if let Some(end) = search(&Tile { chunker: self, data, at, strip }) {
+                return end;
+            }
+            at += lanes * strip;
+        }
+    }
+
+    /// The first boundary from `end` on, or `limit`.
+    fn scan(&self, data: &[u8], mut end: usize, limit: usize) -> usize {
         let mut hash = 0;
-        for &byte in &data[MIN - WINDOW..MIN] {
+        for &byte in &data[end - WINDOW..end] {
             hash = multiply_add(hash, self.r, u64::from(byte) + 1);
         }
         let mut blocks = [Array::from([0; 16]); BATCH];
         // `end` is the chunk's length if the boundary stands behind the window that is hashed.
-        let mut end = MIN;
         while end < limit {
             let n = BATCH.min(limit - end);
             for (i, block) in blocks[..n].iter_mut().enumerate() {
@@ -94,9 +221,7 @@ impl Chunker {
             }
             self.cipher.encrypt_blocks(&mut blocks[..n]);
             for (i, block) in blocks[..n].iter().enumerate() {
-                let value = u64::from_le_bytes(block[..8].try_into().expect("8 of 16 bytes"));
-                let threshold = if end + i < NORMAL { STRICT } else { LOOSE };
-                if value < threshold {
+                if number_of(block) < threshold(end + i) {
                     return end + i;
                 }
             }
@@ -104,6 +229,25 @@ impl Chunker {
         }
         limit
     }
+
+    /// The number that decides behind a window with this hash.
+    #[cfg(target_arch = "x86_64")]
+    fn number(&self, hash: u64) -> u64 {
+        let mut block = Array::from([0; 16]);
+        block[..8].copy_from_slice(&hash.to_le_bytes());
+        self.cipher.encrypt_block(&mut block);
+        number_of(&block)
+    }
+}
+
+/// An encrypted hash as a number.
+fn number_of(block: &[u8]) -> u64 {
+    u64::from_le_bytes(block[..8].try_into().expect("8 of 16 bytes"))
+}
+
+/// Below this, a number makes a boundary at `end`.
+const fn threshold(end: usize) -> u64 {
+    if end < NORMAL { STRICT } else { LOOSE }
 }
 
 /// `a * b + c` in the field, fully reduced; `a`, `b`, `c` below 2^52.
@@ -119,125 +263,5 @@ fn multiply_add(a: u64, b: u64, c: u64) -> u64 {
 impl std::fmt::Debug for Chunker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Chunker(..)")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    /// The first `n` bytes of BLAKE3's output stream for `seed`.
-    fn stream(seed: &[u8], n: usize) -> Vec<u8> {
-        let mut out = vec![0; n];
-        blake3::Hasher::new().update(seed).finalize_xof().fill(&mut out);
-        out
-    }
-
-    fn cuts(secret: u8, mut data: &[u8]) -> Vec<usize> {
-        let chunker = Chunker::new(&[secret; 32]);
-        let mut out = Vec::new();
-        while !data.is_empty() {
-            let n = chunker.cut(data);
-            out.push(n);
-            data = &data[n..];
-        }
-        out
-    }
-
-    /// The format, pinned: `docs/vectors/chunker.json` is checked by the second implementation.
-    #[test]
-    fn golden_cut_points() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/chunker.json");
-        let data = stream(b"seawall chunker vector", 8 << 20);
-        // A deliberate change of format is written down anew with SEAWALL_BLESS=1.
-        if std::env::var_os("SEAWALL_BLESS").is_some() {
-            let vector = serde_json::json!({
-                "secret": hex::encode([7; 32]), "seed": "seawall chunker vector",
-                "stream_bytes": 8 << 20, "lengths": cuts(7, &data),
-            });
-            let text = serde_json::to_string_pretty(&vector).expect("JSON") + "\n";
-            std::fs::write(path, text).expect("written");
-        }
-        let text = std::fs::read_to_string(path).expect("the vector");
-        let vector: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-        let expected: Vec<usize> =
-            serde_json::from_value(vector["lengths"].clone()).expect("numbers");
-        assert_eq!(cuts(7, &data), expected);
-    }
-
-    /// The window's hash straight from its definition.
-    fn window_hash(r: u64, window: &[u8]) -> u64 {
-        let term = |acc: u128, &b: &u8| (acc * u128::from(r) + u128::from(b) + 1) % u128::from(P);
-        window.iter().fold(0u128, term) as u64
-    }
-
-    #[test]
-    fn rolling_equals_the_definition() {
-        let chunker = Chunker::new(&[3; 32]);
-        let data = stream(b"rolling", MAX);
-        let n = chunker.cut(&data);
-        let expected = (MIN..MAX).find(|&end| {
-            let mut block = Array::from([0; 16]);
-            let hash = window_hash(chunker.r, &data[end - WINDOW..end]);
-            block[..8].copy_from_slice(&hash.to_le_bytes());
-            chunker.cipher.encrypt_block(&mut block);
-            let value = u64::from_le_bytes(block[..8].try_into().expect("8 bytes"));
-            value < if end < NORMAL { STRICT } else { LOOSE }
-        });
-        assert_eq!(Some(n), expected.or(Some(MAX)));
-    }
-
-    #[test]
-    fn lengths_keep_their_bounds_and_mean() {
-        let data = stream(b"mean", 64 << 20);
-        let lengths = cuts(1, &data);
-        assert_eq!(lengths.iter().sum::<usize>(), data.len());
-        let (last, body) = lengths.split_last().expect("not empty");
-        assert!(body.iter().all(|n| (MIN..=MAX).contains(n)) && *last <= MAX);
-        let mean = data.len() / lengths.len();
-        assert!((400 << 10..800 << 10).contains(&mean), "mean {mean}");
-    }
-
-    #[test]
-    fn boundaries_move_with_content_and_depend_on_the_secret() {
-        let data = stream(b"shift", 16 << 20);
-        let mut shifted = b"inserted in front".to_vec();
-        shifted.extend_from_slice(&data);
-        let ends = |lengths: Vec<usize>| -> std::collections::BTreeSet<usize> {
-            lengths
-                .iter()
-                .scan(0, |at, n| {
-                    *at += n;
-                    Some(*at)
-                })
-                .collect()
-        };
-        let a = ends(cuts(1, &data));
-        let b: std::collections::BTreeSet<_> =
-            ends(cuts(1, &shifted)).iter().filter_map(|e| e.checked_sub(17)).collect();
-        assert!(a.intersection(&b).count() * 10 >= a.len() * 8, "most boundaries survive");
-        let other = ends(cuts(2, &data));
-        assert!(a.intersection(&other).count() <= 1, "another secret cuts elsewhere");
-    }
-
-    #[test]
-    fn short_streams_are_one_chunk() {
-        for n in [0, 1, MIN - 1, MIN] {
-            assert_eq!(Chunker::new(&[1; 32]).cut(&vec![5; n]), n);
-        }
-        assert_eq!(
-            Chunker::new(&[1; 32]).cut(&vec![0; MAX + 5]).min(MAX),
-            cuts(1, &vec![0; MAX + 5])[0]
-        );
-    }
-
-    proptest! {
-        #[test]
-        fn multiply_add_is_modular(a in 0..P, b in 0..P, c in 0..P) {
-            let expected = (u128::from(a) * u128::from(b) + u128::from(c)) % u128::from(P);
-            prop_assert_eq!(u128::from(multiply_add(a, b, c)), expected);
-        }
     }
 }

@@ -1,0 +1,306 @@
+//! The fast path with AVX-512 IFMA and VAES: sixteen strips roll side by side, eight to a
+//! register, and four blocks are encrypted by one instruction.
+//!
+//! The cipher is what costs: nine of its ten rounds have to be run for every byte. Two things
+//! are saved. The last round only maps bytes to bytes, so the state before it is compared with
+//! what would become zero. And of the round before only two columns of four matter, those that
+//! lead to the two highest bytes of the number; so two blocks share it. What passes has those
+//! two bytes zero, one position in 2^16, and is judged in full.
+//!
+//! Rejected: windows evaluated by doubling (six multiplications a byte instead of two); tables
+//! of multiples of `r^64` (indexed by content, so not in constant time).
+
+#![allow(unsafe_code)] // Entering a function that needs CPU features; see `Avx512::tile`.
+
+use std::arch::x86_64::{
+    __m512i, _mm512_add_epi64, _mm512_aesenc_epi128, _mm512_and_si512, _mm512_broadcast_i32x4,
+    _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_mask_cmpeq_epi8_mask,
+    _mm512_mask_shuffle_epi8, _mm512_min_epu64, _mm512_set_epi64, _mm512_set1_epi64,
+    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_srli_epi64, _mm512_sub_epi64,
+    _mm512_unpackhi_epi64, _mm512_unpacklo_epi64, _mm512_xor_si512,
+};
+use std::is_x86_feature_detected;
+
+use zeroize::ZeroizeOnDrop;
+
+use super::aes_ni::{Schedule, from_u128, start};
+use super::{P, Tile, WINDOW, multiply_add};
+
+/// Strips of a tile.
+pub(super) const LANES: usize = 16;
+/// Registers they fill.
+const REGISTERS: usize = LANES / 8;
+/// Exclusive bound of the points this path can do: `hash * r >> 52` is below `r`, and with the
+/// part of the byte that leaves, up to 255, it must stay below 2^52.
+const POINTS: u64 = (1 << 52) - 256;
+
+/// Bytes of a second block, swapped by halves, that take the places which columns 1 and 2 of the
+/// shared round read; the first block keeps those which columns 0 and 3 read.
+const SECOND: u64 = 0x639c_639c_639c_639c;
+/// Bytes that decide: 3 and 14 of the first block; 11 and 6, the same ones swapped, of the second.
+const DECIDING: u64 = 0x4848_4848_4848_4848;
+/// Of [`DECIDING`], the one that reports the first block.
+const FIRST_HIT: u64 = 0x0008_0008_0008_0008;
+/// Of [`DECIDING`], the one that reports the second block.
+const SECOND_HIT: u64 = 0x0800_0800_0800_0800;
+
+/// Exists only where the CPU has what [`Avx512::tile`] needs.
+#[derive(ZeroizeOnDrop)]
+pub(super) struct Avx512 {
+    r: u64,
+    out: u64,
+    schedule: Schedule,
+}
+
+impl Avx512 {
+    /// Nothing on other CPUs, and nothing for one point in 2^44.
+    pub(super) fn new(r: u64, out: u64, key: &[u8; 16]) -> Option<Self> {
+        let can = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
+            && is_x86_feature_detected!("avx512ifma")
+            && is_x86_feature_detected!("vaes")
+            && r < POINTS;
+        let schedule = Schedule::new(key).filter(|_| can)?;
+        Some(Self { r, out, schedule })
+    }
+
+    /// The first boundary in `tile`, whose strips are a multiple of 8 long.
+    pub(super) fn tile(&self, tile: &Tile<'_>) -> Option<usize> {
+        // SAFETY: `new` gives a value only if the CPU has the four features.
+        unsafe { self.roll_and_test(tile) }
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512ifma,vaes")]
+    fn roll_and_test(&self, tile: &Tile<'_>) -> Option<usize> {
+        let field = Field::new(self.r, self.out);
+        let cipher = Cipher::new(&self.schedule);
+        let strips: [&[u8]; LANES] = std::array::from_fn(|lane| tile.strip(lane));
+        let mut hashes = field.start(&strips);
+        // The last window's bytes, eight of each strip at a time.
+        let mut window: [[__m512i; REGISTERS]; WINDOW / 8] =
+            std::array::from_fn(|i| eight_bytes(&strips, 8 * i));
+        let picks: [__m512i; 8] = std::array::from_fn(|i| pick(i));
+        let mut best = None;
+        for eight in 0..tile.strip / 8 {
+            let old = window[eight % window.len()];
+            let new = eight_bytes(&strips, WINDOW + 8 * eight);
+            window[eight % window.len()] = new;
+            for (i, pick) in picks.iter().enumerate() {
+                let hits = cipher.hits(hashes[0]) | cipher.hits(hashes[1]);
+                if hits != 0 {
+                    tile.judge(8 * eight + i, &to_array(hashes), &mut best);
+                }
+                for k in 0..REGISTERS {
+                    let out = _mm512_shuffle_epi8(old[k], *pick);
+                    let into = _mm512_shuffle_epi8(new[k], *pick);
+                    hashes[k] = field.roll(hashes[k], out, into);
+                }
+            }
+        }
+        best
+    }
+}
+
+/// Constants of the rolling hash.
+struct Field {
+    r: __m512i,
+    out: __m512i,
+    /// What the `+ 1` of the byte that enters and of the one that leaves amount to.
+    ones: __m512i,
+    fold: __m512i,
+    low: __m512i,
+    p: __m512i,
+    point: u64,
+}
+
+impl Field {
+    #[target_feature(enable = "avx512f")]
+    fn new(r: u64, out: u64) -> Self {
+        let all = |x: u64| _mm512_set1_epi64(x as i64);
+        Self {
+            r: all(r),
+            out: all(out),
+            ones: all(multiply_add(out, 1, 1)),
+            fold: all(47),
+            low: all((1 << 52) - 1),
+            p: all(P),
+            point: r,
+        }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn start(&self, strips: &[&[u8]; LANES]) -> [__m512i; REGISTERS] {
+        std::array::from_fn(|k| {
+            let hashes: [i64; 8] =
+                std::array::from_fn(|i| start(self.point, strips[8 * k + i]) as i64);
+            from_lanes(hashes)
+        })
+    }
+
+    /// Eight hashes, each one byte further, fully reduced.
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    #[inline]
+    fn roll(&self, hash: __m512i, old: __m512i, new: __m512i) -> __m512i {
+        // Value: low + 2^52 * high. low < 3 * 2^52 + 2^8, high < r + 2^8 <= 2^52.
+        let low = _mm512_add_epi64(new, self.ones);
+        let low = _mm512_madd52lo_epu64(low, old, self.out);
+        let high = _mm512_madd52hi_epu64(_mm512_setzero_si512(), old, self.out);
+        let low = _mm512_madd52lo_epu64(low, hash, self.r);
+        let high = _mm512_madd52hi_epu64(high, hash, self.r);
+        // 2^52 = 47 (mod P): below 2^54 + 2^8, and what 47 * high has above bit 52, below 47.
+        let low = _mm512_madd52lo_epu64(low, high, self.fold);
+        let high = _mm512_madd52hi_epu64(_mm512_srli_epi64::<52>(low), high, self.fold);
+        // Once more: below 2^52 + 47 * 51, so one subtraction is enough.
+        let low = _mm512_madd52lo_epu64(_mm512_and_si512(low, self.low), high, self.fold);
+        _mm512_min_epu64(low, _mm512_sub_epi64(low, self.p))
+    }
+}
+
+/// Round keys, four times side by side.
+struct Cipher {
+    /// Low and high halves of the first key, in all eight places.
+    first: [__m512i; 2],
+    rounds: [__m512i; 8],
+    /// Of round 9, for columns 0, 3, 0, 3.
+    shared: __m512i,
+    before_zero: __m512i,
+    /// Swaps the halves of each block.
+    swap: __m512i,
+}
+
+impl Cipher {
+    #[target_feature(enable = "avx512f")]
+    fn new(schedule: &Schedule) -> Self {
+        let four = |key: u128| _mm512_broadcast_i32x4(from_u128(key));
+        let column = |i: u32| u128::from((schedule.rounds[9] >> (32 * i)) as u32);
+        let pair = column(0) | column(3) << 32;
+        let byte = |i: u32| schedule.before_zero >> (8 * i) & 0xff;
+        let zero = byte(3) << 24 | byte(14) << 48;
+        let first = schedule.rounds[0];
+        Self {
+            first: [_mm512_set1_epi64(first as i64), _mm512_set1_epi64((first >> 64) as i64)],
+            rounds: std::array::from_fn(|i| four(schedule.rounds[i + 1])),
+            shared: four(pair | pair << 64),
+            // The first block's byte 3 and the second's byte 6, which is its own 14; then 11, 14.
+            before_zero: four(zero | zero << 64),
+            swap: four(0x0706_0504_0302_0100_0f0e_0d0c_0b0a_0908),
+        }
+    }
+
+    /// Not zero if one of eight hashes leads to a number below 2^48.
+    #[target_feature(enable = "avx512f,avx512bw,vaes")]
+    #[inline]
+    fn hits(&self, hashes: __m512i) -> u64 {
+        let low = _mm512_xor_si512(hashes, self.first[0]);
+        let mut even = _mm512_unpacklo_epi64(low, self.first[1]);
+        let mut odd = _mm512_unpackhi_epi64(low, self.first[1]);
+        for key in self.rounds {
+            even = _mm512_aesenc_epi128(even, key);
+            odd = _mm512_aesenc_epi128(odd, key);
+        }
+        let both = _mm512_mask_shuffle_epi8(even, SECOND, odd, self.swap);
+        let both = _mm512_aesenc_epi128(both, self.shared);
+        let equal = _mm512_mask_cmpeq_epi8_mask(DECIDING, both, self.before_zero);
+        equal & (equal >> 11 & FIRST_HIT | equal << 5 & SECOND_HIT)
+    }
+}
+
+/// Eight bytes of each strip from `at` on.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn eight_bytes(strips: &[&[u8]; LANES], at: usize) -> [__m512i; REGISTERS] {
+    let load = |strip: &[u8]| {
+        i64::from_le_bytes(strip[at..at + 8].try_into().expect("eight bytes were taken"))
+    };
+    std::array::from_fn(|k| from_lanes(std::array::from_fn(|i| load(strips[8 * k + i]))))
+}
+
+/// Indices that move byte `i` of each eight to the lowest place and clear the others.
+#[target_feature(enable = "avx512f")]
+fn pick(i: usize) -> __m512i {
+    const CLEARED: i64 = 0x8080_8080_8080_8000_u64 as i64;
+    let (even, odd) = (CLEARED + i as i64, CLEARED + 8 + i as i64);
+    from_lanes([even, odd, even, odd, even, odd, even, odd])
+}
+
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn from_lanes(x: [i64; 8]) -> __m512i {
+    _mm512_set_epi64(x[7], x[6], x[5], x[4], x[3], x[2], x[1], x[0])
+}
+
+#[target_feature(enable = "avx512f")]
+fn to_array(x: [__m512i; REGISTERS]) -> [u64; LANES] {
+    // SAFETY: the same bits; every pattern is a valid array of integers.
+    unsafe { std::mem::transmute(x) }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::{Chunker, Path};
+    use super::{Avx512, Cipher, Field, POINTS, from_lanes, to_array};
+    use crate::chunker::{P, multiply_add};
+
+    #[target_feature(enable = "avx512f,avx512ifma")]
+    fn rolled(r: u64, out: u64, hashes: [u64; 8], old: [u8; 8], new: [u8; 8]) -> Vec<u64> {
+        let field = Field::new(r, out);
+        let bytes = |bytes: [u8; 8]| from_lanes(bytes.map(i64::from));
+        let hashes = from_lanes(hashes.map(|hash| hash as i64));
+        to_array([field.roll(hashes, bytes(old), bytes(new)), hashes])[..8].to_vec()
+    }
+
+    #[target_feature(enable = "avx512f,avx512bw,vaes")]
+    fn hits(engine: &Avx512, hashes: [u64; 8]) -> bool {
+        Cipher::new(&engine.schedule).hits(from_lanes(hashes.map(|hash| hash as i64))) != 0
+    }
+
+    /// A number in the field or near its ends.
+    fn element(end: u64) -> impl Strategy<Value = u64> {
+        prop_oneof![0..end, 0u64..3, (end - 3)..end]
+    }
+
+    proptest! {
+        #[test]
+        fn rolling_is_that_of_the_field(
+            r in element(POINTS),
+            out in element(P),
+            hashes in proptest::array::uniform8(element(P)),
+            old in any::<[u8; 8]>(),
+            new in proptest::array::uniform8(prop_oneof![Just(0), Just(0xff), any::<u8>()]),
+        ) {
+            if Avx512::new(r, out, &[0; 16]).is_none() {
+                return Ok(());
+            }
+            // SAFETY: the CPU has the features, or there were no engine.
+            let found = unsafe { rolled(r, out, hashes, old, new) };
+            for i in 0..8 {
+                let input = multiply_add(out, u64::from(old[i]) + 1, u64::from(new[i]) + 1);
+                prop_assert_eq!(found[i], multiply_add(hashes[i], r, input));
+            }
+        }
+    }
+
+    /// Each place of a register reports exactly the hashes that lead below 2^48.
+    #[test]
+    fn the_coarse_test_is_exact() {
+        let Some(engine) = Avx512::new(3, 5, &[8; 16]) else { return };
+        let reference = Chunker::from_parts(3, &[8; 16], Path::Scalar).expect("everywhere");
+        let (passing, failing): (Vec<u64>, Vec<u64>) =
+            (0..1 << 19).partition(|&hash| reference.number(hash) < 1 << 48);
+        assert!(passing.len() > 3);
+        for &hash in &passing {
+            for place in 0..8 {
+                let mut hashes = [failing[0]; 8];
+                hashes[place] = hash;
+                // SAFETY: the CPU has the features, or there were no engine.
+                assert!(unsafe { hits(&engine, hashes) }, "{hash} at {place}");
+            }
+        }
+        for eight in failing.chunks_exact(8) {
+            // SAFETY: as above.
+            assert!(!unsafe { hits(&engine, eight.try_into().expect("eight")) });
+        }
+    }
+}
