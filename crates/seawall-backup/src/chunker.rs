@@ -48,10 +48,7 @@ const LOOSE: u64 = 1 << (64 - 17);
 /// Positions whose hashes are encrypted together, so that the cipher's pipeline is full.
 const BATCH: usize = 32;
 
-/// Longest strip of a tile: starting one costs [`WINDOW`] steps, and what is tested behind the
-/// boundary is wasted.
-const STRIP: usize = 1024;
-/// Shortest strip that is worth its start.
+/// Shortest strip that is worth its start, which takes [`WINDOW`] steps.
 const SHORTEST_STRIP: usize = 64;
 
 /// How boundaries are searched. All find the same ones.
@@ -61,7 +58,7 @@ pub enum Path {
     Scalar,
     /// Eight strips in general registers, AES-NI.
     AesNi,
-    /// Sixteen strips in vectors of 52-bit multiply-add, VAES.
+    /// Thirty-two strips in vectors of 52-bit multiply-add, VAES.
     Avx512,
 }
 
@@ -91,7 +88,8 @@ enum Engine {
     Avx512(avx512::Avx512),
 }
 
-/// Positions `at` to `at + lanes * strip`, lane by lane, each tested side by side.
+/// Positions `at` to `at + lanes * strip`, lane by lane. All lanes are searched side by side, so
+/// what is tested behind a boundary is wasted: strips are not long.
 #[cfg(target_arch = "x86_64")]
 struct Tile<'a> {
     chunker: &'a Chunker,
@@ -169,11 +167,11 @@ impl Chunker {
             Engine::Scalar => self.scan(data, MIN, limit),
             #[cfg(target_arch = "x86_64")]
             Engine::AesNi(engine) => {
-                self.scan_tiles(data, limit, aes_ni::LANES, |tile| engine.tile(tile))
+                self.scan_tiles(data, limit, (aes_ni::LANES, aes_ni::STRIP), |t| engine.tile(t))
             }
             #[cfg(target_arch = "x86_64")]
             Engine::Avx512(engine) => {
-                self.scan_tiles(data, limit, avx512::LANES, |tile| engine.tile(tile))
+                self.scan_tiles(data, limit, (avx512::LANES, avx512::STRIP), |t| engine.tile(t))
             }
         }
     }
@@ -185,12 +183,12 @@ impl Chunker {
         &self,
         data: &[u8],
         limit: usize,
-        lanes: usize,
+        (lanes, longest): (usize, usize),
         search: impl Fn(&Tile<'_>) -> Option<usize>,
     ) -> usize {
         let mut at = MIN;
         loop {
-            let strip = ((limit - at) / lanes).min(STRIP) / 8 * 8;
+            let strip = ((limit - at) / lanes).min(longest) / 8 * 8;
             if strip < SHORTEST_STRIP {
                 return self.scan(data, at, limit);
             }

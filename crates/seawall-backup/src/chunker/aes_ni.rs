@@ -7,9 +7,10 @@
 #![allow(unsafe_code)] // Entering a function that needs CPU features; see `AesNi::tile`.
 
 use std::arch::x86_64::{
-    __m128i, _mm_aesdeclast_si128, _mm_aesenc_si128, _mm_aeskeygenassist_si128, _mm_cmpeq_epi8,
-    _mm_cvtsi128_si64, _mm_movemask_epi8, _mm_set_epi64x, _mm_setzero_si128, _mm_shuffle_epi32,
-    _mm_slli_si128, _mm_unpackhi_epi64, _mm_xor_si128,
+    __m128i, _mm_aesdeclast_si128, _mm_aesenc_si128, _mm_aeskeygenassist_si128, _mm_and_si128,
+    _mm_cmpeq_epi8, _mm_cvtsi128_si64, _mm_movemask_epi8, _mm_or_si128, _mm_set_epi64x,
+    _mm_setzero_si128, _mm_shuffle_epi32, _mm_slli_si128, _mm_srli_si128, _mm_unpackhi_epi64,
+    _mm_xor_si128,
 };
 use std::is_x86_feature_detected;
 
@@ -19,9 +20,11 @@ use super::{P, Tile, WINDOW, multiply_add};
 
 /// Strips of a tile.
 pub(super) const LANES: usize = 8;
-/// What [`_mm_movemask_epi8`] shows where bytes 3 and 14 of the state before the last round are
-/// those that it turns into zeros at bytes 7 and 6 of the block.
-const HIT: i32 = 1 << 3 | 1 << 14;
+/// Longest strip.
+pub(super) const STRIP: usize = 1024;
+/// The byte that tells whether it and the 11th after it, 14, are those that the last round turns
+/// into zeros: they become bytes 7 and 6 of the block, the highest of the number.
+const HIT: i32 = 1 << 3;
 
 /// Round keys of AES-128.
 #[derive(ZeroizeOnDrop)]
@@ -32,7 +35,7 @@ pub(super) struct Schedule {
     pub(super) before_zero: u128,
 }
 
-/// Exists only where the CPU has AES-NI.
+/// Exists only where the CPU has AES-NI and BMI2, as all with AVX2 have.
 #[derive(ZeroizeOnDrop)]
 pub(super) struct AesNi {
     r: u64,
@@ -42,63 +45,91 @@ pub(super) struct AesNi {
 
 impl AesNi {
     pub(super) fn new(r: u64, out: u64, key: &[u8; 16]) -> Option<Self> {
-        let schedule = Schedule::new(key)?;
+        let schedule = Schedule::new(key).filter(|_| is_x86_feature_detected!("bmi2"))?;
         Some(Self { r, out, schedule })
     }
 
     /// The first boundary in `tile`.
     pub(super) fn tile(&self, tile: &Tile<'_>) -> Option<usize> {
-        // SAFETY: a value has a schedule, and that exists only if the CPU has AES-NI.
+        // SAFETY: `new` gives a value only if the CPU has both features.
         unsafe { self.roll_and_test(tile) }
     }
 
-    #[target_feature(enable = "aes")]
+    #[target_feature(enable = "aes,bmi2")]
     fn roll_and_test(&self, tile: &Tile<'_>) -> Option<usize> {
         let keys = self.schedule.rounds.map(|key| from_u128(key));
         let before_zero = from_u128(self.schedule.before_zero);
         let strips: [&[u8]; LANES] = std::array::from_fn(|lane| tile.strip(lane));
-        let mut hashes = strips.map(|strip| start(self.r, strip));
+        let mut here = [0; LANES];
+        for i in 0..WINDOW {
+            for (hash, strip) in here.iter_mut().zip(strips) {
+                *hash = multiply_add(*hash, self.r, u64::from(strip[i]) + 1);
+            }
+        }
         let mut best = None;
-        for step in 0..tile.strip {
-            let mut blocks =
-                hashes.map(|hash| _mm_xor_si128(_mm_set_epi64x(0, hash as i64), keys[0]));
-            for key in &keys[1..] {
-                for block in &mut blocks {
-                    *block = _mm_aesenc_si128(*block, *key);
+        let mut hashes = [here; 8];
+        for eight in (0..tile.strip).step_by(8) {
+            // Four lanes at a time hide the multiplications' latency; more need more registers.
+            for lane in (0..LANES).step_by(4) {
+                let four = [lane, lane + 1, lane + 2, lane + 3];
+                let old = four.map(|lane| eight_bytes(strips[lane], eight));
+                let new = four.map(|lane| eight_bytes(strips[lane], eight + WINDOW));
+                let mut rolled = four.map(|lane| here[lane]);
+                for (i, step) in hashes.iter_mut().enumerate() {
+                    for k in 0..4 {
+                        step[lane + k] = rolled[k].min(rolled[k].wrapping_sub(P));
+                        rolled[k] = self.roll(rolled[k], old[k][i], new[k][i]);
+                    }
                 }
+                here[lane..lane + 4].copy_from_slice(&rolled);
             }
-            let mut any = false;
-            for block in blocks {
-                any |= _mm_movemask_epi8(_mm_cmpeq_epi8(block, before_zero)) & HIT == HIT;
-            }
-            if any {
-                tile.judge(step, &hashes, &mut best);
-            }
-            for (hash, strip) in hashes.iter_mut().zip(strips) {
-                *hash = self.roll(*hash, strip[step], strip[step + WINDOW]);
+            for (i, step) in hashes.iter().enumerate() {
+                if any_hit(&keys, before_zero, *step) {
+                    tile.judge(eight + i, step, &mut best);
+                }
             }
         }
         best
     }
 
-    /// The hash one byte further, fully reduced.
+    /// The hash one byte further: given and returned below 2^52 + 2^14, one subtraction of [`P`]
+    /// short of fully reduced.
     #[inline]
     fn roll(&self, hash: u64, old: u8, new: u8) -> u64 {
         const MASK: u64 = (1 << 52) - 1;
         // `(hash * r) << 12`, so that the halves of 64 bits are those above and below bit 52.
         let x = u128::from(hash) * u128::from(self.r << 12);
-        // Below 2^60 + 2^9: the byte is at most 2^8, the factor below 2^52.
-        let input = self.out * (u64::from(old) + 1) + (u64::from(new) + 1);
-        // 2^52 = 47 (mod P), twice: below 2^52 + 2^58 + 2^60 + 2^9, then below 2^52 + 2^14.
+        // `out * (old + 1) + (new + 1)`, below 2^60 + 2^9.
+        let input = self.out * u64::from(old) + u64::from(new) + (self.out + 1);
+        // 2^52 = 47 (mod P), twice: below 2^52 + 2^58 + 2^60 + 2^15, then below 2^52 + 2^14.
         let x = ((x as u64) >> 12) + 47 * ((x >> 64) as u64) + input;
-        let x = (x & MASK) + 47 * (x >> 52);
-        x.min(x.wrapping_sub(P))
+        (x & MASK) + 47 * (x >> 52)
     }
 }
 
-/// The hash of a strip's first window.
-pub(super) fn start(r: u64, strip: &[u8]) -> u64 {
-    strip[..WINDOW].iter().fold(0, |hash, &byte| multiply_add(hash, r, u64::from(byte) + 1))
+/// Whether one of the hashes leads to a number below 2^48.
+#[target_feature(enable = "aes")]
+#[inline]
+fn any_hit(keys: &[__m128i; 10], before_zero: __m128i, hashes: [u64; LANES]) -> bool {
+    let mut blocks = [keys[0]; LANES];
+    for lane in 0..LANES {
+        blocks[lane] = _mm_xor_si128(_mm_set_epi64x(0, hashes[lane] as i64), keys[0]);
+    }
+    for key in &keys[1..] {
+        for block in &mut blocks {
+            *block = _mm_aesenc_si128(*block, *key);
+        }
+    }
+    let mut any = _mm_setzero_si128();
+    for block in blocks {
+        let equal = _mm_cmpeq_epi8(block, before_zero);
+        any = _mm_or_si128(any, _mm_and_si128(equal, _mm_srli_si128::<11>(equal)));
+    }
+    _mm_movemask_epi8(any) & HIT != 0
+}
+
+fn eight_bytes(strip: &[u8], at: usize) -> &[u8; 8] {
+    strip[at..at + 8].try_into().expect("eight bytes were taken")
 }
 
 impl Schedule {

@@ -1,4 +1,4 @@
-//! The fast path with AVX-512 IFMA and VAES: sixteen strips roll side by side, eight to a
+//! The fast path with AVX-512 IFMA and VAES: thirty-two strips roll side by side, eight to a
 //! register, and four blocks are encrypted by one instruction.
 //!
 //! The cipher is what costs: nine of its ten rounds have to be run for every byte. Two things
@@ -23,13 +23,17 @@ use std::is_x86_feature_detected;
 
 use zeroize::ZeroizeOnDrop;
 
-use super::aes_ni::{Schedule, from_u128, start};
+use super::aes_ni::{Schedule, from_u128};
 use super::{P, Tile, WINDOW, multiply_add};
 
 /// Strips of a tile.
-pub(super) const LANES: usize = 16;
+pub(super) const LANES: usize = 32;
 /// Registers they fill.
 const REGISTERS: usize = LANES / 8;
+/// A number for each lane.
+type Lanes = [__m512i; REGISTERS];
+/// Longest strip.
+pub(super) const STRIP: usize = 512;
 /// Exclusive bound of the points this path can do: `hash * r >> 52` is below `r`, and with the
 /// part of the byte that leaves, up to 255, it must stay below 2^52.
 const POINTS: u64 = (1 << 52) - 256;
@@ -75,25 +79,30 @@ impl Avx512 {
         let field = Field::new(self.r, self.out);
         let cipher = Cipher::new(&self.schedule);
         let strips: [&[u8]; LANES] = std::array::from_fn(|lane| tile.strip(lane));
-        let mut hashes = field.start(&strips);
-        // The last window's bytes, eight of each strip at a time.
-        let mut window: [[__m512i; REGISTERS]; WINDOW / 8] =
-            std::array::from_fn(|i| eight_bytes(&strips, 8 * i));
         let picks: [__m512i; 8] = std::array::from_fn(|i| pick(i));
+        // The last window's bytes, eight of each strip at a time.
+        let mut window = [[_mm512_setzero_si512(); REGISTERS]; WINDOW / 8];
+        let mut here = [_mm512_setzero_si512(); REGISTERS];
+        for (i, eight) in window.iter_mut().enumerate() {
+            *eight = eight_bytes(&strips, 8 * i);
+            for pick in picks {
+                here = field.take_in(here, *eight, pick);
+            }
+        }
         let mut best = None;
+        let mut hashes = [here; 8];
         for eight in 0..tile.strip / 8 {
             let old = window[eight % window.len()];
             let new = eight_bytes(&strips, WINDOW + 8 * eight);
             window[eight % window.len()] = new;
-            for (i, pick) in picks.iter().enumerate() {
-                let hits = cipher.hits(hashes[0]) | cipher.hits(hashes[1]);
-                if hits != 0 {
-                    tile.judge(8 * eight + i, &to_array(hashes), &mut best);
-                }
-                for k in 0..REGISTERS {
-                    let out = _mm512_shuffle_epi8(old[k], *pick);
-                    let into = _mm512_shuffle_epi8(new[k], *pick);
-                    hashes[k] = field.roll(hashes[k], out, into);
+            // First all hashes, then all ciphers: mixed, they need more registers than there are.
+            for (step, pick) in hashes.iter_mut().zip(picks) {
+                *step = here;
+                here = field.roll(here, old, new, pick);
+            }
+            for (i, step) in hashes.iter().enumerate() {
+                if cipher.hits(*step) != 0 {
+                    tile.judge(8 * eight + i, &to_array(*step), &mut best);
                 }
             }
         }
@@ -107,10 +116,10 @@ struct Field {
     out: __m512i,
     /// What the `+ 1` of the byte that enters and of the one that leaves amount to.
     ones: __m512i,
+    one: __m512i,
     fold: __m512i,
     low: __m512i,
     p: __m512i,
-    point: u64,
 }
 
 impl Field {
@@ -121,30 +130,43 @@ impl Field {
             r: all(r),
             out: all(out),
             ones: all(multiply_add(out, 1, 1)),
+            one: all(1),
             fold: all(47),
             low: all((1 << 52) - 1),
             p: all(P),
-            point: r,
         }
     }
 
-    #[target_feature(enable = "avx512f")]
-    fn start(&self, strips: &[&[u8]; LANES]) -> [__m512i; REGISTERS] {
-        std::array::from_fn(|k| {
-            let hashes: [i64; 8] =
-                std::array::from_fn(|i| start(self.point, strips[8 * k + i]) as i64);
-            from_lanes(hashes)
-        })
+    /// All hashes with one more byte: the one that `pick` finds in `new`.
+    #[target_feature(enable = "avx512f,avx512bw,avx512ifma")]
+    #[inline]
+    fn take_in(&self, mut hashes: Lanes, new: Lanes, pick: __m512i) -> Lanes {
+        for k in 0..REGISTERS {
+            let low = _mm512_add_epi64(_mm512_shuffle_epi8(new[k], pick), self.one);
+            hashes[k] = self.advance(hashes[k], low, _mm512_setzero_si512());
+        }
+        hashes
     }
 
-    /// Eight hashes, each one byte further, fully reduced.
+    /// All hashes one byte further: the bytes that `pick` finds in `old` and `new`.
+    #[target_feature(enable = "avx512f,avx512bw,avx512ifma")]
+    #[inline]
+    fn roll(&self, mut hashes: Lanes, old: Lanes, new: Lanes, pick: __m512i) -> Lanes {
+        for k in 0..REGISTERS {
+            let old = _mm512_shuffle_epi8(old[k], pick);
+            let low = _mm512_add_epi64(_mm512_shuffle_epi8(new[k], pick), self.ones);
+            let low = _mm512_madd52lo_epu64(low, old, self.out);
+            let high = _mm512_madd52hi_epu64(_mm512_setzero_si512(), old, self.out);
+            hashes[k] = self.advance(hashes[k], low, high);
+        }
+        hashes
+    }
+
+    /// `hash * r + low + 2^52 * high`, fully reduced; `low` below 2^53 + 2^8, `high` below 2^8.
     #[target_feature(enable = "avx512f,avx512ifma")]
     #[inline]
-    fn roll(&self, hash: __m512i, old: __m512i, new: __m512i) -> __m512i {
-        // Value: low + 2^52 * high. low < 3 * 2^52 + 2^8, high < r + 2^8 <= 2^52.
-        let low = _mm512_add_epi64(new, self.ones);
-        let low = _mm512_madd52lo_epu64(low, old, self.out);
-        let high = _mm512_madd52hi_epu64(_mm512_setzero_si512(), old, self.out);
+    fn advance(&self, hash: __m512i, low: __m512i, high: __m512i) -> __m512i {
+        // Now low is below 3 * 2^52 + 2^8, high below r + 2^8, so below 2^52.
         let low = _mm512_madd52lo_epu64(low, hash, self.r);
         let high = _mm512_madd52hi_epu64(high, hash, self.r);
         // 2^52 = 47 (mod P): below 2^54 + 2^8, and what 47 * high has above bit 52, below 47.
@@ -187,32 +209,42 @@ impl Cipher {
         }
     }
 
-    /// Not zero if one of eight hashes leads to a number below 2^48.
+    /// Not zero if one of the hashes leads to a number below 2^48.
     #[target_feature(enable = "avx512f,avx512bw,vaes")]
     #[inline]
-    fn hits(&self, hashes: __m512i) -> u64 {
-        let low = _mm512_xor_si512(hashes, self.first[0]);
-        let mut even = _mm512_unpacklo_epi64(low, self.first[1]);
-        let mut odd = _mm512_unpackhi_epi64(low, self.first[1]);
-        for key in self.rounds {
-            even = _mm512_aesenc_epi128(even, key);
-            odd = _mm512_aesenc_epi128(odd, key);
+    fn hits(&self, hashes: Lanes) -> u64 {
+        let (mut even, mut odd) = (hashes, hashes);
+        for i in 0..REGISTERS {
+            let low = _mm512_xor_si512(hashes[i], self.first[0]);
+            even[i] = _mm512_unpacklo_epi64(low, self.first[1]);
+            odd[i] = _mm512_unpackhi_epi64(low, self.first[1]);
         }
-        let both = _mm512_mask_shuffle_epi8(even, SECOND, odd, self.swap);
-        let both = _mm512_aesenc_epi128(both, self.shared);
-        let equal = _mm512_mask_cmpeq_epi8_mask(DECIDING, both, self.before_zero);
-        equal & (equal >> 11 & FIRST_HIT | equal << 5 & SECOND_HIT)
+        for key in self.rounds {
+            for i in 0..REGISTERS {
+                even[i] = _mm512_aesenc_epi128(even[i], key);
+                odd[i] = _mm512_aesenc_epi128(odd[i], key);
+            }
+        }
+        let mut hits = 0;
+        for i in 0..REGISTERS {
+            let both = _mm512_mask_shuffle_epi8(even[i], SECOND, odd[i], self.swap);
+            let both = _mm512_aesenc_epi128(both, self.shared);
+            let equal = _mm512_mask_cmpeq_epi8_mask(DECIDING, both, self.before_zero);
+            hits |= equal & (equal >> 11 & FIRST_HIT | equal << 5 & SECOND_HIT);
+        }
+        hits
     }
 }
 
 /// Eight bytes of each strip from `at` on.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn eight_bytes(strips: &[&[u8]; LANES], at: usize) -> [__m512i; REGISTERS] {
-    let load = |strip: &[u8]| {
-        i64::from_le_bytes(strip[at..at + 8].try_into().expect("eight bytes were taken"))
-    };
-    std::array::from_fn(|k| from_lanes(std::array::from_fn(|i| load(strips[8 * k + i]))))
+fn eight_bytes(strips: &[&[u8]; LANES], at: usize) -> Lanes {
+    let mut lanes = [0; LANES];
+    for (lane, strip) in lanes.iter_mut().zip(strips) {
+        *lane = u64::from_le_bytes(strip[at..at + 8].try_into().expect("eight bytes were taken"));
+    }
+    from_array(lanes)
 }
 
 /// Indices that move byte `i` of each eight to the lowest place and clear the others.
@@ -230,7 +262,14 @@ fn from_lanes(x: [i64; 8]) -> __m512i {
 }
 
 #[target_feature(enable = "avx512f")]
-fn to_array(x: [__m512i; REGISTERS]) -> [u64; LANES] {
+#[inline]
+fn from_array(x: [u64; LANES]) -> Lanes {
+    // SAFETY: the same bits; every pattern is a valid vector.
+    unsafe { std::mem::transmute(x) }
+}
+
+#[target_feature(enable = "avx512f")]
+fn to_array(x: Lanes) -> [u64; LANES] {
     // SAFETY: the same bits; every pattern is a valid array of integers.
     unsafe { std::mem::transmute(x) }
 }
@@ -240,20 +279,20 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::{Chunker, Path};
-    use super::{Avx512, Cipher, Field, POINTS, from_lanes, to_array};
+    use super::{Avx512, Cipher, Field, LANES, POINTS, from_array, pick, to_array};
     use crate::chunker::{P, multiply_add};
 
-    #[target_feature(enable = "avx512f,avx512ifma")]
-    fn rolled(r: u64, out: u64, hashes: [u64; 8], old: [u8; 8], new: [u8; 8]) -> Vec<u64> {
-        let field = Field::new(r, out);
-        let bytes = |bytes: [u8; 8]| from_lanes(bytes.map(i64::from));
-        let hashes = from_lanes(hashes.map(|hash| hash as i64));
-        to_array([field.roll(hashes, bytes(old), bytes(new)), hashes])[..8].to_vec()
+    type Bytes = [u8; LANES];
+
+    #[target_feature(enable = "avx512f,avx512bw,avx512ifma")]
+    fn rolled(r: u64, out: u64, hashes: [u64; LANES], old: Bytes, new: Bytes) -> [u64; LANES] {
+        let bytes = |bytes: Bytes| from_array(bytes.map(|byte| u64::from(byte) << 24));
+        to_array(Field::new(r, out).roll(from_array(hashes), bytes(old), bytes(new), pick(3)))
     }
 
     #[target_feature(enable = "avx512f,avx512bw,vaes")]
-    fn hits(engine: &Avx512, hashes: [u64; 8]) -> bool {
-        Cipher::new(&engine.schedule).hits(from_lanes(hashes.map(|hash| hash as i64))) != 0
+    fn hits(engine: &Avx512, hashes: [u64; LANES]) -> bool {
+        Cipher::new(&engine.schedule).hits(from_array(hashes)) != 0
     }
 
     /// A number in the field or near its ends.
@@ -266,23 +305,23 @@ mod tests {
         fn rolling_is_that_of_the_field(
             r in element(POINTS),
             out in element(P),
-            hashes in proptest::array::uniform8(element(P)),
-            old in any::<[u8; 8]>(),
-            new in proptest::array::uniform8(prop_oneof![Just(0), Just(0xff), any::<u8>()]),
+            hashes in proptest::array::uniform32(element(P)),
+            old in any::<[u8; 32]>(),
+            new in proptest::array::uniform32(prop_oneof![Just(0), Just(0xff), any::<u8>()]),
         ) {
             if Avx512::new(r, out, &[0; 16]).is_none() {
                 return Ok(());
             }
             // SAFETY: the CPU has the features, or there were no engine.
             let found = unsafe { rolled(r, out, hashes, old, new) };
-            for i in 0..8 {
+            for i in 0..LANES {
                 let input = multiply_add(out, u64::from(old[i]) + 1, u64::from(new[i]) + 1);
                 prop_assert_eq!(found[i], multiply_add(hashes[i], r, input));
             }
         }
     }
 
-    /// Each place of a register reports exactly the hashes that lead below 2^48.
+    /// Each lane reports exactly the hashes that lead below 2^48.
     #[test]
     fn the_coarse_test_is_exact() {
         let Some(engine) = Avx512::new(3, 5, &[8; 16]) else { return };
@@ -291,16 +330,16 @@ mod tests {
             (0..1 << 19).partition(|&hash| reference.number(hash) < 1 << 48);
         assert!(passing.len() > 3);
         for &hash in &passing {
-            for place in 0..8 {
-                let mut hashes = [failing[0]; 8];
+            for place in 0..LANES {
+                let mut hashes = [failing[0]; LANES];
                 hashes[place] = hash;
                 // SAFETY: the CPU has the features, or there were no engine.
                 assert!(unsafe { hits(&engine, hashes) }, "{hash} at {place}");
             }
         }
-        for eight in failing.chunks_exact(8) {
+        for group in failing.chunks_exact(LANES) {
             // SAFETY: as above.
-            assert!(!unsafe { hits(&engine, eight.try_into().expect("eight")) });
+            assert!(!unsafe { hits(&engine, group.try_into().expect("as many as lanes")) });
         }
     }
 }

@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+/// Strips of the tests' places; those of the paths divide it or are divided by it.
+const STRIP: usize = 512;
+
 /// The first `n` bytes of BLAKE3's output stream for `seed`.
 fn stream(seed: &[u8], n: usize) -> Vec<u8> {
     let mut out = vec![0; n];
@@ -53,8 +56,7 @@ fn golden_cut_points() {
     }
     let text = std::fs::read_to_string(path).expect("the vector");
     let vector: serde_json::Value = serde_json::from_str(&text).expect("JSON");
-    let expected: Vec<usize> =
-        serde_json::from_value(vector["lengths"].clone()).expect("numbers");
+    let expected: Vec<usize> = serde_json::from_value(vector["lengths"].clone()).expect("numbers");
     assert_eq!(cuts(7, &data), expected);
 }
 
@@ -140,10 +142,10 @@ fn strict_window() -> Vec<u8> {
 fn a_single_boundary_is_found_wherever_it_stands() {
     let chunkers = paths(&[9; 32]);
     let window = strict_window();
-    let tile = 16 * STRIP;
+    let tile = 32 * STRIP;
     let near = |at: usize| at - 3..at + 4;
     let mut ends: Vec<usize> = (MIN..MIN + 2 * tile).step_by(509).chain(MIN..MIN + 20).collect();
-    ends.extend((1..=16).flat_map(|lane| near(MIN + lane * STRIP)));
+    ends.extend((1..=32).flat_map(|lane| near(MIN + lane * STRIP)));
     ends.extend(near(MIN + tile).chain(near(NORMAL)).chain(MAX - 3..MAX));
     for fill in [0, 0xff] {
         let mut data = vec![fill; MAX + 100];
@@ -198,14 +200,17 @@ fn stretch() -> impl Strategy<Value = Vec<u8>> {
         (any::<u64>(), len.clone()).prop_map(|(seed, n)| stream(&seed.to_le_bytes(), n)),
         (prop_oneof![Just(0), Just(0xff), any::<u8>()], len.clone())
             .prop_map(|(byte, n)| vec![byte; n]),
-        (proptest::collection::vec(any::<u8>(), 1..100), len)
-            .prop_map(|(pattern, n)| pattern.into_iter().cycle().take(n).collect()),
+        (proptest::collection::vec(any::<u8>(), 1..100), len).prop_map(|(pattern, n)| pattern
+            .into_iter()
+            .cycle()
+            .take(n)
+            .collect()),
     ]
 }
 
 /// A length near one of the bounds, or any.
 fn length() -> impl Strategy<Value = usize> {
-    let near = prop_oneof![Just(MIN), Just(NORMAL), Just(MAX), Just(MIN + 16 * STRIP)];
+    let near = prop_oneof![Just(MIN), Just(NORMAL), Just(MAX), Just(MIN + 32 * STRIP)];
     prop_oneof![(near, 0usize..200).prop_map(|(n, d)| n + d - 100), 0..MAX + 1000]
 }
 
