@@ -113,7 +113,7 @@ impl AesNi {
 fn any_hit(keys: &[__m128i; 10], before_zero: __m128i, hashes: [u64; LANES]) -> bool {
     let mut blocks = [keys[0]; LANES];
     for lane in 0..LANES {
-        blocks[lane] = _mm_xor_si128(_mm_set_epi64x(0, hashes[lane] as i64), keys[0]);
+        blocks[lane] = _mm_xor_si128(_mm_set_epi64x(0, hashes[lane].cast_signed()), keys[0]);
     }
     for key in &keys[1..] {
         for block in &mut blocks {
@@ -175,5 +175,5 @@ pub(super) fn from_u128(x: u128) -> __m128i {
 #[target_feature(enable = "sse2")]
 fn to_u128(x: __m128i) -> u128 {
     let (low, high) = (_mm_cvtsi128_si64(x), _mm_cvtsi128_si64(_mm_unpackhi_epi64(x, x)));
-    u128::from(high as u64) << 64 | u128::from(low as u64)
+    u128::from(high.cast_unsigned()) << 64 | u128::from(low.cast_unsigned())
 }

@@ -15,9 +15,9 @@
 use std::arch::x86_64::{
     __m512i, _mm512_add_epi64, _mm512_aesenc_epi128, _mm512_and_si512, _mm512_broadcast_i32x4,
     _mm512_madd52hi_epu64, _mm512_madd52lo_epu64, _mm512_mask_cmpeq_epi8_mask,
-    _mm512_mask_shuffle_epi8, _mm512_min_epu64, _mm512_set_epi64, _mm512_set1_epi64,
-    _mm512_setzero_si512, _mm512_shuffle_epi8, _mm512_srli_epi64, _mm512_sub_epi64,
-    _mm512_unpackhi_epi64, _mm512_unpacklo_epi64, _mm512_xor_si512,
+    _mm512_mask_shuffle_epi8, _mm512_min_epu64, _mm512_set1_epi64, _mm512_setzero_si512,
+    _mm512_shuffle_epi8, _mm512_srli_epi64, _mm512_sub_epi64, _mm512_unpackhi_epi64,
+    _mm512_unpacklo_epi64, _mm512_xor_si512,
 };
 use std::is_x86_feature_detected;
 
@@ -125,7 +125,7 @@ struct Field {
 impl Field {
     #[target_feature(enable = "avx512f")]
     fn new(r: u64, out: u64) -> Self {
-        let all = |x: u64| _mm512_set1_epi64(x as i64);
+        let all = |x: u64| _mm512_set1_epi64(x.cast_signed());
         Self {
             r: all(r),
             out: all(out),
@@ -250,15 +250,9 @@ fn eight_bytes(strips: &[&[u8]; LANES], at: usize) -> Lanes {
 /// Indices that move byte `i` of each eight to the lowest place and clear the others.
 #[target_feature(enable = "avx512f")]
 fn pick(i: usize) -> __m512i {
-    const CLEARED: i64 = 0x8080_8080_8080_8000_u64 as i64;
-    let (even, odd) = (CLEARED + i as i64, CLEARED + 8 + i as i64);
-    from_lanes([even, odd, even, odd, even, odd, even, odd])
-}
-
-#[target_feature(enable = "avx512f")]
-#[inline]
-fn from_lanes(x: [i64; 8]) -> __m512i {
-    _mm512_set_epi64(x[7], x[6], x[5], x[4], x[3], x[2], x[1], x[0])
+    const CLEARED: u128 = 0x8080_8080_8080_8008_8080_8080_8080_8000;
+    let i = i as u128;
+    _mm512_broadcast_i32x4(from_u128(CLEARED + (i | i << 64)))
 }
 
 #[target_feature(enable = "avx512f")]
