@@ -167,7 +167,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("{gib:.3} GiB in {}", dir.display());
     for (name, cost) in costs.all() {
         let seconds = cost.time.as_secs_f64();
-        let speed = cost.bytes as f64 / 1e9 / seconds;
+        let speed = cost.bytes as f64 / 1e9 / seconds.max(f64::MIN_POSITIVE);
         println!("{name:>16}: {speed:6.2} GB/s of its input, {:.3} s per GiB read", seconds / gib);
     }
     println!("{:>16}: {:.3} s per GiB on one core", "sum", sum / gib);
