@@ -46,6 +46,15 @@ pub enum OpenMode {
     Create,
 }
 
+/// How a file is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockMode {
+    /// Together with other shared locks.
+    Shared,
+    /// Alone.
+    Exclusive,
+}
+
 /// A directory on a disk. Paths are relative, `/`-separated, and never contain `..`.
 ///
 /// What survives a power cut: file bytes after [`DiskFile::sync`]; names (create, rename,
@@ -92,6 +101,14 @@ pub trait DiskFile: Send + Sync {
 
     /// Makes all bytes written so far durable.
     fn sync(&self) -> io::Result<()>;
+
+    /// Locks the file for this handle against every other handle, of this process or another. With
+    /// `wait`, waits until it can; otherwise `false` says that another handle is in the way. A handle
+    /// that has a lock changes its mode, not always at once.
+    ///
+    /// Ends with the handle: when it is dropped, when the process dies, when the power fails. It
+    /// hinders nobody who does not ask for it.
+    fn lock(&self, mode: LockMode, wait: bool) -> io::Result<bool>;
 
     /// Reads exactly `buf.len()` bytes at `offset`, or [`io::ErrorKind::UnexpectedEof`].
     fn read_exact_at(&self, mut offset: u64, mut buf: &mut [u8]) -> io::Result<()> {

@@ -12,7 +12,7 @@ mod ids;
 mod time;
 pub mod wire;
 
-pub use capability::{Clock, Disk, DiskFile, OpenMode, Rng, read_file, write_atomic};
+pub use capability::{Clock, Disk, DiskFile, LockMode, OpenMode, Rng, read_file, write_atomic};
 pub use digest::{ObjectId, ParseDigestError, Sha256};
 pub use ids::{FleetId, GroupId, NodeId, TenantId};
 pub use time::{Seconds, Timestamp};

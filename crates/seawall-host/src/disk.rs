@@ -1,11 +1,11 @@
 //! A directory of the real file system as a [`Disk`].
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 
-use seawall_base::{Disk, DiskFile, OpenMode};
+use seawall_base::{Disk, DiskFile, LockMode, OpenMode};
 
 /// `O_NOFOLLOW`, in the type the standard library takes.
 const NO_FOLLOW: i32 = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
@@ -145,6 +145,20 @@ impl DiskFile for FsFile {
     fn sync(&self) -> io::Result<()> {
         self.file.sync_data().map_err(|e| at(&self.path, e))
     }
+
+    fn lock(&self, mode: LockMode, wait: bool) -> io::Result<bool> {
+        let tried = match (mode, wait) {
+            (LockMode::Shared, true) => self.file.lock_shared().map_err(TryLockError::Error),
+            (LockMode::Exclusive, true) => self.file.lock().map_err(TryLockError::Error),
+            (LockMode::Shared, false) => self.file.try_lock_shared(),
+            (LockMode::Exclusive, false) => self.file.try_lock(),
+        };
+        match tried {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(e)) => Err(at(&self.path, e)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -184,6 +198,21 @@ mod tests {
         assert!(disk.open("f", OpenMode::Create).is_err());
         assert!(write_atomic(&disk, "g", b"x").is_err());
         assert_eq!(fs::read(&outside).expect("read"), b"precious");
+    }
+
+    #[test]
+    fn locks_hold_between_handles_and_end_with_them() {
+        let (_dir, disk) = disk();
+        let [a, b, c] = [0; 3].map(|_| disk.open("f", OpenMode::Create).expect("opened"));
+        assert!(a.lock(LockMode::Shared, false).expect("asked"));
+        assert!(b.lock(LockMode::Shared, true).expect("asked"));
+        assert!(!c.lock(LockMode::Exclusive, false).expect("asked"));
+        drop(a);
+        assert!(!c.lock(LockMode::Exclusive, false).expect("asked"));
+        drop(b);
+        assert!(c.lock(LockMode::Exclusive, false).expect("asked"));
+        let d = disk.open("f", OpenMode::Read).expect("opened");
+        assert!(!d.lock(LockMode::Shared, false).expect("asked"));
     }
 
     #[test]

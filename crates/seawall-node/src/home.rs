@@ -9,7 +9,7 @@
 //! enrolment.json            this node's enrolment
 //! regions/<name>.json       where regions are, each with its root-signed enrolment
 //! log/                      this node's log (docs/formats/log.md)
-//! zones/                    this node's objects (docs/formats/zone.md)
+//! zones/, locks/, reclaim/  this node's objects (docs/formats/zone.md)
 //! receipts/<region>/        what regions have signed for
 //! requests/<digest>.key     one-time secrets of open restore requests
 //! pins/<origin>.checkpoint  the newest checkpoint seen of every other log
@@ -30,7 +30,7 @@ use seawall_record::{
 };
 use seawall_seal::{Domain, DomainScope};
 use seawall_sign::{Envelope, SignError, SigningKey};
-use seawall_store::{OpenReport, Options, Store, StoreError};
+use seawall_store::{Access, OpenReport, Options, Store, StoreError};
 use seawall_tlog::{CheckpointError, Log, LogError, NoteError, Origin};
 use serde::{Deserialize, Serialize};
 
@@ -336,23 +336,23 @@ impl Home {
 
     /// Opens this node's store as it stands, for reading: see [`Home::log`].
     pub fn store(&self) -> Result<(Store, OpenReport), HomeError> {
-        self.open_store(self.still())
+        self.open_store(Access::Read)
     }
 
     /// Opens this node's store for writing, cutting what a crash left half written.
     pub(crate) fn store_for_writing(&self, _: &Lock) -> Result<(Store, OpenReport), HomeError> {
-        self.open_store(self.disk())
+        self.open_store(Access::Write)
     }
 
     fn still(&self) -> Arc<dyn Disk> {
         Arc::new(StillDisk::over(self.disk()))
     }
 
-    fn open_store(&self, disk: Arc<dyn Disk>) -> Result<(Store, OpenReport), HomeError> {
+    fn open_store(&self, access: Access) -> Result<(Store, OpenReport), HomeError> {
         let salt = keys::read(self.disk.as_ref(), "keys/tenant.key", Purpose::Tenant)?
             .map_or([0; 32], |s| blake3::derive_key("seawall 2026-11 store salt v1", &*s));
-        let options = Options { salt, ..Options::default() };
-        let (store, report) = Store::open(disk, "", options)?;
+        let options = Options { access, salt, ..Options::default() };
+        let (store, report) = Store::open(self.disk(), "", options)?;
         tracing::debug!(objects = report.objects, cut = report.cut_bytes, "opened the store");
         Ok((store, report))
     }

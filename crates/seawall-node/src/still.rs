@@ -1,9 +1,9 @@
 //! A disk as it stands: what is written to it stays in memory.
 //!
-//! Opening a store or a log mends it: a torn tail is cut, an unfinished append is written again.
+//! Opening a log mends it: a torn tail is cut, an unfinished append is written again.
 //! Only the command that holds the home's lock may do so. A command that reads does not wait for
-//! the lock, because a snapshot can take a night; so it opens the store on this disk, where the
-//! mending is seen by the reader alone. Rejected: mending whenever the lock happens to be free,
+//! the lock, because a snapshot can take a night; so it opens the log on this disk, where the
+//! mending is seen by the reader alone. (A store has a way of its own to be opened for reading.) Rejected: mending whenever the lock happens to be free,
 //! which would make a reader refuse the writer that starts a moment later.
 //!
 //! Writes that change nothing are not kept, so rewriting a long unfinished flush costs no memory.
@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use seawall_base::{Disk, DiskFile, OpenMode};
+use seawall_base::{Disk, DiskFile, LockMode, OpenMode};
 
 /// Reads of `below`, with everything written since in memory.
 pub(crate) struct StillDisk {
@@ -162,6 +162,11 @@ impl DiskFile for Handle {
 
     fn sync(&self) -> io::Result<()> {
         Ok(())
+    }
+
+    /// What is written here is seen by nobody else, so nobody else is in the way.
+    fn lock(&self, _: LockMode, _: bool) -> io::Result<bool> {
+        Ok(true)
     }
 }
 

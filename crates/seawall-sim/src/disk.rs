@@ -11,7 +11,7 @@ use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use seawall_base::{Disk, DiskFile, OpenMode};
+use seawall_base::{Disk, DiskFile, LockMode, OpenMode};
 
 use crate::SeededRng;
 
@@ -141,6 +141,9 @@ struct Fault {
 #[derive(Debug, Clone, Default)]
 struct State {
     inodes: Vec<Inode>,
+    /// Who has locked which inode: (inode, handle) and how.
+    locks: BTreeMap<(usize, u64), LockMode>,
+    handles: u64,
     dirs: BTreeSet<String>,
     names: BTreeMap<String, usize>,
     durable_names: BTreeMap<String, usize>,
@@ -435,8 +438,11 @@ impl Disk for SimDisk {
             }
             (None, _) => return Err(ErrorKind::NotFound.into()),
         };
+        let handle = state.handles;
+        state.handles += 1;
         drop(state);
-        Ok(Box::new(SimFile { disk: self.clone(), inode, writable: mode != OpenMode::Read }))
+        let writable = mode != OpenMode::Read;
+        Ok(Box::new(SimFile { disk: self.clone(), inode, handle, writable }))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -501,7 +507,14 @@ impl Disk for SimDisk {
 struct SimFile {
     disk: SimDisk,
     inode: usize,
+    handle: u64,
     writable: bool,
+}
+
+impl Drop for SimFile {
+    fn drop(&mut self) {
+        self.disk.state().locks.remove(&(self.inode, self.handle));
+    }
 }
 
 impl SimFile {
@@ -540,6 +553,25 @@ impl DiskFile for SimFile {
 
     fn sync(&self) -> io::Result<()> {
         self.disk.state().sync(self.inode)
+    }
+
+    fn lock(&self, mode: LockMode, wait: bool) -> io::Result<bool> {
+        loop {
+            let mut state = self.disk.state();
+            let others = (self.inode, 0)..=(self.inode, u64::MAX);
+            let hindered = state.locks.range(others).any(|((_, handle), held)| {
+                *handle != self.handle && (mode, *held) != (LockMode::Shared, LockMode::Shared)
+            });
+            if !hindered {
+                state.locks.insert((self.inode, self.handle), mode);
+                return Ok(true);
+            }
+            if !wait {
+                return Ok(false);
+            }
+            drop(state);
+            std::thread::yield_now();
+        }
     }
 }
 
@@ -652,6 +684,22 @@ mod tests {
         let back = disk.power_cut(PowerCut::LoseUnsynced);
         assert_eq!(back.read("f").expect("there"), b"");
         back.remove("f").expect("the power is back");
+    }
+
+    #[test]
+    fn locks_end_with_their_handle_and_with_the_power() {
+        let disk = SimDisk::new();
+        let [a, b] = [0; 2].map(|_| file(&disk, "f"));
+        assert!(a.lock(LockMode::Shared, false).expect("asked"));
+        assert!(b.lock(LockMode::Shared, false).expect("asked"));
+        assert!(!a.lock(LockMode::Exclusive, false).expect("asked"));
+        let back = disk.power_cut(PowerCut::KeepUnsynced);
+        assert!(file(&back, "f").lock(LockMode::Exclusive, false).expect("asked"));
+        drop(b);
+        assert!(a.lock(LockMode::Exclusive, true).expect("asked"), "stronger now");
+        assert!(!file(&disk, "f").lock(LockMode::Shared, false).expect("asked"));
+        drop(a);
+        assert!(file(&disk, "f").lock(LockMode::Exclusive, false).expect("asked"));
     }
 
     #[test]

@@ -58,6 +58,17 @@ pub enum StoreError {
         /// The body's length in bytes.
         len: usize,
     },
+    /// The store was opened for reading.
+    #[error("the store was opened for reading only: nothing was stored")]
+    ReadOnly,
+    /// Another process removes objects. Wait for it; nothing was changed.
+    #[error("another process is removing objects from this store; wait for it and run again")]
+    Reclaiming,
+    /// A writer that may rely on condemned objects still runs. Wait for it; nothing was removed.
+    #[error(
+        "a writer that began earlier still runs; nothing was removed: run again when it is done"
+    )]
+    WritersAtWork,
     /// A zone of a later program. Nothing was changed; upgrade before opening.
     #[error(
         "zone {zone:016x} (format version {version}) uses features this program does not know: \

@@ -11,8 +11,10 @@ use seawall_base::{MAX_OBJECT, ObjectId};
 pub(crate) const ZONE_MAGIC: [u8; 8] = *b"\x89SWZN\r\n\x1a";
 /// First bytes of a record.
 pub(crate) const RECORD_MAGIC: [u8; 4] = *b"\xe5SWr";
-/// The format version this code writes and reads.
+/// The format version of a zone that claims every zone below it to be ended.
 pub(crate) const VERSION: u32 = 1;
+/// The format version of a zone that says which one its writer had ended, if any.
+pub(crate) const VERSION_BESIDE: u32 = 2;
 /// Length of a zone header in bytes.
 pub(crate) const ZONE_HEADER: u64 = 64;
 /// Length of a record header without the local-only part, in bytes.
@@ -44,11 +46,50 @@ pub(crate) fn tag_of(salt: &[u8; 32], zone: u64) -> Tag {
     tag
 }
 
+/// Which zones had their closing commit made durable before this one was begun. A zone that is named
+/// here and has no closing commit is damaged; one that nobody names was left by a process that ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Every zone with a lower number.
+    AllBelow,
+    /// None, as far as its writer knew.
+    Unknown,
+    /// This one.
+    Zone(u64),
+}
+
+impl Ended {
+    pub(crate) const fn names(self, zone: u64) -> bool {
+        match self {
+            Self::AllBelow => true,
+            Self::Unknown => false,
+            Self::Zone(ended) => ended == zone,
+        }
+    }
+
+    pub(crate) const fn encode(self) -> u64 {
+        match self {
+            Self::AllBelow => 0,
+            Self::Unknown => 1,
+            Self::Zone(zone) => zone.saturating_add(2),
+        }
+    }
+
+    pub(crate) const fn decode(field: u64) -> Self {
+        match field {
+            0 => Self::AllBelow,
+            1 => Self::Unknown,
+            zone => Self::Zone(zone - 2),
+        }
+    }
+}
+
 /// The first 64 bytes of a zone file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ZoneHeader {
     pub(crate) zone: u64,
     pub(crate) tag: Tag,
+    pub(crate) ended: Ended,
 }
 
 /// Why a zone header was refused.
@@ -69,7 +110,9 @@ impl From<WireError> for HeaderFault {
 impl ZoneHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.raw(&ZONE_MAGIC).u32(VERSION).u32(0).u64(self.zone).raw(&self.tag).raw(&[0; 16]);
+        let version = if self.ended == Ended::AllBelow { VERSION } else { VERSION_BESIDE };
+        w.raw(&ZONE_MAGIC).u32(version).u32(0).u64(self.zone).raw(&self.tag);
+        w.u64(self.ended.encode()).u64(0);
         let check = check(w.as_slice());
         w.raw(&check);
         w.into_vec()
@@ -82,18 +125,18 @@ impl ZoneHeader {
         let magic = r.array::<8>()?;
         let version = r.u32()?;
         let flags = r.u32()?;
-        let header = Self { zone: r.u64()?, tag: r.array()? };
-        let reserved = r.array::<16>()?;
+        let (zone, tag) = (r.u64()?, r.array()?);
+        let (ended, reserved) = (r.u64()?, r.u64()?);
         if magic != ZONE_MAGIC || r.array()? != check(covered) {
             return Err(HeaderFault::Broken);
         }
-        if version != VERSION || flags != 0 {
+        if !(VERSION..=VERSION_BESIDE).contains(&version) || flags != 0 {
             return Err(HeaderFault::Version(version));
         }
-        if reserved != [0; 16] {
+        if reserved != 0 || (ended == 0) != (version == VERSION) {
             return Err(HeaderFault::Broken);
         }
-        Ok(header)
+        Ok(Self { zone, tag, ended: Ended::decode(ended) })
     }
 
     /// Where the chain of record headers starts.
@@ -293,18 +336,23 @@ mod tests {
 
     #[test]
     fn zone_headers_round_trip_and_tell_versions_from_damage() {
-        let header = ZoneHeader { zone: 5, tag: [3; 8] };
+        let header = ZoneHeader { zone: 5, tag: [3; 8], ended: Ended::AllBelow };
         let bytes = header.encode();
         assert_eq!(bytes.len() as u64, ZONE_HEADER);
         assert_eq!(ZoneHeader::decode(&bytes), Ok(header));
+        for ended in [Ended::Unknown, Ended::Zone(0), Ended::Zone(4)] {
+            let beside = ZoneHeader { ended, ..header };
+            assert_eq!(ZoneHeader::decode(&beside.encode()), Ok(beside));
+            assert_eq!(beside.encode()[8], 2);
+        }
         for bit in 0..bytes.len() * 8 {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
             assert_eq!(ZoneHeader::decode(&bad), Err(HeaderFault::Broken), "bit {bit}");
         }
-        for (at, fault) in [(8, HeaderFault::Version(2)), (12, HeaderFault::Version(1))] {
+        for (at, fault) in [(8, HeaderFault::Version(3)), (12, HeaderFault::Version(1))] {
             let mut later = bytes.clone();
-            later[at] = 2;
+            later[at] = 3;
             let sum = check(&later[..48]);
             later[48..].copy_from_slice(&sum);
             assert_eq!(ZoneHeader::decode(&later), Err(fault));

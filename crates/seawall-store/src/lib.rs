@@ -6,14 +6,20 @@
 //!
 //! It must not know: what an object means, how it was sealed, or which keys exist.
 
+mod condemned;
 mod error;
 mod format;
 mod index;
+mod reclaim;
 mod recover;
 mod scan;
+mod scrub;
+mod site;
 mod store;
 mod writer;
 
 pub use error::{Damage, DamageKind, StoreError};
+pub use reclaim::{IsLive, Reclaim, ReclaimPlan, Swept, ZoneAction, ZonePlan};
 pub use scan::{FoundObject, Scan, scan};
-pub use store::{OpenReport, Options, Stats, Store, VerifyReport};
+pub use scrub::VerifyReport;
+pub use store::{Access, OpenReport, Options, Stats, Store};

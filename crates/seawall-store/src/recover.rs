@@ -1,112 +1,250 @@
-//! Opening: reads every zone's headers and brings the active zone to a state that can be appended to.
+//! Opening: looks at every zone that the index does not cover, and takes over what an ended process left.
 //!
-//! Only the active (last) zone is changed, and there only what no sync is known to have covered: the
-//! tail behind the last commit is cut; if nothing proves that the last flush's sync succeeded, its
-//! bodies are read, pieces that did not survive become voids, and the rest is written again and synced.
-//! A crash during any of this leaves a zone that opens the same way.
+//! A zone that no other zone's header names as ended has a writer that lives, and holds the zone's lock, or one that ended.
+//! Only the second is changed, and there only what no sync is known to have covered: the tail behind the
+//! last commit is cut; if nothing proves that the last flush's sync succeeded, its bodies are read,
+//! pieces that did not survive become voids, and the rest is written again and synced. A crash during
+//! any of this leaves a zone that opens the same way. Of a zone whose writer lives, what is proven to be
+//! durable counts, and nothing is touched.
 
 use std::io;
 use std::sync::Arc;
 
-use seawall_base::{Disk, DiskFile, OpenMode};
+use seawall_base::{DiskFile, LockMode, OpenMode};
 
 use crate::error::{Damage, DamageKind, StoreError};
-use crate::format::{HeaderFault, Kind, Mark, Record, SHORT_HEADER, Tag, ZONE_HEADER};
-use crate::index::Index;
+use crate::format::{
+    Ended, HeaderFault, Kind, Mark, Record, SHORT_HEADER, Tag, ZONE_HEADER, ZoneHeader,
+};
+use crate::index::{Index, ZoneState};
 use crate::scan::{Acknowledged, View, Walk, body_fault, damage_of, judge, walk};
-use crate::store::{OpenReport, Options, zone_path};
-use crate::writer::{Active, Writer};
+use crate::site::{Site, ZONES_LOCK};
+use crate::store::{Access, OpenReport};
+use crate::writer::Active;
 
 /// Bytes rewritten at a time.
 const CHUNK: u64 = 1 << 20;
 
-/// The number in a zone's file name; `None` for names that are not ours.
-fn zone_number(name: &str) -> Option<u64> {
-    let digits = name.strip_suffix(".zone")?;
-    let canonical =
-        digits.len() == 16 && digits.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    if canonical { u64::from_str_radix(digits, 16).ok() } else { None }
+/// What opening leaves to the writer.
+#[derive(Default)]
+pub(crate) struct TakenOver {
+    /// The zone to go on with.
+    pub(crate) active: Option<Active>,
+    /// A zone file that never held a record, locked.
+    pub(crate) blank: Option<(u64, Arc<dyn DiskFile>)>,
+    /// A zone whose closing commit is durable now, and that none above it says so of.
+    pub(crate) previous: Option<u64>,
 }
 
-/// Reads all zones under `dir` (the zones directory itself).
-pub(crate) fn recover(
-    disk: Arc<dyn Disk>,
-    dir: String,
-    options: &Options,
-) -> Result<(Index, Writer, OpenReport), StoreError> {
-    let at_dir = |e| StoreError::io(format!("opening {dir}"), e);
-    disk.create_dir_all(&dir).map_err(at_dir)?;
-    // A crashed process may have left names that are seen but not durable.
-    disk.sync_dir(&dir).map_err(at_dir)?;
-    let names = disk.list(&dir).map_err(at_dir)?;
-    let numbers: Vec<u64> = names.iter().filter_map(|n| zone_number(n)).collect();
-    let mut index = Index::new(&options.salt);
-    let mut report = OpenReport::default();
-    let mut writer = Writer {
-        disk,
-        dir,
-        zone_bytes: options.zone_bytes,
-        salt: options.salt,
-        active: None,
-        next_zone: 0,
-        zones: Vec::new(),
-        poisoned: None,
-    };
-    for (i, number) in numbers.iter().enumerate() {
-        let last = i + 1 == numbers.len();
-        let view = open_zone(&mut writer, *number, last, &mut report)?;
-        for record in view.iter().flat_map(|v| &v.records) {
-            index.found(*number, record);
+/// A look at the zones, filling `index`.
+pub(crate) struct Look<'a> {
+    pub(crate) site: &'a Site,
+    pub(crate) index: &'a mut Index,
+    pub(crate) report: &'a mut OpenReport,
+    /// What headers say of other zones.
+    claims: Vec<(u64, Ended)>,
+    taken: TakenOver,
+}
+
+impl<'a> Look<'a> {
+    pub(crate) const fn new(
+        site: &'a Site,
+        index: &'a mut Index,
+        report: &'a mut OpenReport,
+    ) -> Self {
+        let taken = TakenOver { active: None, blank: None, previous: None };
+        Self { site, index, report, claims: Vec::new(), taken }
+    }
+
+    /// Looks at `zones`. With `adopt`, zones of writers that ended are mended and one is taken over.
+    /// `own` is the zone this process writes, and up to where it is durable.
+    pub(crate) fn at(
+        mut self,
+        zones: &[u64],
+        own: Option<(u64, ZoneState)>,
+        adopt: bool,
+    ) -> Result<TakenOver, StoreError> {
+        let mut unclosed = Vec::new();
+        // Downwards: what proves a zone to be ended stands in one above it.
+        for &zone in zones.iter().rev() {
+            match own.filter(|(number, _)| *number == zone) {
+                Some((_, state)) => self.own(zone, state)?,
+                None if !self.closed(zone)? => unclosed.push(zone),
+                None => {}
+            }
+        }
+        // Whoever creates a zone holds this lock until the zone's own is held.
+        let _creating = if adopt && !unclosed.is_empty() {
+            self.site.lock(ZONES_LOCK, LockMode::Exclusive, true)?
+        } else {
+            None
+        };
+        for zone in unclosed.into_iter().rev() {
+            if self.ended(zone) {
+                self.as_it_is(zone)?;
+            } else if !(adopt && self.adopted(zone)?) {
+                self.beside(zone)?;
+            }
+        }
+        self.report.zones = self.index.zones.len() as u64;
+        Ok(self.taken)
+    }
+
+    fn failed(&self, zone: u64) -> impl FnOnce(io::Error) -> StoreError {
+        let path = self.site.zone_path(zone);
+        move |e| StoreError::io(format!("opening {path}"), e)
+    }
+
+    /// Opens a zone to read it; `None` if it is gone.
+    fn open(&self, zone: u64) -> Result<Option<Box<dyn DiskFile>>, StoreError> {
+        match self.site.disk.open(&self.site.zone_path(zone), OpenMode::Read) {
+            Ok(file) => Ok(Some(file)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(self.failed(zone)(e)),
         }
     }
-    report.zones = writer.zones.len() as u64;
-    report.objects = index.iter().count() as u64;
-    Ok((index, writer, report))
+
+    fn walk(&self, zone: u64, file: &dyn DiskFile) -> Result<Walk, StoreError> {
+        let found = file.len().and_then(|len| walk(file, len)).map_err(self.failed(zone))?;
+        match found.header {
+            Err(HeaderFault::Version(version)) => {
+                Err(StoreError::UnsupportedVersion { zone, version })
+            }
+            _ => Ok(found),
+        }
+    }
+
+    fn own(&mut self, zone: u64, state: ZoneState) -> Result<(), StoreError> {
+        let Some(file) = self.open(zone)? else { return Ok(()) };
+        let found = walk(&*file, state.end).map_err(self.failed(zone))?;
+        self.claims.push((zone, state.ended));
+        let view = judge(&found, zone, Acknowledged::All);
+        self.take(zone, &view, state);
+        Ok(())
+    }
+
+    /// Whether the header of another zone says that this one's closing commit is durable.
+    fn ended(&self, zone: u64) -> bool {
+        self.claims.iter().any(|(by, ended)| *by > zone && ended.names(zone))
+    }
+
+    /// Takes in a zone that is known to be ended and is whole, or that is gone; false if it is neither.
+    fn closed(&mut self, zone: u64) -> Result<bool, StoreError> {
+        let Some(file) = self.open(zone)? else { return Ok(true) };
+        let found = self.walk(zone, &*file)?;
+        self.claims.push((zone, found.header.map_or(Ended::Unknown, |h| h.ended)));
+        if !self.ended(zone) {
+            return Ok(false);
+        }
+        let view = judge(&found, zone, Acknowledged::Closed);
+        if !view.closed || view.tip.offset != found.len {
+            return Ok(false);
+        }
+        self.keep(zone, &found, &view, false);
+        Ok(true)
+    }
+
+    /// Takes in a zone that nobody will write to any more, whatever is wrong with it.
+    fn as_it_is(&mut self, zone: u64) -> Result<(), StoreError> {
+        let Some(file) = self.open(zone)? else { return Ok(()) };
+        let found = self.walk(zone, &*file)?;
+        let view = judge(&found, zone, Acknowledged::Closed);
+        self.keep(zone, &found, &view, false);
+        Ok(())
+    }
+
+    /// Takes in a zone that somebody else writes, or may: what a later record proves to be durable. A
+    /// reader also takes what it finds whole.
+    fn beside(&mut self, zone: u64) -> Result<(), StoreError> {
+        let Some(file) = self.open(zone)? else { return Ok(()) };
+        let found = self.walk(zone, &*file)?;
+        if found.header.is_err() && found.len <= ZONE_HEADER {
+            return Ok(());
+        }
+        if !writable(&found) {
+            return self.as_it_is(zone);
+        }
+        let mut view = judge(&found, zone, Acknowledged::UpToCommit);
+        if let Some((start, _)) = view.unsettled {
+            if self.site.access == Access::Write {
+                view.records.retain(|r| r.offset < start);
+                view.damage.retain(|d| d.offset < start);
+                view.tip.offset = start;
+            } else {
+                let torn = torn_pieces(&*file, zone, start, &mut view);
+                self.report.torn.extend(torn);
+            }
+        }
+        self.keep(zone, &found, &view, true);
+        Ok(())
+    }
+
+    /// Takes over a zone that no process writes any more; false if one does.
+    fn adopted(&mut self, zone: u64) -> Result<bool, StoreError> {
+        let path = self.site.zone_path(zone);
+        let file: Arc<dyn DiskFile> = match self.site.disk.open(&path, OpenMode::Write) {
+            Ok(file) => Arc::from(file),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(true),
+            Err(e) => return Err(self.failed(zone)(e)),
+        };
+        if !file.lock(LockMode::Exclusive, false).map_err(self.failed(zone))? {
+            return Ok(false);
+        }
+        let found = self.walk(zone, &*file)?;
+        if found.header.is_err() && found.len <= ZONE_HEADER {
+            // The header is durable before a zone takes records, so this one never held any.
+            self.taken.blank = Some((zone, file));
+            return Ok(true);
+        }
+        let Some(tag) = found.tag.filter(|_| writable(&found)) else {
+            self.as_it_is(zone)?;
+            return Ok(true);
+        };
+        let mut view = judge(&found, zone, Acknowledged::UpToCommit);
+        mend(&*file, zone, tag, &found, &mut view, self.report).map_err(self.failed(zone))?;
+        // What was mended is durable up to its last flush; a settling commit may not be.
+        let settle = view.records.last().filter(|r| r.kind == Kind::Commit(Mark::Settle)).copied();
+        let ended = found.header.map_or(Ended::Unknown, |h| h.ended);
+        let mut active = Active::new(file, ZoneHeader { zone, tag, ended }, view.tip);
+        active.retire = view.damage.iter().any(|d| d.kind == DamageKind::ZoneHeader);
+        if let Some(settle) = settle {
+            view.tip.offset = settle.offset;
+            active.resume(&settle);
+        } else if matches!(view.records.last(), Some(r) if r.kind == Kind::Commit(Mark::Flush)) {
+            active.settle();
+        }
+        self.keep(zone, &found, &view, !view.closed);
+        if view.closed {
+            self.taken.previous = Some(zone);
+        } else {
+            self.taken.active = Some(active);
+        }
+        Ok(true)
+    }
+
+    fn keep(&mut self, zone: u64, found: &Walk, view: &View, live: bool) {
+        let whole = view.damage.is_empty() && !found.unreadable;
+        self.report.damage.extend(view.damage.iter().cloned());
+        let state = ZoneState {
+            end: view.tip.offset,
+            closed: view.closed && whole,
+            live,
+            ended: found.header.map_or(Ended::Unknown, |h| h.ended),
+        };
+        self.take(zone, view, state);
+    }
+
+    fn take(&mut self, zone: u64, view: &View, state: ZoneState) {
+        self.index.zones.insert(zone, state);
+        for record in &view.records {
+            self.index.found(zone, record);
+        }
+    }
 }
 
-/// Reads one zone; the last one becomes the active zone. `None` if it was never fully created.
-fn open_zone(
-    writer: &mut Writer,
-    number: u64,
-    last: bool,
-    report: &mut OpenReport,
-) -> Result<Option<View>, StoreError> {
-    let path = zone_path(&writer.dir, number);
-    let failed = |e| StoreError::io(format!("opening {path}"), e);
-    let mode = if last { OpenMode::Write } else { OpenMode::Read };
-    let file: Arc<dyn DiskFile> = Arc::from(writer.disk.open(&path, mode).map_err(failed)?);
-    let len = file.len().map_err(failed)?;
-    let found = walk(&*file, len).map_err(failed)?;
-    if let Err(HeaderFault::Version(version)) = found.header {
-        return Err(StoreError::UnsupportedVersion { zone: number, version });
-    }
-    if last && found.header.is_err() && len <= ZONE_HEADER {
-        // The header is durable before a zone takes records, so this one never held any.
-        writer.next_zone = number;
-        return Ok(None);
-    }
-    writer.next_zone = number.saturating_add(1);
-    writer.zones.push(number);
-    // Where a sector cannot be read, a commit may hide in it: such a zone is never cut or written.
-    let writable = last && !found.unreadable && (found.header.is_ok() || found.has_records());
-    let Some(tag) = found.tag.filter(|_| writable) else {
-        let view = judge(&found, number, Acknowledged::Closed);
-        report.damage.extend(view.damage.iter().cloned());
-        return Ok(Some(view));
-    };
-    let mut view = judge(&found, number, Acknowledged::UpToCommit);
-    mend(&*file, number, tag, &found, &mut view, report).map_err(failed)?;
-    report.damage.extend(view.damage.iter().cloned());
-    let mut active = Active::new(number, file, tag, view.tip);
-    active.closed = view.closed;
-    active.retire = view.damage.iter().any(|d| d.kind == DamageKind::ZoneHeader);
-    match view.records.last() {
-        Some(last) if last.kind == Kind::Commit(Mark::Settle) => active.resume(last),
-        Some(last) if last.kind == Kind::Commit(Mark::Flush) => active.settle(),
-        _ => {}
-    }
-    writer.active = Some(active);
-    Ok(Some(view))
+/// Where a sector cannot be read, a commit may hide in it: such a zone is never cut or written.
+fn writable(found: &Walk) -> bool {
+    !found.unreadable && (found.header.is_ok() || found.has_records())
 }
 
 /// Makes what is kept of the active zone durable and cuts the rest.
@@ -120,7 +258,14 @@ fn mend(
 ) -> io::Result<()> {
     if let Some((start, end)) = view.unsettled {
         rewrite(file, start, end)?;
-        void_torn(file, zone, tag, start, view, report)?;
+        let torn = torn_pieces(file, zone, start, view);
+        for piece in &torn {
+            let Some(len) = void_len(piece) else { continue };
+            let void =
+                Record { kind: Kind::Void, len, count: 0, offset: piece.offset, id: [0; 32] };
+            file.write_at(piece.offset, &void.encode(tag))?;
+        }
+        report.torn.extend(torn);
     }
     if found.len > view.tip.offset {
         report.cut_bytes += found.len - view.tip.offset;
@@ -145,15 +290,8 @@ fn rewrite(file: &dyn DiskFile, start: u64, end: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Replaces the torn pieces of an unsettled flush, which starts at `start`, by voids.
-fn void_torn(
-    file: &dyn DiskFile,
-    zone: u64,
-    tag: Tag,
-    start: u64,
-    view: &mut View,
-    report: &mut OpenReport,
-) -> io::Result<()> {
+/// Takes the torn pieces of an unsettled flush, which starts at `start`, out of the view.
+fn torn_pieces(file: &dyn DiskFile, zone: u64, start: u64, view: &mut View) -> Vec<Damage> {
     let mut torn = Vec::new();
     for record in view.records.iter().filter(|r| r.offset >= start) {
         if body_fault(file, record) == Some(DamageKind::Body) {
@@ -168,13 +306,7 @@ fn void_torn(
     });
     view.damage = damage;
     torn.extend(gaps);
-    for piece in &torn {
-        let Some(len) = void_len(piece) else { continue };
-        let void = Record { kind: Kind::Void, len, count: 0, offset: piece.offset, id: [0; 32] };
-        file.write_at(piece.offset, &void.encode(tag))?;
-    }
-    report.torn.extend(torn);
-    Ok(())
+    torn
 }
 
 /// The body length of a void that covers a damaged stretch exactly, where one can.

@@ -1,28 +1,42 @@
 //! The store: opaque bytes under their BLAKE3 id, in append-only zones.
 //!
-//! Many threads may read while one writes; writers take turns. What [`Store::flush`] has returned `Ok`
-//! for survives a power cut; nothing else is promised, and nothing half-written is ever returned.
+//! Many threads may read while one writes; writers take turns. Any number of processes may have one
+//! store open: each writer has a zone of its own. What [`Store::flush`] has returned `Ok` for survives a
+//! power cut; nothing else is promised, and nothing half-written is ever returned.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use seawall_base::{Disk, DiskFile, MAX_OBJECT, ObjectId, OpenMode};
+use seawall_base::{Disk, DiskFile, LockMode, MAX_OBJECT, ObjectId, OpenMode};
 
-use crate::error::{Damage, DamageKind, StoreError};
-use crate::format::{Kind, LONG_HEADER, SHORT_HEADER};
+use crate::condemned::{self, Condemned, ReclaimState, Standing, writers_lock};
+use crate::error::{Damage, StoreError};
+use crate::format::{LONG_HEADER, SHORT_HEADER};
 use crate::index::{Entry, Index};
-use crate::recover::recover;
-use crate::scan::{Acknowledged, body_fault, damage_of, judge, walk};
+use crate::recover::{Look, TakenOver};
+use crate::site::{RECLAIM_LOCK, Site};
 use crate::writer::Writer;
 
 /// Open files kept for reading; more are closed and opened again.
 const OPEN_FILES: usize = 64;
 
+/// What a store is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Access {
+    /// Reading and writing.
+    #[default]
+    Write,
+    /// Reading: no zone is changed, nothing is locked, nobody waits for this store to be closed.
+    Read,
+}
+
 /// How a store is opened.
 #[derive(Clone, Copy)]
 pub struct Options {
+    /// What for.
+    pub access: Access,
     /// Size in bytes at which a zone is closed and the next begun: at most 2 GiB, 256 MiB unless set. A
     /// zone holds at least one object, however large.
     pub zone_bytes: u64,
@@ -34,13 +48,16 @@ pub struct Options {
 
 impl fmt::Debug for Options {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("zone_bytes", &self.zone_bytes).finish_non_exhaustive()
+        f.debug_struct("Options")
+            .field("access", &self.access)
+            .field("zone_bytes", &self.zone_bytes)
+            .finish_non_exhaustive()
     }
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { zone_bytes: 256 << 20, salt: [0; 32] }
+        Self { access: Access::Write, zone_bytes: 256 << 20, salt: [0; 32] }
     }
 }
 
@@ -49,7 +66,7 @@ impl Default for Options {
 pub struct OpenReport {
     /// Zones in use.
     pub zones: u64,
-    /// Objects that can be read.
+    /// Object records that can be read.
     pub objects: u64,
     /// Bytes of tail that no commit covered and that were cut.
     pub cut_bytes: u64,
@@ -58,19 +75,8 @@ pub struct OpenReport {
     pub torn: Vec<Damage>,
     /// Corruption of acknowledged bytes. Bodies are not read when opening: see [`Store::verify`].
     pub damage: Vec<Damage>,
-}
-
-/// What [`Store::verify`] found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct VerifyReport {
-    /// Zones read.
-    pub zones: u64,
-    /// Object records read, damaged ones and superseded copies included.
-    pub records: u64,
-    /// Bytes of their bodies.
-    pub bytes: u64,
-    /// Everything that is not as it was written.
-    pub damage: Vec<Damage>,
+    /// Files beside the zones that were damaged and are made anew; nothing is lost with them.
+    pub renewed: Vec<String>,
 }
 
 /// How much a store holds.
@@ -84,22 +90,70 @@ pub struct Stats {
     pub zones: u64,
 }
 
-/// An open store. One process at a time may have it open for writing; the caller sees to that.
+/// An open store.
 pub struct Store {
-    disk: Arc<dyn Disk>,
-    dir: String,
+    pub(crate) site: Arc<Site>,
     index: RwLock<Index>,
     files: Mutex<HashMap<u64, Arc<dyn DiskFile>>>,
     // Taken before `index` wherever both are held.
     writer: Mutex<Writer>,
+    /// What this store knows of reclaiming. Taken after `writer`, before `index`.
+    pub(crate) reclaim: Mutex<Presence>,
 }
 
-/// The path of a zone's file in the zones directory.
-pub(crate) fn zone_path(dir: &str, zone: u64) -> String {
-    format!("{dir}/{zone:016x}.zone")
+/// The generation of reclaiming that a store acts by.
+pub(crate) struct Presence {
+    pub(crate) state: ReclaimState,
+    /// Held by a writer, so that whoever removes objects waits for it.
+    pub(crate) lock: Option<Box<dyn DiskFile>>,
 }
 
-const UNPOISONED: &str = "no code that holds a lock of the store panics";
+pub(crate) const UNPOISONED: &str = "no code that holds a lock of the store panics";
+
+impl Presence {
+    /// Reads the state on disk and, for a writer, becomes present under its generation.
+    pub(crate) fn enter(
+        site: &Site,
+        report: &mut OpenReport,
+    ) -> Result<(Self, Condemned), StoreError> {
+        loop {
+            let (state, condemned) = Self::standing(site, report)?;
+            if site.access == Access::Read {
+                return Ok((Self { state, lock: None }, condemned));
+            }
+            let name = writers_lock(state.generation);
+            // In the way is only somebody who has just seen that the generation is over.
+            let Some(lock) = site.lock(&name, LockMode::Shared, true)? else { continue };
+            let (now, condemned) = Self::standing(site, report)?;
+            if now.generation == state.generation {
+                return Ok((Self { state: now, lock: Some(lock) }, condemned));
+            }
+        }
+    }
+
+    fn standing(
+        site: &Site,
+        report: &mut OpenReport,
+    ) -> Result<(ReclaimState, Condemned), StoreError> {
+        let why = match condemned::read(site)? {
+            Standing::Whole(state, condemned) => return Ok((state, condemned)),
+            Standing::Damaged(why) => why,
+        };
+        report.renewed.push(why);
+        if site.access == Access::Read {
+            return Ok((ReclaimState::default(), Condemned::default()));
+        }
+        // Nobody removes anything while this lock is held, so that nothing is condemned is safe.
+        let _lock = site.lock(RECLAIM_LOCK, LockMode::Exclusive, true)?;
+        if let Standing::Whole(state, condemned) = condemned::read(site)? {
+            return Ok((state, condemned));
+        }
+        let mut state = condemned::anew(site)?;
+        let generation = state.generation;
+        state.replace_list(site, &Condemned::default(), generation)?;
+        Ok((state, Condemned::default()))
+    }
+}
 
 impl Store {
     /// Opens the store in the directory `dir` of `disk`, creating it where there is none.
@@ -110,23 +164,83 @@ impl Store {
         dir: &str,
         options: Options,
     ) -> Result<(Self, OpenReport), StoreError> {
-        let options = Options { zone_bytes: options.zone_bytes.min(2 << 30), ..options };
-        let dir = if dir.is_empty() { "zones".to_owned() } else { format!("{dir}/zones") };
-        let (index, writer, report) = recover(disk.clone(), dir.clone(), &options)?;
-        let (index, writer) = (RwLock::new(index), Mutex::new(writer));
-        Ok((Self { disk, dir, index, files: Mutex::new(HashMap::new()), writer }, report))
+        let site = Arc::new(Site::new(disk, dir, &options));
+        let mut report = OpenReport::default();
+        if site.access == Access::Write {
+            let zones = site.zones_dir();
+            let at_dir = |e| StoreError::io(format!("opening {zones}"), e);
+            site.disk.create_dir_all(&zones).map_err(at_dir)?;
+            // A crashed process may have left names that are seen but not durable.
+            site.disk.sync_dir(&zones).map_err(at_dir)?;
+        }
+        let (presence, condemned) = Presence::enter(&site, &mut report)?;
+        let adopt = site.access == Access::Write;
+        let state = &presence.state;
+        let (index, taken) = look(&site, state, condemned, None, adopt, &mut report)?;
+        report.objects = index.records();
+        let writer = Writer::new(site.clone(), taken);
+        let store = Self {
+            site,
+            index: RwLock::new(index),
+            files: Mutex::new(HashMap::new()),
+            writer: Mutex::new(writer),
+            reclaim: Mutex::new(presence),
+        };
+        Ok((store, report))
     }
 
-    fn index(&self) -> RwLockReadGuard<'_, Index> {
+    pub(crate) fn index(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().expect(UNPOISONED)
     }
 
-    fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
+    pub(crate) fn index_mut(&self) -> RwLockWriteGuard<'_, Index> {
         self.index.write().expect(UNPOISONED)
     }
 
-    fn writer(&self) -> MutexGuard<'_, Writer> {
+    pub(crate) fn writer(&self) -> MutexGuard<'_, Writer> {
         self.writer.lock().expect(UNPOISONED)
+    }
+
+    pub(crate) fn presence(&self) -> MutexGuard<'_, Presence> {
+        self.reclaim.lock().expect(UNPOISONED)
+    }
+
+    /// Looks at the directory again: zones that other processes wrote appear, zones that were removed
+    /// vanish, condemned objects count as absent. Damage found on the way is for [`Store::verify`].
+    ///
+    /// A writer stays present as of when it was opened: whoever waits for it goes on waiting.
+    pub fn refresh(&self) -> Result<(), StoreError> {
+        let writer = self.writer();
+        let mut report = OpenReport::default();
+        let (state, condemned) = Presence::standing(&self.site, &mut report)?;
+        self.look_again(&writer, &state, condemned)?;
+        self.presence().state = state;
+        Ok(())
+    }
+
+    /// Rebuilds what the index holds of the zones; what only memory holds stays.
+    pub(crate) fn look_again(
+        &self,
+        writer: &Writer,
+        state: &ReclaimState,
+        condemned: Condemned,
+    ) -> Result<(), StoreError> {
+        let active = writer.active.as_ref().map(|a| a.number);
+        let own = active.and_then(|zone| Some((zone, *self.index().zones.get(&zone)?)));
+        let mut report = OpenReport::default();
+        let (mut index, _) = look(&self.site, state, condemned, own, false, &mut report)?;
+        let mut current = self.index_mut();
+        for (zone, known) in &current.zones {
+            // A zone that vanished without having been swept is missed by whoever verifies.
+            if !state.is_swept(*zone) {
+                index.zones.entry(*zone).or_insert(*known);
+            }
+        }
+        std::mem::swap(&mut *current, &mut index);
+        current.inherit(index);
+        let mut files = self.files.lock().expect(UNPOISONED);
+        files.retain(|zone, _| current.zones.contains_key(zone));
+        Ok(())
     }
 
     /// Takes an object in; true if it was not there. Pending until [`Store::flush`] succeeds. (Closing a
@@ -134,30 +248,43 @@ impl Store {
     ///
     /// `ix` is the private index key, kept with the record and never synced. An object that is here
     /// already is not stored again; a new `ix` for it is remembered until the store is closed. An object
-    /// known to be damaged counts as absent, so that putting it mends it.
+    /// known to be damaged, or condemned, counts as absent, so that putting it mends it.
     pub fn put(&self, id: ObjectId, ix: Option<[u8; 32]>, body: &[u8]) -> Result<bool, StoreError> {
         if body.len() > MAX_OBJECT {
             return Err(StoreError::TooLarge { len: body.len() });
         }
+        // Outside the lock: hashing is most of the work.
         let found = ObjectId::of(body);
         if found != id {
             return Err(StoreError::WrongId { claimed: id, found });
         }
         let mut writer = self.writer();
         writer.check()?;
-        if self.index().held(&id) {
-            if let Some(ix) = ix.filter(|ix| self.index().known(ix) != Some(id)) {
+        if self.index().held(&id).is_some() {
+            if let Some(ix) = ix.filter(|ix| self.index().known(ix).map(|k| k.0) != Some(id)) {
                 self.index_mut().alias(id, ix);
             }
             return Ok(false);
         }
+        self.append(&mut writer, id, ix, body)?;
+        Ok(true)
+    }
+
+    /// Appends an object whether or not it is here.
+    pub(crate) fn append(
+        &self,
+        writer: &mut Writer,
+        id: ObjectId,
+        ix: Option<[u8; 32]>,
+        body: &[u8],
+    ) -> Result<(), StoreError> {
         let header = if ix.is_some() { LONG_HEADER } else { SHORT_HEADER };
         if writer.must_roll(header, body.len()) {
-            self.commit(&mut writer, true)?;
+            self.commit(writer, true)?;
         }
-        let entry = writer.append(id, ix, body)?;
+        let entry = writer.append(id, ix, body, &self.index())?;
         self.index_mut().pend(id, ix, entry);
-        Ok(true)
+        Ok(())
     }
 
     /// Makes everything put so far durable and visible: one commit record and one sync for all of it.
@@ -165,37 +292,72 @@ impl Store {
         self.commit(&mut self.writer(), false)
     }
 
-    fn commit(&self, writer: &mut Writer, close: bool) -> Result<(), StoreError> {
-        writer.commit(close)?;
-        self.index_mut().publish();
+    pub(crate) fn commit(&self, writer: &mut Writer, close: bool) -> Result<(), StoreError> {
+        if let Some((zone, state)) = writer.commit(close)? {
+            self.index_mut().publish(zone, state);
+        }
         Ok(())
     }
 
     /// The object's bytes, checked against its id. `None` if it is not here (or not flushed).
+    ///
+    /// A condemned object is still read; one that another process has moved is looked for again.
     pub fn get(&self, id: ObjectId) -> Result<Option<Vec<u8>>, StoreError> {
-        let Some(entry) = self.index().entry(&id) else { return Ok(None) };
-        let body = match self.read_body(&entry) {
-            Ok(body) => Some(body).filter(|b| ObjectId::of(b) == id),
-            // The zone is shorter than its records say, or gone: that object cannot be read any more.
-            Err(e)
-                if matches!(e.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound) =>
-            {
-                None
+        match self.read(id)? {
+            Found::Body(body) => Ok(Some(body)),
+            Found::Nothing => Ok(None),
+            Found::Damaged(entry) => {
+                Err(StoreError::Damaged { id, zone: entry.zone, offset: entry.offset })
             }
-            Err(e) => {
-                let path = zone_path(&self.dir, entry.zone);
-                return Err(StoreError::io(format!("reading {path} at {}", entry.offset), e));
+            Found::Gone(zone) => {
+                self.refresh()?;
+                let swept = self.presence().state.is_swept(zone);
+                match self.read(id)? {
+                    Found::Body(body) => Ok(Some(body)),
+                    Found::Nothing if swept => Ok(None),
+                    Found::Nothing | Found::Gone(_) => {
+                        Err(StoreError::Damaged { id, zone, offset: 0 })
+                    }
+                    Found::Damaged(Entry { zone, offset, .. }) => {
+                        Err(StoreError::Damaged { id, zone, offset })
+                    }
+                }
             }
-        };
-        if body.is_none() {
-            let Entry { zone, offset, .. } = entry;
-            self.index_mut().mark_damaged(&id, zone, offset);
-            return Err(StoreError::Damaged { id, zone, offset });
         }
-        Ok(body)
     }
 
-    fn read_body(&self, entry: &Entry) -> io::Result<Vec<u8>> {
+    /// Reads one whole copy of an object.
+    fn read(&self, id: ObjectId) -> Result<Found, StoreError> {
+        let mut copies: Vec<Entry> = self.index().copies(&id).collect();
+        if copies.len() > 1 {
+            let index = self.index();
+            copies.sort_by_key(|e| index.is_damaged(e));
+        }
+        let mut found = Found::Nothing;
+        for entry in copies {
+            match self.read_body(&entry) {
+                Ok(body) if ObjectId::of(&body) == id => return Ok(Found::Body(body)),
+                Ok(_) => {}
+                // The zone is shorter than its records say: that object cannot be read any more.
+                Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                    found = Found::Gone(entry.zone);
+                    continue;
+                }
+                Err(e) => {
+                    let path = self.site.zone_path(entry.zone);
+                    return Err(StoreError::io(format!("reading {path} at {}", entry.offset), e));
+                }
+            }
+            self.index_mut().mark_damaged(entry.zone, entry.offset);
+            if matches!(found, Found::Nothing) {
+                found = Found::Damaged(entry);
+            }
+        }
+        Ok(found)
+    }
+
+    pub(crate) fn read_body(&self, entry: &Entry) -> io::Result<Vec<u8>> {
         let file = self.file(entry.zone)?;
         let mut body = vec![0; entry.len as usize];
         file.read_exact_at(entry.body_offset(), &mut body)?;
@@ -208,7 +370,7 @@ impl Store {
             return Ok(file.clone());
         }
         let file: Arc<dyn DiskFile> =
-            Arc::from(self.disk.open(&zone_path(&self.dir, zone), OpenMode::Read)?);
+            Arc::from(self.site.disk.open(&self.site.zone_path(zone), OpenMode::Read)?);
         if files.len() >= OPEN_FILES {
             files.clear();
         }
@@ -216,7 +378,7 @@ impl Store {
         Ok(file)
     }
 
-    /// Whether the object is durable here and not known to be damaged.
+    /// Whether the object is durable here, not known to be damaged and not condemned.
     pub fn contains(&self, id: ObjectId) -> bool {
         self.index().good(&id).is_some()
     }
@@ -228,30 +390,47 @@ impl Store {
 
     /// The durable object with this private index key.
     pub fn find(&self, ix: &[u8; 32]) -> Option<ObjectId> {
-        self.index().find(ix)
+        self.index().find(ix).map(|(id, _)| id)
     }
 
     /// As [`Store::find`], objects put but not flushed included: for deduplication within a run that
     /// ends with a flush.
     pub fn known(&self, ix: &[u8; 32]) -> Option<ObjectId> {
+        self.known_len(ix).map(|(id, _)| id)
+    }
+
+    /// As [`Store::known`], with the length of its body in bytes.
+    pub fn known_len(&self, ix: &[u8; 32]) -> Option<(ObjectId, u32)> {
         self.index().known(ix)
+    }
+
+    /// Gives every object that [`Store::contains`] with the length of its body, in order of id. Takes
+    /// little memory, however many there are.
+    pub fn each(&self, give: &mut dyn FnMut(ObjectId, u32)) {
+        let walk = self.index().walk();
+        walk.visit(&mut |id, copies| {
+            if let Some(entry) = copies.iter().find(|e| walk.counts(e)) {
+                give(id, entry.len);
+            }
+        });
     }
 
     /// Every object that [`Store::contains`], in order of id.
     pub fn ids(&self) -> Vec<ObjectId> {
-        let mut ids: Vec<ObjectId> = self.index().iter().map(|(id, _)| *id).collect();
-        ids.sort_unstable();
+        let mut ids = Vec::new();
+        self.each(&mut |id, _| ids.push(id));
         ids
     }
 
     /// How much is held.
     pub fn stats(&self) -> Stats {
-        let zones = self.writer().zones.len() as u64;
-        self.index().iter().fold(Stats { zones, ..Stats::default() }, |mut s, (_, entry)| {
-            s.objects += 1;
-            s.bytes += u64::from(entry.len);
-            s
-        })
+        let zones = self.index().zones.len() as u64;
+        let mut stats = Stats { zones, ..Stats::default() };
+        self.each(&mut |_, len| {
+            stats.objects += 1;
+            stats.bytes += u64::from(len);
+        });
+        stats
     }
 
     /// Stores a good copy of an object whose record is damaged or gone; true if that was so. Pending
@@ -263,66 +442,31 @@ impl Store {
             Err(e) => Err(e),
         }
     }
+}
 
-    /// Reads every acknowledged byte of every zone and hashes every body. Needs no keys, runs beside
-    /// readers and the writer, and marks objects found damaged so that they can be put again.
-    ///
-    /// `progress` is told how many bytes of zone files have been read so far.
-    pub fn verify(&self, progress: &mut dyn FnMut(u64)) -> Result<VerifyReport, StoreError> {
-        let (zones, active) = {
-            let writer = self.writer();
-            let active = writer.active.as_ref().filter(|a| !a.closed);
-            (writer.zones.clone(), active.map(|a| (a.number, a.acknowledged())))
-        };
-        let mut report = VerifyReport { zones: zones.len() as u64, ..VerifyReport::default() };
-        let mut read = 0;
-        for zone in zones {
-            let limit = active.filter(|(number, _)| *number == zone).map(|(_, end)| end);
-            self.verify_zone(zone, limit, &mut report, &mut |n| progress(read + n))
-                .map_err(|e| StoreError::io(format!("verifying {}", zone_path(&self.dir, zone)), e))
-                .map(|len| read += len)?;
-        }
-        report.damage = self.index_mut().blame(std::mem::take(&mut report.damage));
-        Ok(report)
-    }
+/// What reading an object came to.
+enum Found {
+    Body(Vec<u8>),
+    Nothing,
+    /// The newest copy, where none is whole.
+    Damaged(Entry),
+    /// The file of this zone is not there.
+    Gone(u64),
+}
 
-    /// Verifies one zone, the first `limit` bytes where it is the active one; returns the bytes read.
-    fn verify_zone(
-        &self,
-        zone: u64,
-        limit: Option<u64>,
-        report: &mut VerifyReport,
-        progress: &mut dyn FnMut(u64),
-    ) -> io::Result<u64> {
-        let file = match self.disk.open(&zone_path(&self.dir, zone), OpenMode::Read) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                let kind = DamageKind::Unclosed;
-                report.damage.push(Damage { zone, offset: 0, len: 0, id: None, kind });
-                return Ok(0);
-            }
-            Err(e) => return Err(e),
-        };
-        let present = file.len()?;
-        let len = limit.map_or(present, |l| l.min(present));
-        let found = walk(&*file, len)?;
-        let all = if limit.is_some() { Acknowledged::All } else { Acknowledged::Closed };
-        let view = judge(&found, zone, all);
-        report.damage.extend(view.damage);
-        if limit.is_some_and(|l| l > present) {
-            let kind = DamageKind::Unclosed;
-            report.damage.push(Damage { zone, offset: present, len: 0, id: None, kind });
-        }
-        for record in &view.records {
-            if let Some(kind) = body_fault(&*file, record) {
-                report.damage.push(damage_of(zone, record, kind));
-            }
-            if matches!(record.kind, Kind::Object { .. }) {
-                report.records += 1;
-                report.bytes += u64::from(record.len);
-            }
-            progress(record.end());
-        }
-        Ok(len)
-    }
+/// Reads all zones but those that were swept.
+fn look(
+    site: &Arc<Site>,
+    state: &ReclaimState,
+    condemned: Condemned,
+    own: Option<(u64, crate::index::ZoneState)>,
+    adopt: bool,
+    report: &mut OpenReport,
+) -> Result<(Index, TakenOver), StoreError> {
+    let listing = |e| StoreError::io(format!("listing {}", site.zones_dir()), e);
+    let mut zones = site.zones().map_err(listing)?;
+    zones.retain(|zone| !state.is_swept(*zone));
+    let mut index = Index::new(&site.salt, Arc::new(condemned));
+    let taken = Look::new(site, &mut index, report).at(&zones, own, adopt)?;
+    Ok((index, taken))
 }

@@ -1,4 +1,5 @@
-//! The one writer: appends records to the active zone and makes them durable.
+//! The writer of this process: appends records to its own zone and makes them durable. Its zone's file is
+//! locked; other processes write other zones.
 //!
 //! A failed *write* changes nothing that counts: the records stay in the buffer, the file is cut back
 //! to where the buffer starts, and the next attempt writes the same bytes to the same place. A failed
@@ -9,15 +10,17 @@
 use std::io;
 use std::sync::Arc;
 
-use seawall_base::{Disk, DiskFile, ObjectId, OpenMode};
+use seawall_base::{DiskFile, LockMode, ObjectId, OpenMode};
 
 use crate::error::StoreError;
 use crate::format::{
-    Kind, Mark, Record, SHORT_HEADER, Tag, ZONE_HEADER, ZoneHeader, chain_after, tag_of,
+    Ended, Kind, Mark, Record, SHORT_HEADER, Tag, ZONE_HEADER, ZoneHeader, chain_after, tag_of,
 };
-use crate::index::Entry;
+use crate::index::{Entry, Index, ZoneState};
+use crate::recover::TakenOver;
 use crate::scan::Tip;
-use crate::store::zone_path;
+use crate::site::{Site, ZONES_LOCK};
+use crate::store::Access;
 
 /// Buffered bytes above which records are written out (without a sync).
 const SPILL: usize = 4 << 20;
@@ -25,14 +28,14 @@ const SPILL: usize = 4 << 20;
 /// The zone that is appended to.
 pub(crate) struct Active {
     pub(crate) number: u64,
+    /// Locked.
     pub(crate) file: Arc<dyn DiskFile>,
     pub(crate) tag: Tag,
+    ended: Ended,
     /// Behind the last record, buffered ones included.
     pub(crate) tip: Tip,
     /// Behind the last record that is acknowledged.
     pub(crate) durable: Tip,
-    /// Ends with a closing commit: takes no more records.
-    pub(crate) closed: bool,
     /// Its header is damaged: closed before the next record.
     pub(crate) retire: bool,
     /// Records not written yet; they end at the tip.
@@ -40,9 +43,10 @@ pub(crate) struct Active {
 }
 
 impl Active {
-    pub(crate) const fn new(number: u64, file: Arc<dyn DiskFile>, tag: Tag, tip: Tip) -> Self {
-        let buffer = Vec::new();
-        Self { number, file, tag, tip, durable: tip, closed: false, retire: false, buffer }
+    pub(crate) const fn new(file: Arc<dyn DiskFile>, header: ZoneHeader, tip: Tip) -> Self {
+        let ZoneHeader { zone: number, tag, ended } = header;
+        let durable = tip;
+        Self { number, file, tag, ended, tip, durable, retire: false, buffer: Vec::new() }
     }
 
     const fn buffer_start(&self) -> u64 {
@@ -84,29 +88,33 @@ impl Active {
         self.push(settle.kind, settle.id, &[]);
         self.durable = self.tip;
     }
-
-    /// Up to where the file holds acknowledged records.
-    pub(crate) fn acknowledged(&self) -> u64 {
-        self.durable.offset.min(self.buffer_start())
-    }
 }
 
 /// The state behind the store's writer lock.
 pub(crate) struct Writer {
-    pub(crate) disk: Arc<dyn Disk>,
-    pub(crate) dir: String,
-    pub(crate) zone_bytes: u64,
-    pub(crate) salt: [u8; 32],
-    /// `None` before the first record of a store, and where the last zone cannot be appended to.
+    pub(crate) site: Arc<Site>,
+    /// `None` before the first record of a store, and where no zone can be appended to.
     pub(crate) active: Option<Active>,
-    pub(crate) next_zone: u64,
-    /// The zones in use, ascending.
-    pub(crate) zones: Vec<u64>,
+    /// A zone file that never held a record, locked: the next zone to be created.
+    pub(crate) blank: Option<(u64, Arc<dyn DiskFile>)>,
+    /// The zone this writer closed last.
+    previous: Option<u64>,
     pub(crate) poisoned: Option<String>,
 }
 
+/// A zone and how it stands after a commit.
+pub(crate) type Committed = (u64, ZoneState);
+
 impl Writer {
+    pub(crate) fn new(site: Arc<Site>, taken: TakenOver) -> Self {
+        let TakenOver { active, blank, previous } = taken;
+        Self { site, active, blank, previous, poisoned: None }
+    }
+
     pub(crate) fn check(&self) -> Result<(), StoreError> {
+        if self.site.access == Access::Read {
+            return Err(StoreError::ReadOnly);
+        }
         self.poisoned.clone().map_or(Ok(()), |cause| Err(StoreError::Poisoned { cause }))
     }
 
@@ -115,7 +123,7 @@ impl Writer {
         self.active.as_ref().is_some_and(|a| {
             // A record needs room for its commit, the settling and the closing one as well.
             let end = a.tip.offset + header + (len as u64).next_multiple_of(8) + 3 * SHORT_HEADER;
-            !a.closed && (a.retire || end > self.zone_bytes && a.tip.offset > ZONE_HEADER)
+            a.retire || end > self.site.zone_bytes && a.tip.offset > ZONE_HEADER
         })
     }
 
@@ -125,10 +133,11 @@ impl Writer {
         id: ObjectId,
         ix: Option<[u8; 32]>,
         body: &[u8],
+        index: &Index,
     ) -> Result<Entry, StoreError> {
         self.check()?;
-        if self.active.as_ref().is_none_or(|a| a.closed) {
-            self.create_zone()?;
+        if self.active.is_none() {
+            self.create_zone(index)?;
         }
         if self.active.as_ref().is_some_and(|a| a.buffer.len() >= SPILL) {
             self.write_out()?;
@@ -139,33 +148,39 @@ impl Writer {
     }
 
     /// Makes everything appended so far durable. `close` also ends the zone.
-    pub(crate) fn commit(&mut self, close: bool) -> Result<(), StoreError> {
+    pub(crate) fn commit(&mut self, close: bool) -> Result<Option<Committed>, StoreError> {
         self.check()?;
-        let Some(active) = self.active.as_mut() else { return Ok(()) };
-        if active.closed || (!close && active.tip == active.durable) {
-            return Ok(());
+        let Some(active) = self.active.as_mut() else { return Ok(None) };
+        if !close && active.tip == active.durable {
+            return Ok(None);
         }
         let before = active.tip;
         let mark = if close { Mark::Close } else { Mark::Flush };
         active.push(Kind::Commit(mark), before.chain, &[]);
-        let path = zone_path(&self.dir, active.number);
+        let path = self.site.zone_path(active.number);
         if let Err(e) = self.write_out() {
-            let active = self.active.as_mut().expect("it was there before writing");
-            let keep = active.buffer.len() - (active.tip.offset - before.offset) as usize;
-            active.buffer.truncate(keep);
-            active.tip = before;
+            // Poisoned, there is no active zone any more.
+            if let Some(active) = self.active.as_mut() {
+                let keep = active.buffer.len() - (active.tip.offset - before.offset) as usize;
+                active.buffer.truncate(keep);
+                active.tip = before;
+            }
             return Err(e);
         }
-        let active = self.active.as_mut().expect("it was there before writing");
+        let active = self.active.as_mut().expect("writing leaves it where it succeeds");
         if let Err(e) = active.file.sync() {
             return Err(self.poison(&format!("syncing {path}"), e));
         }
         active.durable = active.tip;
-        active.closed = close;
-        if !close {
+        let (end, ended) = (active.tip.offset, active.ended);
+        let done = (active.number, ZoneState { end, closed: close, live: !close, ended });
+        if close {
+            self.previous = Some(active.number);
+            self.active = None;
+        } else {
             active.settle();
         }
-        Ok(())
+        Ok(Some(done))
     }
 
     /// Writes the buffer; on failure the buffer stays and the file is cut back to where it starts.
@@ -176,7 +191,7 @@ impl Writer {
             active.buffer.clear();
             return Ok(());
         };
-        let path = zone_path(&self.dir, active.number);
+        let path = self.site.zone_path(active.number);
         // A half-written commit must not be found behind records of a later attempt, so the cut is
         // made durable before anything else is written there.
         if let Err(e) = cut_back(&*active.file, start) {
@@ -186,29 +201,61 @@ impl Writer {
     }
 
     /// Creates the next zone: header and name are durable before it takes a record.
-    fn create_zone(&mut self) -> Result<(), StoreError> {
-        let number = self.next_zone;
-        let path = zone_path(&self.dir, number);
-        let header = ZoneHeader { zone: number, tag: tag_of(&self.salt, number) };
+    pub(crate) fn create_zone(&mut self, index: &Index) -> Result<(), StoreError> {
+        let creating = self.site.lock(ZONES_LOCK, LockMode::Exclusive, true)?;
+        let listing = |e| StoreError::io(format!("listing {}", self.site.zones_dir()), e);
+        let there = self.site.zones().map_err(listing)?;
+        let (number, file) = match self.blank.clone() {
+            Some(blank) => blank,
+            None => self.next_file(&there, index)?,
+        };
+        drop(creating);
+        let open = |zone: &u64| index.zones.get(zone).is_none_or(|state| state.live);
+        let ended = match self.previous {
+            _ if !there.iter().any(|z| *z < number && open(z)) => Ended::AllBelow,
+            Some(zone) => Ended::Zone(zone),
+            None => Ended::Unknown,
+        };
+        let path = self.site.zone_path(number);
+        let header = ZoneHeader { zone: number, tag: tag_of(&self.site.salt, number), ended };
+        self.blank = Some((number, file.clone()));
+        let write = || file.set_len(0).and_then(|()| file.write_at(0, &header.encode()));
+        write().map_err(|e| StoreError::io(format!("creating {path}"), e))?;
+        if let Err(e) = file.sync().and_then(|()| self.site.disk.sync_dir(&self.site.zones_dir())) {
+            return Err(self.poison(&format!("syncing the new {path}"), e));
+        }
+        self.blank = None;
+        let tip = Tip { offset: ZONE_HEADER, chain: header.chain(), count: 0 };
+        self.active = Some(Active::new(file, header, tip));
+        Ok(())
+    }
+
+    /// Creates and locks a zone file above all that are there. No number is ever used twice: whoever
+    /// removes a zone sees to it that a higher one stays.
+    fn next_file(
+        &self,
+        there: &[u64],
+        index: &Index,
+    ) -> Result<(u64, Arc<dyn DiskFile>), StoreError> {
+        let known = index.zones.last_key_value().map(|(zone, _)| *zone);
+        let number = there.last().copied().max(known).map_or(0, |zone| zone.saturating_add(1));
+        let path = self.site.zone_path(number);
         let create = || -> io::Result<Box<dyn DiskFile>> {
-            let file = self.disk.open(&path, OpenMode::Create)?;
-            file.set_len(0)?;
-            file.write_at(0, &header.encode())?;
+            let file = self.site.disk.open(&path, OpenMode::Create)?;
+            if !file.lock(LockMode::Exclusive, false)? {
+                return Err(io::Error::other("another process has locked it"));
+            }
             Ok(file)
         };
         let file = create().map_err(|e| StoreError::io(format!("creating {path}"), e))?;
-        if let Err(e) = file.sync().and_then(|()| self.disk.sync_dir(&self.dir)) {
-            return Err(self.poison(&format!("syncing the new {path}"), e));
-        }
-        let tip = Tip { offset: ZONE_HEADER, chain: header.chain(), count: 0 };
-        self.active = Some(Active::new(number, Arc::from(file), header.tag, tip));
-        self.zones.push(number);
-        self.next_zone += 1;
-        Ok(())
+        Ok((number, Arc::from(file)))
     }
 
     fn poison(&mut self, doing: &str, source: io::Error) -> StoreError {
         self.poisoned = Some(format!("{doing}: {source}"));
+        // Whoever opens the store next takes the zone over and makes good what is not durable.
+        self.active = None;
+        self.blank = None;
         StoreError::io(doing, source)
     }
 }

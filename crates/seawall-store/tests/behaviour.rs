@@ -7,7 +7,7 @@ use seawall_sim::SimDisk;
 use seawall_store::{Options, Stats, Store, StoreError};
 
 fn open(disk: &SimDisk, zone_bytes: u64) -> Store {
-    let options = Options { zone_bytes, salt: [7; 32] };
+    let options = Options { zone_bytes, salt: [7; 32], ..Options::default() };
     let (store, report) = Store::open(Arc::new(disk.clone()), "s", options).expect("opens");
     assert_eq!((report.damage, report.torn), (vec![], vec![]));
     store
@@ -126,6 +126,6 @@ fn readers_a_writer_and_a_scrub_run_together() {
 
 #[test]
 fn options_do_not_print_the_salt() {
-    let text = format!("{:?}", Options { zone_bytes: 9, salt: [0xab; 32] });
+    let text = format!("{:?}", Options { zone_bytes: 9, salt: [0xab; 32], ..Options::default() });
     assert!(text.contains("zone_bytes: 9") && !text.contains("171"), "{text}");
 }

@@ -14,7 +14,7 @@ fn zone(number: u64) -> String {
 }
 
 fn open_with(disk: &SimDisk, zone_bytes: u64) -> (Store, OpenReport) {
-    let options = Options { zone_bytes, salt: [7; 32] };
+    let options = Options { zone_bytes, salt: [7; 32], ..Options::default() };
     Store::open(Arc::new(disk.clone()), "", options).expect("opens")
 }
 
@@ -310,13 +310,13 @@ fn a_later_version_is_refused_and_foreign_files_are_ignored() {
     disk.plant("zones/000000000000000A.zone", b"not ours").expect("planted");
     assert_eq!(open(&disk).1.zones, 2);
     let mut bytes = disk.read(&zone(0)).expect("read");
-    bytes[8] = 2;
+    bytes[8] = 3;
     let check = blake3::hash(&bytes[..48]);
     bytes[48..64].copy_from_slice(&check.as_bytes()[..16]);
     disk.plant(&zone(0), &bytes).expect("planted");
     let before = disk.op_count();
     let refused = Store::open(Arc::new(disk.clone()), "", Options::default()).err();
-    assert!(matches!(refused, Some(StoreError::UnsupportedVersion { zone: 0, version: 2 })));
+    assert!(matches!(refused, Some(StoreError::UnsupportedVersion { zone: 0, version: 3 })));
     assert_eq!(disk.op_count(), before + 1, "only the directory was synced");
 }
 

@@ -16,7 +16,11 @@ const COMMIT: usize = 80;
 type Model = BTreeMap<ObjectId, Vec<u8>>;
 
 fn try_open(disk: &SimDisk, zone_bytes: u64) -> Result<(Store, OpenReport), StoreError> {
-    Store::open(Arc::new(disk.clone()), "", Options { zone_bytes, salt: [7; 32] })
+    Store::open(
+        Arc::new(disk.clone()),
+        "",
+        Options { zone_bytes, salt: [7; 32], ..Options::default() },
+    )
 }
 
 fn open(disk: &SimDisk) -> (Store, OpenReport) {
@@ -163,8 +167,8 @@ fn a_zone_torn_while_it_is_created_is_created_again() {
     for op in 0..5 {
         let disk = SimDisk::new();
         disk.create_dir_all("zones").expect("created");
-        disk.fail_after(op + 1, ErrorKind::Other, Outcome::Half);
         let (store, _) = open(&disk);
+        disk.fail_after(op, ErrorKind::Other, Outcome::Half);
         let failed = store.put(ObjectId::of(b"x"), None, b"x").is_err();
         assert_eq!(failed, op < 5, "operation {op} is part of creating");
         for seed in 0..20 {
@@ -274,7 +278,8 @@ fn op() -> impl Strategy<Value = Op> {
 /// A store under test and what is known about it.
 struct Run {
     disk: SimDisk,
-    store: Store,
+    /// None while it is being opened again.
+    store: Option<Store>,
     pending: Model,
     acknowledged: Model,
     put: Model,
@@ -285,10 +290,15 @@ impl Run {
         let disk = SimDisk::new();
         let (store, _) = try_open(&disk, 900).expect("opens");
         let (pending, acknowledged, put) = (Model::new(), Model::new(), Model::new());
-        Self { disk, store, pending, acknowledged, put }
+        Self { disk, store: Some(store), pending, acknowledged, put }
+    }
+
+    fn store(&self) -> &Store {
+        self.store.as_ref().expect("open but while it is opened again")
     }
 
     fn reopen(&mut self) {
+        self.store = None;
         let opened = try_open(&self.disk, 900).or_else(|_| {
             // The fault struck while opening: it must not have made anything worse.
             self.disk = self.disk.power_cut(PowerCut::Torn { seed: self.disk.op_count() });
@@ -302,7 +312,7 @@ impl Run {
         self.acknowledged = self.put.clone();
         self.acknowledged.retain(|id, _| store.contains(*id));
         self.pending.clear();
-        self.store = store;
+        self.store = Some(store);
     }
 
     fn apply(&mut self, op: Op) {
@@ -311,22 +321,22 @@ impl Run {
                 let body = vec![i; usize::from(n)];
                 let id = ObjectId::of(&body);
                 self.put.insert(id, body.clone());
-                if let Ok(new) = self.store.put(id, Some([i; 32]), &body) {
+                if let Ok(new) = self.store().put(id, Some([i; 32]), &body) {
                     let held =
                         self.pending.contains_key(&id) || self.acknowledged.contains_key(&id);
                     assert_eq!(new, !held);
                     self.pending.insert(id, body);
                 }
                 // A put may have closed a zone, which acknowledges what came before it.
-                for id in self.store.ids() {
+                for id in self.store().ids() {
                     self.acknowledged.insert(id, self.put[&id].clone());
                 }
             }
             Op::Flush => {
-                if self.store.flush().is_ok() {
+                if self.store().flush().is_ok() {
                     self.acknowledged.append(&mut self.pending);
                 }
-                check(&self.store, &self.acknowledged, &self.acknowledged);
+                check(self.store(), &self.acknowledged, &self.acknowledged);
             }
             Op::Reopen => self.reopen(),
             Op::Cut(mode) => {
@@ -351,10 +361,10 @@ proptest! {
         }
         run.apply(Op::Capacity(None));
         run.apply(Op::Cut(PowerCut::LoseUnsynced));
-        prop_assert_eq!(run.store.verify(&mut |_| {}).expect("verified").damage, vec![]);
+        prop_assert_eq!(run.store().verify(&mut |_| {}).expect("verified").damage, vec![]);
         run.apply(Op::Put(1, 7));
         run.apply(Op::Flush);
         run.apply(Op::Cut(PowerCut::LoseUnsynced));
-        prop_assert!(run.store.contains(ObjectId::of(&[1; 7])));
+        prop_assert!(run.store().contains(ObjectId::of(&[1; 7])));
     }
 }
