@@ -269,12 +269,12 @@ fn told_costs_are_true_and_an_unchanged_tree_costs_nothing() {
     trees.file("long copy", 0);
     fs::copy(trees.from.join("long"), trees.from.join("long copy")).expect("copied");
     let store = trees.store();
-    let mut before = (BTreeSet::new(), store.stats());
+    let mut before = (BTreeSet::new(), store.stats().expect("read"));
     for round in 0..2 {
         let snapshot = trees.snapshot(&store);
         trees.restores(&store, &snapshot);
         let (members, set_pages) = objects(&store, &snapshot);
-        let stats = store.stats();
+        let stats = store.stats().expect("read");
         let new_pages: Vec<_> = set_pages.difference(&before.0).collect();
         let page_bytes: u64 =
             new_pages.iter().map(|id| u64::from(store.size_of(**id).expect("stored"))).sum();
@@ -388,11 +388,11 @@ fn a_killed_snapshot_leaves_nothing_visible() {
             continue;
         };
         killed += 1;
-        assert_eq!(store.ids(), [], "nothing is visible before the flush");
+        assert_eq!(store.ids().expect("read"), [], "nothing is visible before the flush");
         for mode in modes {
             let store = open(Arc::new(disk.power_cut(mode)));
             if mode == PowerCut::LoseUnsynced {
-                assert_eq!(store.ids(), [], "killed after {after} operations");
+                assert_eq!(store.ids().expect("read"), [], "killed after {after} operations");
             }
             let snapshot = trees.snapshot(&store);
             trees.restores(&store, &snapshot);
@@ -456,7 +456,7 @@ fn too_many_sources_are_refused_before_anything_is_read() {
     let source = FileTree::new(&[&trees.from]).expect("an absolute path");
     let outcome = write(&plan, Box::new(source), None, &mut SeededRng::new(1), &mut |_| ());
     assert!(matches!(outcome, Err(SnapshotError::TooManySources(4097))), "{outcome:?}");
-    assert_eq!(store.stats().objects, 0);
+    assert_eq!(store.stats().expect("read").objects, 0);
 }
 
 /// What stands under a name in a random tree.

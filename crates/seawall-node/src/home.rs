@@ -9,7 +9,7 @@
 //! enrolment.json            this node's enrolment
 //! regions/<name>.json       where regions are, each with its root-signed enrolment
 //! log/                      this node's log (docs/formats/log.md)
-//! zones/, locks/, reclaim/  this node's objects (docs/formats/zone.md)
+//! zones/, index/, locks/, reclaim/   this node's objects (docs/formats/zone.md)
 //! receipts/<region>/        what regions have signed for
 //! requests/<digest>.key     one-time secrets of open restore requests
 //! pins/<origin>.checkpoint  the newest checkpoint seen of every other log

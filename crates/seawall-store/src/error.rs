@@ -69,6 +69,12 @@ pub enum StoreError {
         "a writer that began earlier still runs; nothing was removed: run again when it is done"
     )]
     WritersAtWork,
+    /// The index was damaged. It has been rebuilt from the zones, which have everything.
+    #[error("the store's index was damaged and has been rebuilt ({why}); run again")]
+    IndexRebuilt {
+        /// What was wrong.
+        why: String,
+    },
     /// A zone of a later program. Nothing was changed; upgrade before opening.
     #[error(
         "zone {zone:016x} (format version {version}) uses features this program does not know: \

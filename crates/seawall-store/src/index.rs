@@ -4,16 +4,25 @@
 //! object, and a good copy is written beside a damaged one. Pending entries (put, not flushed) are kept
 //! apart: only a flush that succeeded moves them to where readers look. Entries of zones that are gone
 //! are passed over, so a zone is removed from the index by forgetting its number.
+//!
+//! Most entries are in segments on disk; the newest are in memory. Where a segment turns out to be
+//! damaged, the index is *suspect*: it answers as if the object were not there, which makes a writer store
+//! it again at worst, and the store rebuilds it.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, Hasher};
+use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use seawall_base::ObjectId;
 
 use crate::condemned::Condemned;
 use crate::error::{Damage, DamageKind};
 use crate::format::{Ended, Kind, Record};
+use crate::merge::{Merge, Source};
+use crate::root::Root;
+use crate::segment::{IdRow, IxRow, Segment, Short, short};
 
 /// Where one object's record is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,15 +141,33 @@ impl Tail {
         }
     }
 
+    fn clear(&mut self) {
+        self.newest.clear();
+        self.older.clear();
+        self.by_ix.clear();
+    }
+
     fn copies(&self, id: &ObjectId) -> impl Iterator<Item = &Entry> {
         let older = self.older.get(id).into_iter().flatten().rev();
         self.newest.get(id).into_iter().chain(older)
     }
 
     /// All entries in order of id.
-    fn sorted(&self) -> Vec<(ObjectId, Entry)> {
-        let older = self.older.iter().flat_map(|(id, entries)| entries.iter().map(|e| (*id, *e)));
-        let mut all: Vec<_> = self.newest.iter().map(|(id, e)| (*id, *e)).chain(older).collect();
+    fn sorted(&self) -> Vec<IdRow> {
+        let row = |id: &ObjectId, entry: &Entry| IdRow { id: *id, entry: *entry };
+        let older = self.older.iter().flat_map(|(id, all)| all.iter().map(move |e| row(id, e)));
+        let mut all: Vec<_> = self.newest.iter().map(|(id, e)| row(id, e)).chain(older).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// All index keys in order.
+    fn sorted_ix(&self) -> Vec<IxRow> {
+        let row = |(ix, id): (&[u8; 32], &ObjectId)| {
+            let zone = self.newest.get(id)?.zone;
+            Some(IxRow { ix: short(ix), id: short(&id.0), zone })
+        };
+        let mut all: Vec<_> = self.by_ix.iter().filter_map(row).collect();
         all.sort_unstable();
         all
     }
@@ -151,6 +178,11 @@ impl Tail {
 pub(crate) struct Index {
     /// The zones in use.
     pub(crate) zones: BTreeMap<u64, ZoneState>,
+    /// The root on disk that the segments are of.
+    pub(crate) root: Root,
+    /// Oldest first.
+    pub(crate) segments: Vec<Arc<Segment>>,
+    suspect: AtomicBool,
     tail: Tail,
     pending: Map<ObjectId, Entry>,
     pending_ix: Map<[u8; 32], ObjectId>,
@@ -166,6 +198,9 @@ impl Index {
         let salted = Salted::of(salt);
         Self {
             zones: BTreeMap::new(),
+            root: Root::default(),
+            segments: Vec::new(),
+            suspect: AtomicBool::new(false),
             tail: Tail::new(salted),
             pending: Map::with_hasher(salted),
             pending_ix: Map::with_hasher(salted),
@@ -213,9 +248,49 @@ impl Index {
         self.damaged = before.damaged;
     }
 
+    /// Whether a segment was found to be damaged.
+    pub(crate) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed)
+    }
+
+    /// Entries in memory.
+    pub(crate) fn in_memory(&self) -> usize {
+        self.tail.len()
+    }
+
+    /// Gives the visible copies of an object, newest first, until `enough` says so.
+    fn each_copy(&self, id: &ObjectId, enough: &mut dyn FnMut(Entry) -> bool) {
+        let here = |e: &Entry| self.zones.contains_key(&e.zone);
+        if self.tail.copies(id).filter(|e| here(e)).any(|e| enough(*e)) {
+            return;
+        }
+        let key = short(&id.0);
+        for segment in self.segments.iter().rev() {
+            let mut done = false;
+            let found = segment.find(&key, &mut |row| {
+                done = done || row.id == *id && here(&row.entry) && enough(row.entry);
+            });
+            self.note(found);
+            if done {
+                return;
+            }
+        }
+    }
+
+    fn note(&self, result: io::Result<()>) {
+        if result.is_err() {
+            self.suspect.store(true, Ordering::Relaxed);
+        }
+    }
+
     /// The visible copies of an object, newest first.
-    pub(crate) fn copies(&self, id: &ObjectId) -> impl Iterator<Item = Entry> {
-        self.tail.copies(id).filter(|e| self.zones.contains_key(&e.zone)).copied()
+    pub(crate) fn copies(&self, id: &ObjectId) -> Vec<Entry> {
+        let mut copies = Vec::new();
+        self.each_copy(id, &mut |entry| {
+            copies.push(entry);
+            false
+        });
+        copies
     }
 
     pub(crate) fn is_damaged(&self, entry: &Entry) -> bool {
@@ -229,7 +304,12 @@ impl Index {
 
     /// A visible copy that may be relied on.
     pub(crate) fn good(&self, id: &ObjectId) -> Option<Entry> {
-        self.copies(id).find(|e| self.counts(e))
+        let mut good = None;
+        self.each_copy(id, &mut |entry| {
+            good = Some(entry).filter(|e| self.counts(e));
+            good.is_some()
+        });
+        good
     }
 
     /// The length of an object that is visible and good, or pending.
@@ -239,8 +319,18 @@ impl Index {
 
     /// The visible, good object with this index key.
     pub(crate) fn find(&self, ix: &[u8; 32]) -> Option<(ObjectId, u32)> {
-        let id = self.tail.by_ix.get(ix).or_else(|| self.aliases.get(ix))?;
-        self.good(id).map(|e| (*id, e.len))
+        let near = self.tail.by_ix.get(ix).or_else(|| self.aliases.get(ix));
+        let near = near.and_then(|id| Some((*id, self.good(id)?.len)));
+        near.or_else(|| self.segments.iter().rev().find_map(|s| self.find_in(s, &short(ix))))
+    }
+
+    fn find_in(&self, segment: &Segment, ix: &Short) -> Option<(ObjectId, u32)> {
+        let (mut keys, mut ids) = (Vec::new(), Vec::new());
+        self.note(segment.find_ix(ix, &mut |row| keys.push(row.id)));
+        for key in keys {
+            self.note(segment.find(&key, &mut |row| ids.push(row.id)));
+        }
+        ids.into_iter().find_map(|id| Some((id, self.good(&id)?.len)))
     }
 
     /// As [`Index::find`], pending objects included.
@@ -252,7 +342,7 @@ impl Index {
 
     /// How many object records it knows.
     pub(crate) fn records(&self) -> u64 {
-        self.tail.len() as u64
+        self.tail.len() as u64 + self.segments.iter().map(|s| s.ids()).sum::<u64>()
     }
 
     /// Marks a record as damaged.
@@ -262,10 +352,10 @@ impl Index {
 
     /// Marks every record that `damage` makes unreadable, and names those in unreadable stretches: where
     /// a header is lost, only the index still knows whose it was.
-    pub(crate) fn blame(&mut self, damage: Vec<Damage>) -> Vec<Damage> {
+    pub(crate) fn blame(&mut self, damage: Vec<Damage>) -> io::Result<Vec<Damage>> {
         let mut places: Vec<(u64, u64, ObjectId)> = Vec::new();
         if !damage.is_empty() {
-            self.walk().visit(&mut |id, copies| {
+            let walked = self.walk().visit(&mut |id, copies| {
                 let hit = |e: &&Entry| {
                     damage.iter().any(|d| {
                         d.zone == e.zone && d.offset <= e.offset && e.offset < d.offset + d.len
@@ -273,6 +363,7 @@ impl Index {
                 };
                 places.extend(copies.iter().filter(hit).map(|e| (e.zone, e.offset, id)));
             });
+            walked?;
         }
         places.sort_unstable();
         let mut named = Vec::new();
@@ -294,32 +385,81 @@ impl Index {
                 named.push(Damage { zone: *zone, offset: start, len, id, kind: piece.kind });
             }
         }
-        named
+        Ok(named)
     }
 
     /// All entries as they are now, to be gone through without holding a lock.
     pub(crate) fn walk(&self) -> IndexWalk {
-        let zones = &self.zones;
-        let mut tail = self.tail.sorted();
-        tail.retain(|(_, e)| zones.contains_key(&e.zone));
-        IndexWalk { tail, damaged: self.damaged.clone(), condemned: self.condemned.clone() }
+        IndexWalk {
+            segments: self.segments.clone(),
+            tail: self.tail.sorted(),
+            zones: self.zones.keys().copied().collect(),
+            damaged: self.damaged.clone(),
+            condemned: self.condemned.clone(),
+        }
+    }
+
+    /// The rows of the segments from number `from` on and of the entries in memory, merged, without those
+    /// of zones that are gone.
+    pub(crate) fn id_rows(&self, from: usize) -> impl Iterator<Item = io::Result<IdRow>> {
+        let mut sources: Vec<Source<'_, IdRow>> = Vec::new();
+        for segment in &self.segments[from..] {
+            sources.push(Box::new(segment.id_rows()));
+        }
+        sources.push(Box::new(self.tail.sorted().into_iter().map(Ok)));
+        Merge::of(sources, |row: &IdRow| self.zones.contains_key(&row.entry.zone))
+    }
+
+    /// As [`Index::id_rows`], by index key.
+    pub(crate) fn ix_rows(&self, from: usize) -> impl Iterator<Item = io::Result<IxRow>> {
+        let mut sources: Vec<Source<'_, IxRow>> = Vec::new();
+        for segment in &self.segments[from..] {
+            sources.push(Box::new(segment.ix_rows()));
+        }
+        sources.push(Box::new(self.tail.sorted_ix().into_iter().map(Ok)));
+        Merge::of(sources, |row: &IxRow| self.zones.contains_key(&row.zone))
+    }
+
+    /// The entries in memory are in a segment now.
+    pub(crate) fn written_out(&mut self, root: Root, segments: Vec<Arc<Segment>>) {
+        self.root = root;
+        self.segments = segments;
+        self.tail.clear();
     }
 }
 
 /// What [`Index::walk`] goes through.
 pub(crate) struct IndexWalk {
-    tail: Vec<(ObjectId, Entry)>,
+    segments: Vec<Arc<Segment>>,
+    tail: Vec<IdRow>,
+    zones: BTreeSet<u64>,
     damaged: HashSet<(u64, u64)>,
     pub(crate) condemned: Arc<Condemned>,
 }
 
 impl IndexWalk {
     /// Gives every visible object with its copies, in order of id.
-    pub(crate) fn visit(&self, give: &mut dyn FnMut(ObjectId, &[Entry])) {
-        for group in self.tail.chunk_by(|a, b| a.0 == b.0) {
-            let copies: Vec<Entry> = group.iter().map(|(_, e)| *e).collect();
-            give(group[0].0, &copies);
+    pub(crate) fn visit(&self, give: &mut dyn FnMut(ObjectId, &[Entry])) -> io::Result<()> {
+        let mut sources: Vec<Source<'_, IdRow>> = Vec::new();
+        for segment in &self.segments {
+            sources.push(Box::new(segment.id_rows()));
         }
+        sources.push(Box::new(self.tail.iter().map(|row| Ok(*row))));
+        let mut copies: Vec<Entry> = Vec::new();
+        let mut last = None;
+        for row in Merge::of(sources, |row: &IdRow| self.zones.contains(&row.entry.zone)) {
+            let IdRow { id, entry } = row?;
+            if let Some(before) = last.filter(|before| *before != id) {
+                give(before, &copies);
+                copies.clear();
+            }
+            last = Some(id);
+            copies.push(entry);
+        }
+        if let Some(id) = last {
+            give(id, &copies);
+        }
+        Ok(())
     }
 
     pub(crate) fn is_damaged(&self, entry: &Entry) -> bool {

@@ -10,11 +10,15 @@ mod condemned;
 mod error;
 mod format;
 mod index;
+mod merge;
 mod reclaim;
 mod recover;
+mod root;
 mod scan;
 mod scrub;
+mod segment;
 mod site;
+mod spill;
 mod store;
 mod writer;
 

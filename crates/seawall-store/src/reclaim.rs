@@ -88,8 +88,12 @@ pub struct Reclaim<'s> {
 impl Store {
     /// What [`Reclaim::condemn`] and [`Reclaim::sweep`] would do if they were asked with the same
     /// arguments now. Changes nothing. Zones whose live share is below `percent` would be rewritten.
-    pub fn plan_reclaim(&self, live: &mut IsLive<'_>, percent: u8) -> ReclaimPlan {
-        self.survey(live, percent).0
+    pub fn plan_reclaim(
+        &self,
+        live: &mut IsLive<'_>,
+        percent: u8,
+    ) -> Result<ReclaimPlan, StoreError> {
+        self.survey(live, percent).map(|(plan, _)| plan)
     }
 
     /// Takes the right to remove objects. [`StoreError::Reclaiming`] if another has it.
@@ -104,11 +108,15 @@ impl Store {
     }
 
     /// Sorts all records into live and condemned ones. Of each live object one good copy is live.
-    fn survey(&self, live: &mut IsLive<'_>, percent: u8) -> (ReclaimPlan, Condemned) {
+    fn survey(
+        &self,
+        live: &mut IsLive<'_>,
+        percent: u8,
+    ) -> Result<(ReclaimPlan, Condemned), StoreError> {
         let index = self.index().walk();
         let mut use_of: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
         let (mut plan, mut condemned) = (ReclaimPlan::default(), Condemned::default());
-        index.visit(&mut |id, copies| {
+        let walked = index.visit(&mut |id, copies| {
             let keep = if live(&id) { self.to_keep(id, copies, &index) } else { Vec::new() };
             plan.live_objects += u64::from(!keep.is_empty());
             for entry in copies {
@@ -122,13 +130,14 @@ impl Store {
                 }
             }
         });
+        walked.map_err(|e| self.rebuilt(&e))?;
         condemned.settle();
         let planned = use_of.into_iter().map(|(zone, (live, dead))| {
             let action = action(live, dead, percent);
             ZonePlan { zone, live, dead, action }
         });
         plan.zones = planned.collect();
-        (plan, condemned)
+        Ok((plan, condemned))
     }
 
     /// The copies of a live object to keep: one that is good, or all where none is. Before a spare copy
@@ -180,7 +189,7 @@ impl Reclaim<'_> {
         percent: u8,
     ) -> Result<ReclaimPlan, StoreError> {
         self.quiet = false;
-        let (plan, condemned) = self.store.survey(live, percent);
+        let (plan, condemned) = self.store.survey(live, percent)?;
         let generation = self.store.presence().state.generation + 1;
         self.write(condemned, generation)?;
         // This store acts by the new set from here on; it need not wait for itself.
@@ -227,7 +236,7 @@ impl Reclaim<'_> {
         let mut count = 0;
         for id in ids {
             let index = self.store.index();
-            let copies: Vec<Entry> = index.copies(&id).collect();
+            let copies = index.copies(&id);
             let needed = |e: &&Entry| !condemned.contains(e) && !index.is_damaged(e);
             if copies.iter().any(|e| needed(&e)) {
                 continue;

@@ -7,6 +7,7 @@
 //! any of this leaves a zone that opens the same way. Of a zone whose writer lives, what is proven to be
 //! durable counts, and nothing is touched.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::format::{
 use crate::index::{Index, ZoneState};
 use crate::scan::{Acknowledged, View, Walk, body_fault, damage_of, judge, walk};
 use crate::site::{Site, ZONES_LOCK};
+use crate::spill::{Spilled, spill};
 use crate::store::{Access, OpenReport};
 use crate::writer::Active;
 
@@ -44,33 +46,44 @@ pub(crate) struct Look<'a> {
     /// What headers say of other zones.
     claims: Vec<(u64, Ended)>,
     taken: TakenOver,
+    /// Zones that have not been looked at yet.
+    unseen: BTreeSet<u64>,
+    /// A zone is not what the index says of it.
+    stale: bool,
 }
 
 impl<'a> Look<'a> {
-    pub(crate) const fn new(
-        site: &'a Site,
-        index: &'a mut Index,
-        report: &'a mut OpenReport,
-    ) -> Self {
+    pub(crate) fn new(site: &'a Site, index: &'a mut Index, report: &'a mut OpenReport) -> Self {
         let taken = TakenOver { active: None, blank: None, previous: None };
-        Self { site, index, report, claims: Vec::new(), taken }
+        let (claims, unseen) = (Vec::new(), BTreeSet::new());
+        Self { site, index, report, claims, taken, unseen, stale: false }
     }
 
-    /// Looks at `zones`. With `adopt`, zones of writers that ended are mended and one is taken over.
+    /// Looks at `zones`, but for those the index has whole; `None` if the index is not of these zones. With `adopt`, zones of writers that ended are mended and one is taken over.
     /// `own` is the zone this process writes, and up to where it is durable.
     pub(crate) fn at(
         mut self,
         zones: &[u64],
         own: Option<(u64, ZoneState)>,
         adopt: bool,
-    ) -> Result<TakenOver, StoreError> {
+    ) -> Result<Option<TakenOver>, StoreError> {
         let mut unclosed = Vec::new();
+        self.unseen = zones.iter().copied().collect();
         // Downwards: what proves a zone to be ended stands in one above it.
         for &zone in zones.iter().rev() {
+            self.unseen.remove(&zone);
+            if let Some(state) = self.index.root.zones.get(&zone).filter(|state| state.closed) {
+                self.claims.push((zone, state.ended));
+                self.index.zones.insert(zone, *state);
+                continue;
+            }
             match own.filter(|(number, _)| *number == zone) {
                 Some((_, state)) => self.own(zone, state)?,
                 None if !self.closed(zone)? => unclosed.push(zone),
                 None => {}
+            }
+            if self.stale {
+                return Ok(None);
             }
         }
         // Whoever creates a zone holds this lock until the zone's own is held.
@@ -87,7 +100,7 @@ impl<'a> Look<'a> {
             }
         }
         self.report.zones = self.index.zones.len() as u64;
-        Ok(self.taken)
+        Ok(Some(self.taken).filter(|_| !self.stale))
     }
 
     fn failed(&self, zone: u64) -> impl FnOnce(io::Error) -> StoreError {
@@ -140,8 +153,25 @@ impl<'a> Look<'a> {
         if !view.closed || view.tip.offset != found.len {
             return Ok(false);
         }
+        self.compare(zone, &view);
         self.keep(zone, &found, &view, false);
+        self.make_room()?;
         Ok(true)
+    }
+
+    /// Writes the index out where it has grown large. Only ended zones have been looked at so far, so that
+    /// all of it is durable. If it cannot be written, it stays in memory.
+    fn make_room(&mut self) -> Result<(), StoreError> {
+        if self.index.in_memory() < 4 * self.site.index_tail {
+            return Ok(());
+        }
+        match spill(self.site, self.index, &self.unseen) {
+            Ok(Spilled::Written(root, segments)) => self.index.written_out(root, segments),
+            Ok(Spilled::Busy | Spilled::Stale) => {}
+            Err(e) if e.kind() == io::ErrorKind::InvalidData => self.stale = true,
+            Err(e) => self.report.renewed.push(format!("the index was not written: {e}")),
+        }
+        Ok(())
     }
 
     /// Takes in a zone that nobody will write to any more, whatever is wrong with it.
@@ -149,6 +179,7 @@ impl<'a> Look<'a> {
         let Some(file) = self.open(zone)? else { return Ok(()) };
         let found = self.walk(zone, &*file)?;
         let view = judge(&found, zone, Acknowledged::Closed);
+        self.compare(zone, &view);
         self.keep(zone, &found, &view, false);
         Ok(())
     }
@@ -165,6 +196,7 @@ impl<'a> Look<'a> {
             return self.as_it_is(zone);
         }
         let mut view = judge(&found, zone, Acknowledged::UpToCommit);
+        self.compare(zone, &view);
         if let Some((start, _)) = view.unsettled {
             if self.site.access == Access::Write {
                 view.records.retain(|r| r.offset < start);
@@ -202,6 +234,7 @@ impl<'a> Look<'a> {
         };
         let mut view = judge(&found, zone, Acknowledged::UpToCommit);
         mend(&*file, zone, tag, &found, &mut view, self.report).map_err(self.failed(zone))?;
+        self.compare(zone, &view);
         // What was mended is durable up to its last flush; a settling commit may not be.
         let settle = view.records.last().filter(|r| r.kind == Kind::Commit(Mark::Settle)).copied();
         let ended = found.header.map_or(Ended::Unknown, |h| h.ended);
@@ -225,8 +258,10 @@ impl<'a> Look<'a> {
     fn keep(&mut self, zone: u64, found: &Walk, view: &View, live: bool) {
         let whole = view.damage.is_empty() && !found.unreadable;
         self.report.damage.extend(view.damage.iter().cloned());
+        // Where another process knew more to be durable, it has told the index so.
+        let covered = self.covered(zone);
         let state = ZoneState {
-            end: view.tip.offset,
+            end: view.tip.offset.max(covered),
             closed: view.closed && whole,
             live,
             ended: found.header.map_or(Ended::Unknown, |h| h.ended),
@@ -236,9 +271,22 @@ impl<'a> Look<'a> {
 
     fn take(&mut self, zone: u64, view: &View, state: ZoneState) {
         self.index.zones.insert(zone, state);
-        for record in &view.records {
+        let covered = self.covered(zone);
+        for record in view.records.iter().filter(|r| r.offset >= covered) {
             self.index.found(zone, record);
         }
+    }
+
+    /// Up to where the segments have a zone.
+    fn covered(&self, zone: u64) -> u64 {
+        self.index.root.zones.get(&zone).map_or(0, |state| state.end)
+    }
+
+    /// What the index covers of a zone ends behind a record, if it is of this zone at all.
+    fn compare(&mut self, zone: u64, view: &View) {
+        let covered = self.covered(zone);
+        let fits = covered <= ZONE_HEADER || view.records.iter().any(|r| r.end() == covered);
+        self.stale |= !fits;
     }
 }
 

@@ -41,7 +41,8 @@ impl Store {
                 .map_err(|e| StoreError::io(format!("verifying {}", self.site.zone_path(zone)), e))
                 .map(|len| read += len)?;
         }
-        report.damage = self.index_mut().blame(std::mem::take(&mut report.damage));
+        let blamed = self.index_mut().blame(std::mem::take(&mut report.damage));
+        report.damage = blamed.map_err(|e| self.rebuilt(&e))?;
         Ok(report)
     }
 

@@ -13,6 +13,8 @@ use crate::store::{Access, Options};
 
 /// Zones are created, and those of ended processes taken over, by one process at a time.
 pub(crate) const ZONES_LOCK: &str = "zones";
+/// Held by the one process that writes the index.
+pub(crate) const INDEX_LOCK: &str = "index";
 /// Held by the one process that removes objects.
 pub(crate) const RECLAIM_LOCK: &str = "reclaim";
 
@@ -24,12 +26,15 @@ pub(crate) struct Site {
     pub(crate) access: Access,
     pub(crate) zone_bytes: u64,
     pub(crate) salt: [u8; 32],
+    /// Entries in memory above which the index is written out.
+    pub(crate) index_tail: usize,
 }
 
 impl Site {
     pub(crate) fn new(disk: Arc<dyn Disk>, dir: &str, options: &Options) -> Self {
-        let Options { access, zone_bytes, salt } = *options;
-        Self { disk, dir: dir.to_owned(), access, zone_bytes: zone_bytes.min(2 << 30), salt }
+        let Options { access, zone_bytes, salt, index_tail } = *options;
+        let (dir, zone_bytes) = (dir.to_owned(), zone_bytes.min(2 << 30));
+        Self { disk, dir, access, zone_bytes, salt, index_tail: index_tail.max(1) }
     }
 
     /// The path of a file or directory of the store.

@@ -4,7 +4,7 @@
 //! store open: each writer has a zone of its own. What [`Store::flush`] has returned `Ok` for survives a
 //! power cut; nothing else is promised, and nothing half-written is ever returned.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -14,11 +14,17 @@ use seawall_base::{Disk, DiskFile, LockMode, MAX_OBJECT, ObjectId, OpenMode};
 use crate::condemned::{self, Condemned, ReclaimState, Standing, writers_lock};
 use crate::error::{Damage, StoreError};
 use crate::format::{LONG_HEADER, SHORT_HEADER};
-use crate::index::{Entry, Index};
+use crate::index::{Entry, Index, ZoneState};
 use crate::recover::{Look, TakenOver};
+use crate::root::Root;
+use crate::segment::Segment;
 use crate::site::{RECLAIM_LOCK, Site};
+use crate::spill::{Spilled, discard, load, spill};
 use crate::writer::Writer;
 
+/// Entries in memory above which they are written to the index when the store is closed: fewer are read
+/// from the zones in no time.
+const WORTH_WRITING: usize = 4_096;
 /// Open files kept for reading; more are closed and opened again.
 const OPEN_FILES: usize = 64;
 
@@ -44,6 +50,9 @@ pub struct Options {
     /// does no harm to zones that exist). Without it, whoever chooses objects' bytes could write a body
     /// that imitates records and have it read as such where the real header is damaged.
     pub salt: [u8; 32],
+    /// Objects whose places are kept in memory before they are written to the index on disk: 131 072
+    /// unless set, which takes about 20 MiB.
+    pub index_tail: usize,
 }
 
 impl fmt::Debug for Options {
@@ -57,7 +66,8 @@ impl fmt::Debug for Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { access: Access::Write, zone_bytes: 256 << 20, salt: [0; 32] }
+        let (zone_bytes, index_tail) = (256 << 20, 1 << 17);
+        Self { access: Access::Write, zone_bytes, salt: [0; 32], index_tail }
     }
 }
 
@@ -176,7 +186,7 @@ impl Store {
         let (presence, condemned) = Presence::enter(&site, &mut report)?;
         let adopt = site.access == Access::Write;
         let state = &presence.state;
-        let (index, taken) = look(&site, state, condemned, None, adopt, &mut report)?;
+        let (index, taken) = look(&site, state, condemned, None, adopt, &[], &mut report)?;
         report.objects = index.records();
         let writer = Writer::new(site.clone(), taken);
         let store = Self {
@@ -228,7 +238,8 @@ impl Store {
         let active = writer.active.as_ref().map(|a| a.number);
         let own = active.and_then(|zone| Some((zone, *self.index().zones.get(&zone)?)));
         let mut report = OpenReport::default();
-        let (mut index, _) = look(&self.site, state, condemned, own, false, &mut report)?;
+        let open = self.index().segments.clone();
+        let (mut index, _) = look(&self.site, state, condemned, own, false, &open, &mut report)?;
         let mut current = self.index_mut();
         for (zone, known) in &current.zones {
             // A zone that vanished without having been swept is missed by whoever verifies.
@@ -258,9 +269,10 @@ impl Store {
         if found != id {
             return Err(StoreError::WrongId { claimed: id, found });
         }
+        let held = self.ask(|index| index.held(&id)).is_some();
         let mut writer = self.writer();
         writer.check()?;
-        if self.index().held(&id).is_some() {
+        if held || self.index().held(&id).is_some() {
             if let Some(ix) = ix.filter(|ix| self.index().known(ix).map(|k| k.0) != Some(id)) {
                 self.index_mut().alias(id, ix);
             }
@@ -295,8 +307,62 @@ impl Store {
     pub(crate) fn commit(&self, writer: &mut Writer, close: bool) -> Result<(), StoreError> {
         if let Some((zone, state)) = writer.commit(close)? {
             self.index_mut().publish(zone, state);
+            if self.index().in_memory() >= writer.spill_at {
+                self.write_index(writer)?;
+            }
         }
         Ok(())
+    }
+
+    /// Writes the entries in memory to the index on disk. It is a cache: where that cannot be done now,
+    /// they stay in memory.
+    pub(crate) fn write_index(&self, writer: &mut Writer) -> Result<(), StoreError> {
+        for _ in 0..2 {
+            let spilled = spill(&self.site, &self.index(), &BTreeSet::new());
+            match spilled {
+                Ok(Spilled::Written(root, segments)) => {
+                    self.index_mut().written_out(root, segments);
+                    break;
+                }
+                Ok(Spilled::Stale) => {
+                    let mut report = OpenReport::default();
+                    let (state, condemned) = Presence::standing(&self.site, &mut report)?;
+                    self.look_again(writer, &state, condemned)?;
+                }
+                Ok(Spilled::Busy) => break,
+                Err(e) if e.kind() == io::ErrorKind::InvalidData => self.rebuild(writer)?,
+                // A full disk, say: objects come first.
+                Err(_) => break,
+            }
+        }
+        writer.spill_at = self.index().in_memory() + self.site.index_tail;
+        Ok(())
+    }
+
+    /// Builds the index anew from the zones.
+    fn rebuild(&self, writer: &Writer) -> Result<(), StoreError> {
+        discard(&self.site).map_err(|e| StoreError::io("discarding the index", e))?;
+        let mut report = OpenReport::default();
+        let (state, condemned) = Presence::standing(&self.site, &mut report)?;
+        self.look_again(writer, &state, condemned)
+    }
+
+    /// Asks the index; if it turns out to be damaged, rebuilds it and asks again. Where not even that can
+    /// be done the answer is that of an index that does not know: never that something is there.
+    fn ask<T>(&self, question: impl Fn(&Index) -> T) -> T {
+        let answer = question(&self.index());
+        if self.index().is_suspect() && self.rebuild(&self.writer()).is_ok() {
+            return question(&self.index());
+        }
+        answer
+    }
+
+    /// Rebuilds the index after going through it has failed.
+    pub(crate) fn rebuilt(&self, why: &io::Error) -> StoreError {
+        match self.rebuild(&self.writer()) {
+            Ok(()) => StoreError::IndexRebuilt { why: why.to_string() },
+            Err(e) => e,
+        }
     }
 
     /// The object's bytes, checked against its id. `None` if it is not here (or not flushed).
@@ -328,7 +394,7 @@ impl Store {
 
     /// Reads one whole copy of an object.
     fn read(&self, id: ObjectId) -> Result<Found, StoreError> {
-        let mut copies: Vec<Entry> = self.index().copies(&id).collect();
+        let mut copies = self.ask(|index| index.copies(&id));
         if copies.len() > 1 {
             let index = self.index();
             copies.sort_by_key(|e| index.is_damaged(e));
@@ -380,17 +446,17 @@ impl Store {
 
     /// Whether the object is durable here, not known to be damaged and not condemned.
     pub fn contains(&self, id: ObjectId) -> bool {
-        self.index().good(&id).is_some()
+        self.ask(|index| index.good(&id)).is_some()
     }
 
     /// The length in bytes of an object that [`Store::contains`].
     pub fn size_of(&self, id: ObjectId) -> Option<u32> {
-        self.index().good(&id).map(|e| e.len)
+        self.ask(|index| index.good(&id)).map(|e| e.len)
     }
 
     /// The durable object with this private index key.
     pub fn find(&self, ix: &[u8; 32]) -> Option<ObjectId> {
-        self.index().find(ix).map(|(id, _)| id)
+        self.ask(|index| index.find(ix)).map(|(id, _)| id)
     }
 
     /// As [`Store::find`], objects put but not flushed included: for deduplication within a run that
@@ -401,36 +467,37 @@ impl Store {
 
     /// As [`Store::known`], with the length of its body in bytes.
     pub fn known_len(&self, ix: &[u8; 32]) -> Option<(ObjectId, u32)> {
-        self.index().known(ix)
+        self.ask(|index| index.known(ix))
     }
 
     /// Gives every object that [`Store::contains`] with the length of its body, in order of id. Takes
     /// little memory, however many there are.
-    pub fn each(&self, give: &mut dyn FnMut(ObjectId, u32)) {
+    pub fn each(&self, give: &mut dyn FnMut(ObjectId, u32)) -> Result<(), StoreError> {
         let walk = self.index().walk();
-        walk.visit(&mut |id, copies| {
+        let walked = walk.visit(&mut |id, copies| {
             if let Some(entry) = copies.iter().find(|e| walk.counts(e)) {
                 give(id, entry.len);
             }
         });
+        walked.map_err(|e| self.rebuilt(&e))
     }
 
     /// Every object that [`Store::contains`], in order of id.
-    pub fn ids(&self) -> Vec<ObjectId> {
+    pub fn ids(&self) -> Result<Vec<ObjectId>, StoreError> {
         let mut ids = Vec::new();
-        self.each(&mut |id, _| ids.push(id));
-        ids
+        self.each(&mut |id, _| ids.push(id))?;
+        Ok(ids)
     }
 
     /// How much is held.
-    pub fn stats(&self) -> Stats {
+    pub fn stats(&self) -> Result<Stats, StoreError> {
         let zones = self.index().zones.len() as u64;
         let mut stats = Stats { zones, ..Stats::default() };
         self.each(&mut |_, len| {
             stats.objects += 1;
             stats.bytes += u64::from(len);
-        });
-        stats
+        })?;
+        Ok(stats)
     }
 
     /// Stores a good copy of an object whose record is damaged or gone; true if that was so. Pending
@@ -440,6 +507,17 @@ impl Store {
             Ok(Some(_)) => Ok(false),
             Ok(None) | Err(StoreError::Damaged { .. }) => self.put(id, None, body),
             Err(e) => Err(e),
+        }
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        let worth = WORTH_WRITING.min(self.site.index_tail);
+        if self.site.access == Access::Write && self.index().in_memory() >= worth {
+            let mut writer = self.writer();
+            // The zones have everything; the next opening reads them instead.
+            let _ = self.write_index(&mut writer);
         }
     }
 }
@@ -454,19 +532,40 @@ enum Found {
     Gone(u64),
 }
 
-/// Reads all zones but those that were swept.
+/// Reads all zones but those that were swept, and those that the index on disk has. `open` are segments
+/// that need not be opened again.
 fn look(
     site: &Arc<Site>,
     state: &ReclaimState,
     condemned: Condemned,
-    own: Option<(u64, crate::index::ZoneState)>,
+    own: Option<(u64, ZoneState)>,
     adopt: bool,
+    open: &[Arc<Segment>],
     report: &mut OpenReport,
 ) -> Result<(Index, TakenOver), StoreError> {
     let listing = |e| StoreError::io(format!("listing {}", site.zones_dir()), e);
     let mut zones = site.zones().map_err(listing)?;
     zones.retain(|zone| !state.is_swept(*zone));
-    let mut index = Index::new(&site.salt, Arc::new(condemned));
+    let condemned = Arc::new(condemned);
+    let (root, segments, why) = match load(site, open) {
+        Ok(loaded) => loaded,
+        // It is a cache: what cannot be read is read from the zones.
+        Err(e) => (Root::default(), Vec::new(), Some(format!("the index: {e}"))),
+    };
+    report.renewed.extend(why);
+    let generation = root.generation;
+    let mut index = Index::new(&site.salt, condemned.clone());
+    (index.root, index.segments) = (root, segments);
+    let before = report.clone();
+    if let Some(taken) = Look::new(site, &mut index, report).at(&zones, own, adopt)? {
+        return Ok((index, taken));
+    }
+    *report = before;
+    report.renewed.push("the index is not of these zones".to_owned());
+    let mut index = Index::new(&site.salt, condemned);
+    index.root.generation = generation;
     let taken = Look::new(site, &mut index, report).at(&zones, own, adopt)?;
-    Ok((index, taken))
+    taken.map(|taken| (index, taken)).ok_or_else(|| StoreError::IndexRebuilt {
+        why: "it was damaged while it was being rebuilt".to_owned(),
+    })
 }

@@ -100,6 +100,8 @@ pub(crate) struct Writer {
     /// The zone this writer closed last.
     previous: Option<u64>,
     pub(crate) poisoned: Option<String>,
+    /// Entries of the index in memory above which they are written out.
+    pub(crate) spill_at: usize,
 }
 
 /// A zone and how it stands after a commit.
@@ -108,7 +110,8 @@ pub(crate) type Committed = (u64, ZoneState);
 impl Writer {
     pub(crate) fn new(site: Arc<Site>, taken: TakenOver) -> Self {
         let TakenOver { active, blank, previous } = taken;
-        Self { site, active, blank, previous, poisoned: None }
+        let spill_at = site.index_tail;
+        Self { site, active, blank, previous, poisoned: None, spill_at }
     }
 
     pub(crate) fn check(&self) -> Result<(), StoreError> {

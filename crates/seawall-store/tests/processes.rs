@@ -8,7 +8,7 @@ use seawall_sim::{PowerCut, SimDisk};
 use seawall_store::{Access, OpenReport, Options, Store, StoreError};
 
 fn open_for(disk: &SimDisk, access: Access) -> (Store, OpenReport) {
-    let options = Options { access, zone_bytes: 1_300, salt: [7; 32] };
+    let options = Options { access, zone_bytes: 1_300, salt: [7; 32], ..Options::default() };
     Store::open(Arc::new(disk.clone()), "s", options).expect("opens")
 }
 
@@ -47,11 +47,11 @@ fn writers_have_zones_of_their_own_and_see_one_another_when_they_look() {
         }
     }
     b.flush().expect("flushed");
-    assert_eq!((a.ids().len(), b.ids().len()), (30, 30));
+    assert_eq!((a.ids().expect("read").len(), b.ids().expect("read").len()), (30, 30));
     assert!(a.get(ids[1]).expect("read").is_none());
     for store in [&a, &b] {
         store.refresh().expect("looked again");
-        assert_eq!(store.ids().len(), 60);
+        assert_eq!(store.ids().expect("read").len(), 60);
         assert!(
             !store.put(ids[0], None, &body(1, 0)).expect("put"),
             "found where another wrote it"
@@ -61,7 +61,7 @@ fn writers_have_zones_of_their_own_and_see_one_another_when_they_look() {
     drop((a, b));
     for disk in [killed(&disk), disk.power_cut(PowerCut::LoseUnsynced), disk] {
         let store = open(&disk);
-        assert_eq!(store.ids().len(), 60);
+        assert_eq!(store.ids().expect("read").len(), 60);
         assert_eq!(store.verify(&mut |_| {}).expect("verified").damage, vec![]);
     }
 }
@@ -103,7 +103,7 @@ fn a_zone_that_a_dead_writer_left_is_taken_over_and_not_called_damaged() {
         store.flush().expect("flushed");
     }
     let store = open(&disk);
-    assert_eq!(store.stats().objects, 42);
+    assert_eq!(store.stats().expect("read").objects, 42);
     assert_eq!(store.verify(&mut |_| {}).expect("verified").damage, vec![]);
     let zones = disk.list("s/zones").expect("listed").len();
     assert!(zones < 20, "left zones are filled up, of forty openings: {zones}");
@@ -147,6 +147,6 @@ fn writers_on_threads_lose_nothing() {
         }
     });
     let store = open(&disk);
-    assert_eq!(store.ids().len(), 240);
+    assert_eq!(store.ids().expect("read").len(), 240);
     assert_eq!(store.verify(&mut |_| {}).expect("verified").damage, vec![]);
 }

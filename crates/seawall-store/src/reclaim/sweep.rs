@@ -84,6 +84,9 @@ impl Reclaim<'_> {
             }
         }
         self.finish(&mut batch, &mut swept, progress)?;
+        if !self.store.index().segments.is_empty() {
+            self.store.write_index(&mut self.store.writer())?;
+        }
         Ok(swept)
     }
 
@@ -171,8 +174,8 @@ impl Reclaim<'_> {
 
     /// Whether a whole copy is in another zone.
     fn elsewhere(&self, id: ObjectId, zone: u64) -> bool {
-        let copies: Vec<_> = self.store.index().copies(&id).filter(|e| e.zone != zone).collect();
-        copies.iter().any(|e| self.store.is_whole(id, e))
+        let copies = self.store.index().copies(&id);
+        copies.iter().any(|e| e.zone != zone && self.store.is_whole(id, e))
     }
 
     /// Gives a batch of zones back: nothing in them is needed any more.
