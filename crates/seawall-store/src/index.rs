@@ -270,14 +270,14 @@ impl Index {
             let found = segment.find(&key, &mut |row| {
                 done = done || row.id == *id && here(&row.entry) && enough(row.entry);
             });
-            self.note(found);
+            self.note(&found);
             if done {
                 return;
             }
         }
     }
 
-    fn note(&self, result: io::Result<()>) {
+    fn note(&self, result: &io::Result<()>) {
         if result.is_err() {
             self.suspect.store(true, Ordering::Relaxed);
         }
@@ -326,9 +326,9 @@ impl Index {
 
     fn find_in(&self, segment: &Segment, ix: &Short) -> Option<(ObjectId, u32)> {
         let (mut keys, mut ids) = (Vec::new(), Vec::new());
-        self.note(segment.find_ix(ix, &mut |row| keys.push(row.id)));
+        self.note(&segment.find_ix(ix, &mut |row| keys.push(row.id)));
         for key in keys {
-            self.note(segment.find(&key, &mut |row| ids.push(row.id)));
+            self.note(&segment.find(&key, &mut |row| ids.push(row.id)));
         }
         ids.into_iter().find_map(|id| Some((id, self.good(&id)?.len)))
     }

@@ -324,13 +324,13 @@ impl Segment {
 
     /// All rows by id, in order.
     pub(crate) fn id_rows(&self) -> impl Iterator<Item = io::Result<IdRow>> {
-        Rows { segment: self, table: &self.ids, bucket: 0, rows: Vec::new(), at: 0 }
+        Rows { segment: self, table: &self.ids, bucket: 0, read: Vec::new(), at: 0 }
             .map(|row| self.id_row(&row?))
     }
 
     /// All rows by index key, in order.
     pub(crate) fn ix_rows(&self) -> impl Iterator<Item = io::Result<IxRow>> {
-        Rows { segment: self, table: &self.ixs, bucket: 0, rows: Vec::new(), at: 0 }
+        Rows { segment: self, table: &self.ixs, bucket: 0, read: Vec::new(), at: 0 }
             .map(|row| self.ix_row(&row?))
     }
 }
@@ -340,7 +340,7 @@ struct Rows<'s> {
     segment: &'s Segment,
     table: &'s Table,
     bucket: usize,
-    rows: Vec<u8>,
+    read: Vec<u8>,
     at: usize,
 }
 
@@ -348,12 +348,12 @@ impl Iterator for Rows<'_> {
     type Item = io::Result<[u8; ID_ROW]>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        while self.at == self.rows.len() {
+        while self.at == self.read.len() {
             if self.bucket == self.table.buckets() {
                 return None;
             }
             match self.table.stride(&*self.segment.file.0, self.bucket) {
-                Ok((rows, next)) => (self.rows, self.bucket, self.at) = (rows, next, 0),
+                Ok((rows, next)) => (self.read, self.bucket, self.at) = (rows, next, 0),
                 Err(e) => {
                     self.bucket = self.table.buckets();
                     return Some(Err(e));
@@ -362,7 +362,7 @@ impl Iterator for Rows<'_> {
         }
         let mut row = [0; ID_ROW];
         let end = self.at + self.table.row;
-        row[..self.table.row].copy_from_slice(&self.rows[self.at..end]);
+        row[..self.table.row].copy_from_slice(&self.read[self.at..end]);
         self.at = end;
         Some(Ok(row))
     }

@@ -329,10 +329,9 @@ impl Store {
                     let (state, condemned) = Presence::standing(&self.site, &mut report)?;
                     self.look_again(writer, &state, condemned)?;
                 }
-                Ok(Spilled::Busy) => break,
                 Err(e) if e.kind() == io::ErrorKind::InvalidData => self.rebuild(writer)?,
-                // A full disk, say: objects come first.
-                Err(_) => break,
+                // Another process is at it, or the disk is full, say: objects come first.
+                Ok(Spilled::Busy) | Err(_) => break,
             }
         }
         writer.spill_at = self.index().in_memory() + self.site.index_tail;

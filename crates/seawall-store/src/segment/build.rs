@@ -109,24 +109,24 @@ pub(crate) fn build(
     for row in ids {
         table.push(&id_bytes(&row?, &mut zones)?, &mut out)?;
     }
-    let (id_count, id_directory) = table.finish(&mut out)?;
+    let (objects, by_id) = table.finish(&mut out)?;
     let mut table = Growing::new(most.1);
     for row in ixs {
         let IxRow { ix, id, zone } = row?;
         let zone = zones.number(zone);
         table.push(&[&ix[..], &id, &zone.to_le_bytes()].concat(), &mut out)?;
     }
-    let (ix_count, ix_directory) = table.finish(&mut out)?;
+    let (keys, by_key) = table.finish(&mut out)?;
     let zone_bytes: Vec<u8> = zones.order.iter().flat_map(|z| z.to_le_bytes()).collect();
     out.push(&zone_bytes)?;
     let footer = Footer {
         number,
-        ids: (id_count, (id_directory.len() / BUCKET) as u64),
-        ixs: (ix_count, (ix_directory.len() / BUCKET) as u64),
+        ids: (objects, (by_id.len() / BUCKET) as u64),
+        ixs: (keys, (by_key.len() / BUCKET) as u64),
         zones: zones.order.len() as u64,
-        digest: digest(site, &id_directory, &ix_directory, &zone_bytes),
+        digest: digest(site, &by_id, &by_key, &zone_bytes),
     };
-    drop((id_directory, ix_directory));
+    drop((by_id, by_key));
     out.push(&footer.encode(site))?;
     out.write()?;
     out.file.sync()?;
