@@ -7,19 +7,25 @@
 //! writing, so a page that contains itself many times over ends the restore instead of filling
 //! the disk; and in the end the visited set equals the signed reference set.
 //!
+//! One thread reads the directories; others fetch, open and write content. A hard link waits for
+//! its first name, a directory's metadata for everything in it.
+//!
 //! An object that is missing or damaged costs the files that need it, each named, and nothing
 //! else: at three in the morning most of the data is better than none.
 
 mod fetch;
 mod walk;
+mod writing;
 
+use crossbeam_channel::{bounded, unbounded};
 use seawall_base::ObjectId;
 use seawall_record::reference_set::{self, Pages, ReferenceSetError, Visit};
 use seawall_record::{ManifestCore, Totals};
 use seawall_seal::{ObjectRef, SealError};
 
 pub use self::fetch::{FetchError, Objects};
-use self::walk::Walk;
+use self::walk::{Walk, Walked};
+use self::writing::work;
 use crate::pages::RootPage;
 use crate::target::{Refused, Target, TargetError};
 
@@ -61,6 +67,22 @@ pub enum EntryError {
     /// The entry could not be written.
     #[error(transparent)]
     Target(#[from] TargetError),
+}
+
+impl EntryError {
+    /// The same reason for another file that needs the same object.
+    fn again(&self) -> Self {
+        match self {
+            Self::Fetch(e) => Self::Fetch(e.clone()),
+            Self::Seal(e) => Self::Seal(e.clone()),
+            Self::Malformed { id, why } => Self::Malformed { id: *id, why: why.clone() },
+            Self::Target(e) => unreachable!("no file was touched when an object failed: {e}"),
+        }
+    }
+}
+
+fn malformed(object: &ObjectRef, e: impl std::fmt::Display) -> EntryError {
+    EntryError::Malformed { id: object.id, why: e.to_string() }
 }
 
 /// What a restore achieved.
@@ -111,25 +133,43 @@ pub enum RestoreError {
         /// One of them.
         id: ObjectId,
     },
+    /// A writing thread ended early: a bug, for they only end when told to.
+    #[error("a writing thread ended unexpectedly")]
+    WorkerLost,
     /// The reference set could not be read.
     #[error(transparent)]
     ReferenceSet(#[from] ReferenceSetError),
 }
 
-/// Restores the tree under `root` into `target` and proves it against `signed`.
+/// Restores the tree under `root` into `target` and proves it against `signed`, with `workers`
+/// threads that write content.
 pub fn restore(
     objects: &dyn Objects,
     pages: &dyn Pages,
     root: &ObjectRef,
     signed: &ManifestCore,
     mut target: Target,
+    workers: usize,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Restored, RestoreError> {
-    let mut walk = Walk::new(objects, signed, &mut target, progress);
-    let root_page = walk.root_page(root).map_err(RestoreError::Root)?;
-    walk.tree(&root_page.tree)?;
-    let (totals, lost, visited) = walk.finish();
-    let refused = target.finish(None).map_err(RestoreError::Target)?;
+    let (root_page, walked) = std::thread::scope(|scope| {
+        let workers = workers.max(1);
+        let (jobs, queue) = bounded(2 * workers);
+        // Unbounded, so that workers never wait for the walk while the walk waits for them.
+        let (report, done) = unbounded();
+        for _ in 0..workers {
+            let (queue, report) = (queue.clone(), report.clone());
+            scope.spawn(move || work(objects, signed.class, &queue, &report));
+        }
+        let mut walk = Walk::new(objects, signed, &mut target, (jobs, done), progress);
+        let root_page = walk.root_page(root).map_err(RestoreError::Root)?;
+        walk.tree(&root_page.tree)?;
+        Ok::<_, RestoreError>((root_page, walk.finish()))
+    })?;
+    let Walked { totals, mut lost, visited } = walked;
+    lost.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut refused = target.finish(None).map_err(RestoreError::Target)?;
+    refused.sort_by(|a, b| a.path.cmp(&b.path));
     if lost.is_empty() {
         check_totals(totals, signed.totals)?;
         check_visited(pages, signed, visited)?;

@@ -16,6 +16,7 @@
 
 mod attributes;
 mod compare;
+mod place;
 mod writer;
 
 use std::collections::HashSet;
@@ -31,6 +32,7 @@ use rustix::io::Errno;
 
 use self::attributes::{Kind, apply};
 pub use self::compare::{Aspect, Difference, compare};
+pub use self::place::Place;
 pub use self::writer::FileWriter;
 use crate::entry::{Meta, is_component};
 use crate::source::trail::Trail;
@@ -213,51 +215,42 @@ impl Target {
         }
     }
 
-    /// Steps back into the parent of a directory whose restore failed, leaving it 0700.
+    /// Adds what was refused in places of this tree.
+    pub fn note(&mut self, refused: Vec<Refused>) {
+        self.refused.extend(refused);
+    }
+
+    /// Steps back into the parent of a directory that is finished later or not at all: until
+    /// then it is 0700.
     pub fn abandon(&mut self) {
         self.trail.leave();
     }
 
-    /// Creates the file `name` here, to be `size` bytes long. Not visible to others until
-    /// [`Target::finish_file`].
+    /// The directory this stands in, as a place for files.
+    pub fn here(&self) -> Result<Place, TargetError> {
+        let dir =
+            self.trail.share().ok_or_else(|| TargetError::Lost { path: self.trail.path() })?;
+        let path = if self.trail.depth() == 0 { Vec::new() } else { self.trail.path() };
+        Ok(Place { dir, path, options: self.options })
+    }
+
+    /// Creates the file `name` here ([`Place::file`]).
     pub fn file(&mut self, name: &[u8], size: u64) -> Result<FileWriter, TargetError> {
-        let here = self.place(name)?;
-        let flags =
-            OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let fd = self
-            .make(here, name, || fs::openat(here.fd(), name, flags, mode))
-            .map_err(|e| self.failed(name, "create file", e))?;
-        Ok(FileWriter::new(fd, self.trail.path_of(name), size))
+        self.here()?.file(name, size)
     }
 
     /// Gives a written file its length and metadata. Works from anywhere in the tree.
     pub fn finish_file(&mut self, writer: FileWriter, meta: &Meta) -> Result<(), TargetError> {
         if let Err(e) = writer.complete() {
-            self.discard(writer)?;
+            self.here()?.discard(&writer)?;
             return Err(e);
         }
         self.finish_at(writer.path(), Handle::Open(writer.fd()), Kind::File, meta)
     }
 
-    /// Removes a file whose content could not be had whole: under its name, a part of it would
-    /// pass for all of it. Only from the directory it was created in, and only if it still is
-    /// what bears the name there.
-    pub fn discard(&mut self, writer: FileWriter) -> Result<(), TargetError> {
-        let (fd, path) = writer.into_parts();
-        let name = path.rsplit(|&b| b == b'/').next().expect("a split has a last part");
-        let here = self.place(name)?;
-        let removed = fs::fstat(&fd).and_then(|made| {
-            let found = fs::statat(here.fd(), name, AtFlags::SYMLINK_NOFOLLOW)?;
-            if (found.st_dev, found.st_ino) == (made.st_dev, made.st_ino) {
-                fs::unlinkat(here.fd(), name, AtFlags::empty())?;
-            }
-            Ok(())
-        });
-        match removed {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(e) => Err(self.failed(name, "remove the incomplete file", e)),
-        }
+    /// Removes an incomplete file ([`Place::discard`]) from the directory this stands in.
+    pub fn discard(&mut self, writer: &FileWriter) -> Result<(), TargetError> {
+        self.here()?.discard(writer)
     }
 
     /// Creates a symbolic link.
@@ -401,24 +394,13 @@ impl Target {
         Ok(())
     }
 
-    /// Runs `create`; if something other than a directory is in the way of a resumed restore,
-    /// removes it and runs `create` again.
     fn make<T>(
         &self,
         here: &DirHandle,
         name: &[u8],
         create: impl Fn() -> rustix::io::Result<T>,
     ) -> rustix::io::Result<T> {
-        match create() {
-            Err(Errno::EXIST) if self.options.resume => {
-                match fs::unlinkat(here.fd(), name, AtFlags::empty()) {
-                    Err(Errno::ISDIR) => Err(Errno::EXIST),
-                    Err(e) => Err(e),
-                    Ok(()) => create(),
-                }
-            }
-            other => other,
-        }
+        make(self.options, here, name, create)
     }
 
     /// Makes a directory of an interrupted restore writable again: it may have got its mode.
@@ -446,11 +428,34 @@ impl Target {
     }
 
     fn failed(&self, name: &[u8], action: &'static str, error: Errno) -> TargetError {
-        let path = self.trail.path_of(name);
-        match error {
-            Errno::EXIST => TargetError::Exists { path },
-            error => io_error(&path, action, error.into()),
+        failed(self.trail.path_of(name), action, error)
+    }
+}
+
+/// Runs `create`; if something other than a directory is in the way of a resumed restore,
+/// removes it and runs `create` again.
+fn make<T>(
+    options: Options,
+    here: &DirHandle,
+    name: &[u8],
+    create: impl Fn() -> rustix::io::Result<T>,
+) -> rustix::io::Result<T> {
+    match create() {
+        Err(Errno::EXIST) if options.resume => {
+            match fs::unlinkat(here.fd(), name, AtFlags::empty()) {
+                Err(Errno::ISDIR) => Err(Errno::EXIST),
+                Err(e) => Err(e),
+                Ok(()) => create(),
+            }
         }
+        other => other,
+    }
+}
+
+fn failed(path: Vec<u8>, action: &'static str, error: Errno) -> TargetError {
+    match error {
+        Errno::EXIST => TargetError::Exists { path },
+        error => io_error(&path, action, error.into()),
     }
 }
 

@@ -108,7 +108,7 @@ impl Trees {
         let pages = |id: ObjectId| store.get(id).map_err(|e| e.to_string());
         let core = signed(snapshot.reference_set, snapshot.totals);
         let mut last = 0;
-        let restored = restore(store, &pages, &snapshot.root, &core, target, &mut |p| {
+        let restored = restore(store, &pages, &snapshot.root, &core, target, 3, &mut |p| {
             assert!(p.bytes >= last, "progress never goes back");
             last = p.bytes;
         })

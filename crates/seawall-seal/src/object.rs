@@ -65,7 +65,7 @@ pub struct Sealed {
 }
 
 /// Why a piece was not sealed or opened.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum SealError {
     /// The caller's piece is above the cap.
     #[error("a piece of {0} bytes is above the limit of {MAX_PLAIN}")]
@@ -184,10 +184,14 @@ impl Prepared {
     }
 }
 
-/// What a thread that seals needs again and again: a compressor and its output.
+/// What a thread that seals or opens needs again and again: zstd's state, and room for plaintext
+/// that is overwritten by the next piece and wiped in the end.
 pub struct Workspace {
-    zstd: zstd::bulk::Compressor<'static>,
-    packed: Zeroizing<Vec<u8>>,
+    packer: zstd::bulk::Compressor<'static>,
+    unpacker: zstd::bulk::Decompressor<'static>,
+    /// The plaintext of the cipher.
+    inner: Zeroizing<Vec<u8>>,
+    plain: Zeroizing<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Workspace {
@@ -205,8 +209,13 @@ impl Default for Workspace {
 impl Workspace {
     /// A workspace for one thread.
     pub fn new() -> Self {
-        let zstd = zstd::bulk::Compressor::new(3).expect("level 3 needs a few MiB of memory");
-        Self { zstd, packed: Zeroizing::new(Vec::new()) }
+        const SMALL: &str = "a state of a few MiB can be allocated";
+        Self {
+            packer: zstd::bulk::Compressor::new(3).expect(SMALL),
+            unpacker: zstd::bulk::Decompressor::new().expect(SMALL),
+            inner: Zeroizing::new(Vec::new()),
+            plain: Zeroizing::new(Vec::new()),
+        }
     }
 
     /// zstd where it saves at least a sixteenth; otherwise the piece stays as it is.
@@ -214,12 +223,63 @@ impl Workspace {
         if plain.len() < 64 {
             return (Codec::Stored, plain);
         }
-        self.packed.clear();
-        self.packed.reserve(zstd::zstd_safe::compress_bound(plain.len()));
-        match self.zstd.compress_to_buffer(plain, &mut *self.packed) {
-            Ok(len) if len <= plain.len() - plain.len() / 16 => (Codec::Zstd, &self.packed[..len]),
+        self.inner.clear();
+        self.inner.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+        match self.packer.compress_to_buffer(plain, &mut *self.inner) {
+            Ok(len) if len <= plain.len() - plain.len() / 16 => (Codec::Zstd, &self.inner[..len]),
             _ => (Codec::Stored, plain),
         }
+    }
+
+    /// Opens an object as [`open`] does; the plaintext stays here until the next call.
+    pub fn open(
+        &mut self,
+        object_ref: &ObjectRef,
+        placement: Placement,
+        bytes: &[u8],
+    ) -> Result<&[u8], SealError> {
+        let id = object_ref.id;
+        let malformed = |what| SealError::Malformed { id, what };
+        if bytes.len() > seawall_base::MAX_OBJECT || bytes.len() < HEADER + TAG + INNER {
+            return Err(malformed("has a length no sealed object can have"));
+        }
+        if ObjectId::of(bytes) != id {
+            return Err(SealError::WrongId(id));
+        }
+        if bytes[0] != SUITE {
+            return Err(SealError::UnknownSuite { id, suite: bytes[0] });
+        }
+        if bytes[1..HEADER] != commitment(&object_ref.key) {
+            return Err(SealError::WrongKey(id));
+        }
+        self.inner.clear();
+        self.inner.extend_from_slice(&bytes[HEADER..]);
+        let opened = cipher(&object_ref.key)
+            .open_in_place(
+                Nonce::assume_unique_for_key([0; 12]),
+                Aad::from(placement.associated_data()),
+                &mut self.inner,
+            )
+            .map_err(|_| SealError::WrongKey(id))?;
+        let plain_len = object_ref.plain_len as usize;
+        let plain = match body_of(opened).map_err(malformed)? {
+            (Codec::Stored, body) => body,
+            (Codec::Zstd, body) => {
+                if self.plain.len() < plain_len {
+                    self.plain.resize(plain_len, 0);
+                }
+                // The room is exactly the recorded length: a bomb fails instead of growing.
+                let room = &mut self.plain[..plain_len];
+                let found = self.unpacker.decompress_to_buffer(body, room).map_err(|_| {
+                    malformed("its body does not decompress to the recorded length")
+                })?;
+                &self.plain[..found]
+            }
+        };
+        if plain.len() != plain_len {
+            return Err(malformed("its length differs from the recorded length"));
+        }
+        Ok(plain)
     }
 }
 
@@ -242,33 +302,12 @@ pub fn open(
     placement: Placement,
     bytes: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, SealError> {
-    let id = object_ref.id;
-    let malformed = |what| SealError::Malformed { id, what };
-    if bytes.len() > seawall_base::MAX_OBJECT || bytes.len() < HEADER + TAG + INNER {
-        return Err(malformed("has a length no sealed object can have"));
-    }
-    if ObjectId::of(bytes) != id {
-        return Err(SealError::WrongId(id));
-    }
-    if bytes[0] != SUITE {
-        return Err(SealError::UnknownSuite { id, suite: bytes[0] });
-    }
-    if bytes[1..HEADER] != commitment(&object_ref.key) {
-        return Err(SealError::WrongKey(id));
-    }
-    let mut inner = Zeroizing::new(bytes[HEADER..].to_vec());
-    let opened = cipher(&object_ref.key)
-        .open_in_place(
-            Nonce::assume_unique_for_key([0; 12]),
-            Aad::from(placement.associated_data()),
-            &mut inner,
-        )
-        .map_err(|_| SealError::WrongKey(id))?;
-    decode_inner(opened, object_ref.plain_len as usize).map_err(malformed)
+    let mut workspace = Workspace::new();
+    workspace.open(object_ref, placement, bytes).map(|plain| Zeroizing::new(plain.to_vec()))
 }
 
-/// Takes apart the padded plaintext. Every byte of it is determined: one encoding per piece.
-fn decode_inner(inner: &[u8], plain_len: usize) -> Result<Zeroizing<Vec<u8>>, &'static str> {
+/// The codec and body of a decrypted piece, whose padding must be what it has to be.
+fn body_of(inner: &[u8]) -> Result<(Codec, &[u8]), &'static str> {
     const SHORT: &str = "its inner length is wrong";
     let mut r = Reader::new(inner);
     let codec = r.u8().map_err(|_| SHORT)?;
@@ -279,18 +318,11 @@ fn decode_inner(inner: &[u8], plain_len: usize) -> Result<Zeroizing<Vec<u8>>, &'
     if r.take(r.remaining()).map_err(|_| SHORT)?.iter().any(|&b| b != 0) {
         return Err("its padding is not zero");
     }
-    let plain = match codec {
-        0 => Zeroizing::new(body.to_vec()),
-        // The buffer is exactly the recorded length: a bomb fails instead of growing.
-        1 => zstd::bulk::decompress(body, plain_len)
-            .map(Zeroizing::new)
-            .map_err(|_| "its body does not decompress to the recorded length")?,
-        _ => return Err("its codec is not known; a newer seawall may open it"),
-    };
-    if plain.len() != plain_len {
-        return Err("its length differs from the recorded length");
+    match codec {
+        0 => Ok((Codec::Stored, body)),
+        1 => Ok((Codec::Zstd, body)),
+        _ => Err("its codec is not known; a newer seawall may open it"),
     }
-    Ok(plain)
 }
 
 /// Opens an object and re-derives its key from its content, refusing one whose key is not bound

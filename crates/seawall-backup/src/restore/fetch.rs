@@ -1,7 +1,6 @@
-//! Getting objects in batches, ahead of their use, within bounded memory.
+//! Getting pages in batches, ahead of their use, within bounded memory.
 
 use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
 
 use seawall_base::ObjectId;
 use seawall_seal::{Kind, ObjectRef, Placement, open};
@@ -12,8 +11,6 @@ use super::EntryError;
 
 /// Objects asked for at once.
 const BATCH: usize = 16;
-/// Opened bundles kept for the next file that needs them.
-const OPEN_BUNDLES: usize = 8;
 
 /// Why an object could not be had.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -40,7 +37,7 @@ pub enum FetchError {
 }
 
 /// Where a restore takes sealed objects from: a store, a region, or one behind the other.
-pub trait Objects {
+pub trait Objects: Sync {
     /// Gets each of `ids`, in any order, through `give`; an answer for every id. The bytes need
     /// not be right: opening checks them.
     fn get(&self, ids: &[ObjectId], give: &mut dyn FnMut(ObjectId, Result<Vec<u8>, FetchError>));
@@ -69,7 +66,6 @@ pub(super) struct Opener<'a> {
     /// What will be asked for, in order, as far as it is known.
     upcoming: VecDeque<ObjectId>,
     fetched: HashMap<ObjectId, Result<Vec<u8>, FetchError>>,
-    bundles: VecDeque<(ObjectRef, Rc<Zeroizing<Vec<u8>>>)>,
     visited: Vec<ObjectId>,
 }
 
@@ -80,13 +76,17 @@ impl<'a> Opener<'a> {
             class,
             upcoming: VecDeque::new(),
             fetched: HashMap::new(),
-            bundles: VecDeque::new(),
             visited: Vec::new(),
         }
     }
 
-    pub(super) fn into_visited(self) -> Vec<ObjectId> {
-        self.visited
+    /// Adds objects that others have opened.
+    pub(super) fn note(&mut self, visited: &[ObjectId]) {
+        self.visited.extend_from_slice(visited);
+    }
+
+    pub(super) fn take_visited(&mut self) -> Vec<ObjectId> {
+        std::mem::take(&mut self.visited)
     }
 
     /// Announces what will be opened next, before anything announced earlier.
@@ -112,23 +112,6 @@ impl<'a> Opener<'a> {
         Ok(plain)
     }
 
-    /// Opens a bundle, or finds it open: neighbours share bundles.
-    pub(super) fn open_bundle(
-        &mut self,
-        object: &ObjectRef,
-    ) -> Result<Rc<Zeroizing<Vec<u8>>>, EntryError> {
-        // By the whole reference: what opens must not depend on what was opened before.
-        if let Some((_, plain)) = self.bundles.iter().find(|(open, _)| open == object) {
-            return Ok(plain.clone());
-        }
-        let plain = Rc::new(self.open(object, Kind::Bundle)?);
-        if self.bundles.len() == OPEN_BUNDLES {
-            self.bundles.pop_front();
-        }
-        self.bundles.push_back((object.clone(), plain.clone()));
-        Ok(plain)
-    }
-
     fn fetch(&mut self, id: ObjectId) -> Result<Vec<u8>, FetchError> {
         if let Some(fetched) = self.fetched.remove(&id) {
             return fetched;
@@ -138,8 +121,7 @@ impl<'a> Opener<'a> {
             && self.fetched.len() < 2 * BATCH
             && let Some(next) = self.upcoming.pop_front()
         {
-            let open = self.bundles.iter().any(|(open, _)| open.id == next);
-            if !open && !batch.contains(&next) && !self.fetched.contains_key(&next) {
+            if !batch.contains(&next) && !self.fetched.contains_key(&next) {
                 batch.push(next);
             }
         }

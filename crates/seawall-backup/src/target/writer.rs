@@ -50,11 +50,6 @@ impl FileWriter {
         self.fd.as_fd()
     }
 
-    /// The file itself and its path from the target directory.
-    pub(super) fn into_parts(self) -> (OwnedFd, Vec<u8>) {
-        (self.fd, self.path)
-    }
-
     fn failed(&self, error: Errno) -> TargetError {
         io_error(&self.path, "write", error.into())
     }

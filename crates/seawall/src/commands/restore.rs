@@ -242,7 +242,10 @@ pub(crate) fn write_tree(
     let target = Target::create(to, options)
         .context("nothing was restored (--resume finishes an interrupted restore)")?;
     let bar = printer.bytes_bar("restoring", Some(signed.totals.bytes));
-    let restored = restore(&objects, &objects, &opened.root, signed, target, &mut |p| {
+    // More than the cores of a small machine: some of them wait for tiers far away.
+    let workers = std::thread::available_parallelism().map_or(4, |n| n.get().max(4));
+    let root = &opened.root;
+    let restored = restore(&objects, &objects, root, signed, target, workers, &mut |p| {
         bar.set_position(p.bytes);
     });
     bar.finish_and_clear();
