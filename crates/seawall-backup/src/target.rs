@@ -240,9 +240,9 @@ impl Target {
     }
 
     /// Gives a written file its length and metadata. Works from anywhere in the tree.
-    pub fn finish_file(&mut self, writer: FileWriter, meta: &Meta) -> Result<(), TargetError> {
+    pub fn finish_file(&mut self, writer: &FileWriter, meta: &Meta) -> Result<(), TargetError> {
         if let Err(e) = writer.complete() {
-            self.here()?.discard(&writer)?;
+            self.here()?.discard(writer)?;
             return Err(e);
         }
         self.finish_at(writer.path(), Handle::Open(writer.fd()), Kind::File, meta)

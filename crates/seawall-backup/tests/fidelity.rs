@@ -57,7 +57,7 @@ fn put(target: &mut Target, name: &[u8], meta: &Meta, found: Found) -> Result<()
             let writer = target.file(name, content.size().expect("a file has a size"))?;
             pump(&mut *content, |offset, bytes| writer.write_at(offset, bytes))?;
             assert!(!content.changed().expect("fstat"));
-            target.finish_file(writer, meta)
+            target.finish_file(&writer, meta)
         }
         Node::Symlink(to) => target.symlink(name, &to, meta),
         Node::Fifo => target.fifo(name, meta),
@@ -292,7 +292,7 @@ fn planted_links_lead_nowhere() {
         if *what == "directory" {
             let writer = target.file(b"precious", 4).expect("created inside");
             writer.write_at(0, b"evil").expect("written");
-            target.finish_file(writer, &meta()).expect("finished");
+            target.finish_file(&writer, &meta()).expect("finished");
             target.leave(&meta()).expect("left");
         }
         assert_eq!(state(&outside), [""; 0], "{what}");
@@ -353,7 +353,7 @@ fn content_stays_within_the_size() {
     }
     writer.write_at(7, b"end").expect("fits");
     let meta = Meta { mode: 0o600, ..Meta::default() };
-    target.finish_file(writer, &meta).expect("finished");
+    target.finish_file(&writer, &meta).expect("finished");
     let root = Meta { mode: 0o751, mtime_sec: -5, ..Meta::default() };
     target.finish(Some(&root)).expect("finished");
     assert_eq!(fs::read(to.join("f")).expect("read"), b"\0\0\0\0\0\0\0end");
@@ -386,7 +386,7 @@ fn where_an_acl_is_lost_the_group_gains_nothing() {
     let acl = Xattr { name: b"system.posix_acl_access".to_vec(), value: vec![9, 9] };
     let meta = Meta { mode: 0o675, uid, gid, xattrs: vec![acl], ..Meta::default() };
     let writer = target.file(b"f", 0).expect("created");
-    target.finish_file(writer, &meta).expect("finished");
+    target.finish_file(&writer, &meta).expect("finished");
     assert_eq!(fs::metadata(to.join("f")).expect("stat").mode() & 0o7777, 0o605);
     assert_eq!(
         texts(target.refused()),
@@ -505,7 +505,7 @@ fn without_rights_what_cannot_be_set_is_refused() {
     let foreign =
         Meta { mode: 0o6755, uid: 0, gid: 0, xattrs: vec![capability], ..Meta::default() };
     let writer = target.file(b"file", 0).expect("created");
-    target.finish_file(writer, &foreign).expect("finished");
+    target.finish_file(&writer, &foreign).expect("finished");
     target.char_device(b"null", (1, 3), &foreign).expect("refused, not failed");
     target.hard_link(b"null again", &[b"null".to_vec()]).expect("refused, not failed");
     let trusted = Xattr { name: b"trusted.x".to_vec(), value: vec![] };

@@ -44,6 +44,11 @@ impl Objects for Forge {
 }
 
 impl Forge {
+    fn has_fetched_below(&self, limit: usize) {
+        let fetched = self.fetched.load(Ordering::Relaxed);
+        assert!(fetched < limit, "{fetched} objects fetched");
+    }
+
     fn new() -> Self {
         let (objects, members) = (BTreeMap::new(), BTreeMap::new());
         Self { objects, members, rng: SeededRng::new(1), fetched: AtomicUsize::new(0) }
@@ -264,11 +269,7 @@ fn a_directory_that_contains_itself_many_times_ends_at_the_signed_totals() {
         unseen.extend(below.iter().map(|name| dir.join(name)));
     }
     assert_eq!(made, 50);
-    assert!(
-        forge.fetched.load(Ordering::Relaxed) < 200,
-        "{} objects fetched",
-        forge.fetched.load(Ordering::Relaxed)
-    );
+    forge.has_fetched_below(200);
 }
 
 /// Index pages full of one reference, as deep as a list may be. Without entries in the leaf no
@@ -289,11 +290,7 @@ fn index_pages_that_repeat_each_other_end() {
         let attempt = forge.restore(List { root: below, depth: MAX_DEPTH }, PLENTY);
         assert!(!attempt.lost().is_empty(), "{leaf:?}");
         assert!(attempt.lost().len() < 100 * 17);
-        assert!(
-            forge.fetched.load(Ordering::Relaxed) < 500,
-            "{} objects fetched",
-            forge.fetched.load(Ordering::Relaxed)
-        );
+        forge.has_fetched_below(500);
     }
 }
 
@@ -310,11 +307,7 @@ fn chunk_lists_that_repeat_each_other_end() {
         let content = Content::Chunks { list: below, depth: MAX_DEPTH };
         let attempt = forge.restore_beside_good(&[file("bad", 1 << 40, content)]);
         attempt.assert_only_bad_lost(if leaf.is_empty() { "is empty" } else { "out of place" });
-        assert!(
-            forge.fetched.load(Ordering::Relaxed) < 500,
-            "{} objects fetched",
-            forge.fetched.load(Ordering::Relaxed)
-        );
+        forge.has_fetched_below(500);
     }
 }
 

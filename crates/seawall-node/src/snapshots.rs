@@ -80,12 +80,7 @@ pub fn create_snapshot(
         store: &store,
         workers: options.workers,
     };
-    let source = FileTree::new(&paths).map_err(snapshot::SnapshotError::from)?;
-    let mut held = file_cache::hold(home, record.class_number, &plan.sources, clock, rng)?;
-    let tree = snapshot::write(&plan, Box::new(source), held.cache.take(), rng, progress)?;
-    if let Some(error) = tree.cache_lost {
-        tracing::warn!(%error, "the file cache was not kept, the next snapshot reads every file");
-    }
+    let tree = read_tree(home, &plan, &paths, clock, rng, progress)?;
 
     // The subkey is looked at after the tree is read: reading may take days.
     let subkey = home.subkey(&fleet, &mut log, &mut state, clock, rng)?;
@@ -122,6 +117,24 @@ pub fn create_snapshot(
         receipts: Vec::new(),
     };
     Ok(Written { listed, problems: tree.problems, progress: tree.progress })
+}
+
+/// Reads the tree of a plan, as far as it has changed since the last time.
+fn read_tree(
+    home: &Home,
+    plan: &Plan<'_>,
+    paths: &[PathBuf],
+    clock: &dyn Clock,
+    rng: &mut (dyn Rng + Send),
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<snapshot::Snapshot, HomeError> {
+    let source = FileTree::new(paths).map_err(snapshot::SnapshotError::from)?;
+    let mut held = file_cache::hold(home, plan.class, &plan.sources, clock, rng)?;
+    let tree = snapshot::write(plan, Box::new(source), held.cache.take(), rng, progress)?;
+    if let Some(error) = &tree.cache_lost {
+        tracing::warn!(%error, "the file cache was not kept, the next snapshot reads every file");
+    }
+    Ok(tree)
 }
 
 /// An absolute path without `.` and `..` and without following links: what `a/../b` means is

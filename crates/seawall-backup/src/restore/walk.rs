@@ -445,9 +445,9 @@ impl<'a> Walk<'a> {
     /// Hands out a long file in pieces.
     fn long(&mut self, file: File, list: &ObjectRef, depth: u8) -> Result<(), RestoreError> {
         self.begin(&file);
-        let long = match LongFile::create(file) {
-            Ok(long) => Arc::new(long),
-            Err((file, why)) => return self.finished(file.finished(Err(why))),
+        let long = match file.place.file(&file.name, file.size) {
+            Ok(writer) => Arc::new(LongFile::new(file, writer)),
+            Err(e) => return self.finished(file.finished(Err(e.into()))),
         };
         match self.chunks(&long, list, depth) {
             Err(Stop::Entry(why)) => long.fail(why),

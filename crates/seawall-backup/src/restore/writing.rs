@@ -56,6 +56,7 @@ pub(super) struct LongFile {
 }
 
 /// What became of a job.
+#[derive(Default)]
 pub(super) struct Done {
     /// The objects that were opened.
     pub(super) visited: Vec<ObjectId>,
@@ -91,14 +92,9 @@ impl File {
 }
 
 impl LongFile {
-    pub(super) fn create(file: File) -> Result<Self, (File, EntryError)> {
-        match file.place.file(&file.name, file.size) {
-            Ok(writer) => {
-                let (open, failed) = (AtomicUsize::new(1), Mutex::new(None));
-                Ok(Self { file, writer, open, failed })
-            }
-            Err(e) => Err((file, e.into())),
-        }
+    /// Takes a file just created.
+    pub(super) const fn new(file: File, writer: FileWriter) -> Self {
+        Self { file, writer, open: AtomicUsize::new(1), failed: Mutex::new(None) }
     }
 
     /// One more job will write to it.
@@ -152,12 +148,6 @@ pub(super) fn work(objects: &dyn Objects, class: u8, jobs: &Receiver<Job>, repor
         if report.send(std::mem::take(&mut worker.done)).is_err() {
             break;
         }
-    }
-}
-
-impl Default for Done {
-    fn default() -> Self {
-        Self { visited: Vec::new(), files: Vec::new() }
     }
 }
 

@@ -129,21 +129,14 @@ impl FileCache {
 
     /// What is known of a directory; of several frames the later ones count.
     pub(super) fn directory(&self, key: &DirKey) -> Option<CachedDir> {
-        let read = |frames: &Frames| {
-            let places = frames.places.get(key)?;
-            let parts = places.iter().filter_map(|place| frames.read(*place));
-            let parts: Vec<_> = parts.filter_map(|plain| CachedDir::decode(plain, key)).collect();
-            (!parts.is_empty()).then_some(parts)
-        };
-        let resumed = self.next.as_ref().and_then(read);
-        if let Some([only]) = resumed.as_deref()
+        let resumed = self.next.as_ref().map_or(Vec::new(), |frames| frames.of(key));
+        if let [only] = &resumed[..]
             && only.listing.is_some()
         {
-            return resumed.and_then(|mut parts| parts.pop());
+            return resumed.into_iter().next();
         }
-        let mut all = self.last.as_ref().and_then(read).unwrap_or_default();
-        all.extend(resumed.unwrap_or_default());
-        CachedDir::merge(all)
+        let last = self.last.as_ref().map_or(Vec::new(), |frames| frames.of(key));
+        CachedDir::merge(last.into_iter().chain(resumed).collect())
     }
 
     /// Whether a stamp taken in this run says all: the object last changed well before.
@@ -280,6 +273,13 @@ impl Frames {
         }
         frames.file.set_len(frames.end)?;
         Ok(Some(frames))
+    }
+
+    /// The frames of a directory, as far as they are whole.
+    fn of(&self, key: &DirKey) -> Vec<CachedDir> {
+        let places = self.places.get(key).map_or(&[][..], Vec::as_slice);
+        let parts = places.iter().filter_map(|place| self.read(*place));
+        parts.filter_map(|plain| CachedDir::decode(plain, key)).collect()
     }
 
     fn append(&mut self, kind: FrameKind, plain: &[u8], nonces: &mut Nonces) -> io::Result<Place> {
