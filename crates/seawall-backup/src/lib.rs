@@ -7,8 +7,11 @@
 //! It must not know: where objects travel, who approves a restore, any network. Real file trees
 //! are read and written here and nowhere else; everything else is pure.
 
+pub mod browse;
 pub mod chunker;
+pub mod diff;
 pub mod entry;
+pub mod export;
 pub mod pages;
 pub mod restore;
 pub mod snapshot;

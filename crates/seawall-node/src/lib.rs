@@ -7,6 +7,7 @@
 //!
 //! It must not know: how commands are spelled, what is printed, who is asked for a passphrase.
 
+mod browse;
 mod bucket;
 mod enrol;
 mod file_cache;
@@ -14,6 +15,7 @@ mod founding;
 mod history;
 mod home;
 mod keys;
+mod mount;
 mod opening;
 mod recovery;
 pub mod region_client;
@@ -24,11 +26,13 @@ mod still;
 mod tiers;
 mod verify;
 
+pub use browse::{Reach, view};
 pub use bucket::{Bucket, BucketError, BucketPushed};
 pub use enrol::{adopt_region, enroll, enrolment_bundle, member_keys};
 pub use founding::{AskPassphrase, Founded, Founding, found};
 pub use history::{Vouched, check_history};
 pub use home::{Home, HomeError, Lock};
+pub use mount::{MountOptions, Unmounted, mount};
 pub use opening::{Answer, Opened, examine_request, open_request};
 pub use recovery::{CardSource, export_root_key, recover};
 pub use restore::{RequestOptions, RequestWritten, Requestable, forget_expired, request};

@@ -225,6 +225,29 @@ pub fn walk(
     difference(pages, None, set, visit)
 }
 
+/// Looks up one object: a page of each level is read, checked as [`walk`] checks it.
+pub fn find(
+    pages: &dyn Pages,
+    set: &ReferenceSet,
+    id: &ObjectId,
+) -> Result<Option<Member>, ReferenceSetError> {
+    let (mut set, mut prefix) = (*set, Vec::new());
+    loop {
+        match load(pages, &set, &prefix)?.0 {
+            Page::Leaf(members) => {
+                let found = members.binary_search_by_key(id, |m| m.id);
+                return Ok(found.ok().map(|i| members[i]));
+            }
+            Page::Branch(children) => {
+                let n = nibble(id, prefix.len());
+                let Some(child) = children[n] else { return Ok(None) };
+                prefix.push(n as u8);
+                set = child;
+            }
+        }
+    }
+}
+
 /// Visits the pages and members of `new` that `old` does not have: O(changed) page reads.
 ///
 /// Both sets must be readable through `pages`. A page shared by both is not descended into; it
@@ -462,6 +485,23 @@ mod tests {
         memory.reads.set(0);
         assert!(memory.diff(Some(&new), &new).is_empty());
         assert_eq!(memory.reads.get(), 0);
+    }
+
+    #[test]
+    fn every_member_is_found_and_nothing_else() {
+        for count in [0, 1, 256, 257, 5_000] {
+            let mut memory = Memory::default();
+            let set = memory.build(&(0..count).collect());
+            for n in 0..count + 300 {
+                let found = find(&memory, &set, &member(n).id).expect("readable");
+                assert_eq!(found, (n < count).then(|| member(n)), "{n} of {count}");
+            }
+        }
+        let mut memory = Memory::default();
+        let set = memory.build(&(0..1_000).collect());
+        memory.pages.remove(&set.root);
+        let missing = ReferenceSetError::Missing(set.root);
+        assert_eq!(find(&memory, &set, &member(1).id), Err(missing));
     }
 
     #[test]

@@ -45,6 +45,21 @@ pub(crate) enum Command {
     /// Ask for a restore, approve one, run one
     #[command(subcommand)]
     Restore(RestoreCommand),
+    /// Mount an approved snapshot, read-only
+    #[command(
+        after_help = "Example: seawall mount req.json /mnt --approval a1.json --approval a2.json"
+    )]
+    Mount(MountArgs),
+    /// Write an approved snapshot, or a part of it, as a tar archive
+    #[command(
+        after_help = "Example: seawall export req.json --approval a1.json --approval a2.json --tar -o www.tar"
+    )]
+    Export(ExportArgs),
+    /// Show what changed between two approved snapshots
+    #[command(
+        after_help = "Example: seawall diff old.json new.json --approval o1.json --approval o2.json --approval n1.json --approval n2.json\nExit codes: 0 they are equal, 1 they differ (or it failed), 3 some paths could not be compared."
+    )]
+    Diff(DiffArgs),
     /// Check every object, proof and signature held here; needs no key
     #[command(after_help = "Example: seawall verify --json")]
     Verify(VerifyArgs),
@@ -201,8 +216,13 @@ pub(crate) enum RestoreCommand {
         #[arg(long = "approval", required = true, value_name = "FILE")]
         approvals: Vec<PathBuf>,
         /// An empty or new directory
-        #[arg(long, value_name = "DIR")]
-        to: PathBuf,
+        #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
+        to: Option<PathBuf>,
+        #[command(flatten)]
+        part: PartArgs,
+        /// Write nothing: say what would be written (with --json, each path)
+        #[arg(long)]
+        dry_run: bool,
         /// Also restore set-uid and set-gid bits, file capabilities and device nodes
         #[arg(long)]
         privileged: bool,
@@ -210,6 +230,62 @@ pub(crate) enum RestoreCommand {
         #[arg(long)]
         resume: bool,
     },
+}
+
+/// Which part of a snapshot.
+#[derive(Debug, Args)]
+pub(crate) struct PartArgs {
+    /// Only this path of the snapshot, from its root, and all below; may be repeated
+    #[arg(long = "path", value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Only what this pattern matches, from the root, such as '**/*.conf'; may be repeated
+    #[arg(long = "glob", value_name = "PATTERN")]
+    pub(crate) globs: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MountArgs {
+    /// The request
+    pub(crate) request: PathBuf,
+    /// A directory
+    pub(crate) mountpoint: PathBuf,
+    /// An approval; repeat for each
+    #[arg(long = "approval", required = true, value_name = "FILE")]
+    pub(crate) approvals: Vec<PathBuf>,
+    /// Let other users look, too, as far as the modes of the snapshot allow them
+    #[arg(long)]
+    pub(crate) allow_other: bool,
+    /// Do not read all directories first; every name then shows a link count of 1
+    #[arg(long)]
+    pub(crate) no_link_counts: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The request
+    pub(crate) request: PathBuf,
+    /// An approval; repeat for each
+    #[arg(long = "approval", required = true, value_name = "FILE")]
+    pub(crate) approvals: Vec<PathBuf>,
+    /// As a tar archive (POSIX pax), the one format there is
+    #[arg(long, required = true)]
+    pub(crate) tar: bool,
+    /// Where to write it; - is standard output
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub(crate) out: PathBuf,
+    #[command(flatten)]
+    pub(crate) part: PartArgs,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DiffArgs {
+    /// The request for the first snapshot
+    pub(crate) old: PathBuf,
+    /// The request for the second snapshot
+    pub(crate) new: PathBuf,
+    /// An approval of either request; repeat for each
+    #[arg(long = "approval", required = true, value_name = "FILE")]
+    pub(crate) approvals: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -1,9 +1,12 @@
 //! One module per command.
 
 pub(crate) mod demo;
+pub(crate) mod diff;
+pub(crate) mod export;
 pub(crate) mod fleet;
 pub(crate) mod init;
 pub(crate) mod log;
+pub(crate) mod mount;
 pub(crate) mod node;
 pub(crate) mod pages;
 pub(crate) mod region;

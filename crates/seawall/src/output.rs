@@ -105,6 +105,20 @@ impl Printer {
         to_stderr(&text);
     }
 
+    /// A count that goes up, its end unknown; hidden when nobody watches.
+    pub(crate) fn count_bar(self, what: &str) -> ProgressBar {
+        let bar = if self.quiet || !std::io::stderr().is_terminal() {
+            ProgressBar::hidden()
+        } else {
+            ProgressBar::new_spinner()
+        };
+        let template = "{prefix:>10} {spinner} {human_pos} {per_sec} {elapsed}";
+        bar.set_style(ProgressStyle::with_template(template).expect("the template is constant"));
+        bar.set_prefix(what.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        bar
+    }
+
     /// A progress bar over bytes; hidden when nobody watches.
     pub(crate) fn bytes_bar(self, what: &str, total: Option<u64>) -> ProgressBar {
         let template = match total {

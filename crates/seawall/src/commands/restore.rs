@@ -1,8 +1,12 @@
 //! `seawall restore request | approve | run`.
 
+mod part;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use seawall_backup::browse::{Selection, View};
 use seawall_backup::restore::{Objects, Restored, restore};
 use seawall_backup::target::{Options, Target};
 use seawall_base::Seconds;
@@ -10,15 +14,16 @@ use seawall_custodian::{Examined, examine};
 use seawall_escrow::{MAX_SHARE_FILE, ShareFile};
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    Answer, Bucket, Home, Layered, Opened, RegionLink, RequestOptions, RequestWritten, Requestable,
-    Vouched, check_history, examine_request, list_snapshots, open_request,
+    Answer, Bucket, Home, Layered, Opened, Reach, RegionLink, RequestOptions, RequestWritten,
+    Requestable, Vouched, check_history, examine_request, list_snapshots, open_request,
 };
 use serde_json::{Value, json};
 
+pub(crate) use self::part::kind_of;
 use super::snapshot::{find, pulled};
-use crate::cli::RestoreCommand;
+use crate::cli::{PartArgs, RestoreCommand};
 use crate::output::{
-    Outcome, Printer, confirm, human, passphrase, read_input, show_path, write_output,
+    Outcome, Printer, Usage, confirm, human, passphrase, read_input, show_path, write_output,
 };
 
 pub(crate) fn run(
@@ -35,26 +40,85 @@ pub(crate) fn run(
         RestoreCommand::Approve { request, share, out, yes } => {
             approve(request, share, out, *yes, printer)
         }
-        RestoreCommand::Run { request, approvals, to, privileged, resume } => {
+        RestoreCommand::Run { request, approvals, to, part, dry_run, privileged, resume } => {
             let home = Home::open(&home()?)?;
             let options = Options { overwrite: false, resume: *resume, privileged: *privileged };
-            let approvals = approvals
-                .iter()
-                .map(|p| Ok(Answer { name: p.display().to_string(), bytes: read_input(p)? }))
-                .collect::<anyhow::Result<Vec<_>>>()?;
-            let not_opened = || format!("{}: the snapshot was not opened", request.display());
-            let examined =
-                examine_request(&home, &read_input(request)?).with_context(not_opened)?;
-            vouch(&home, &examined, printer).with_context(not_opened)?;
-            let opened = open_request(&home, examined, &approvals).with_context(not_opened)?;
-            for (name, e) in &opened.refused {
-                printer.warn(&format!("{name} was not used: {e}"));
-            }
-            let done = write_tree(&home, &opened, to, options, printer)?;
+            let selection = selection(part)?;
+            let opened = open_one(&home, request, approvals, printer)?;
+            let done = match to {
+                _ if *dry_run => part::preview(&home, &opened, &selection, printer)?,
+                Some(to) if !selection.is_all() => {
+                    part::write(&home, &opened, &selection, to, options, printer)?
+                }
+                Some(to) => write_tree(&home, &opened, to, options, printer)?,
+                None => anyhow::bail!("without --dry-run, --to says where to restore"),
+            };
             printer.result(&done.value, &done.words)?;
             Ok(done.outcome)
         }
     }
+}
+
+/// Reads approvals as they were handed over.
+pub(crate) fn read_approvals(paths: &[PathBuf]) -> anyhow::Result<Vec<Answer>> {
+    let read = |p: &PathBuf| Ok(Answer { name: p.display().to_string(), bytes: read_input(p)? });
+    paths.iter().map(read).collect()
+}
+
+/// Checks a request and opens its snapshot with those of `approvals` that are good for it.
+pub(crate) fn open(
+    home: &Home,
+    request: &Path,
+    approvals: &[Answer],
+    printer: &Printer,
+) -> anyhow::Result<Opened> {
+    let not_opened = || format!("{}: the snapshot was not opened", request.display());
+    let examined = examine_request(home, &read_input(request)?).with_context(not_opened)?;
+    vouch(home, &examined, printer).with_context(not_opened)?;
+    open_request(home, examined, approvals).with_context(not_opened)
+}
+
+/// As [`open`], where all approvals are meant for the one request.
+pub(crate) fn open_one(
+    home: &Home,
+    request: &Path,
+    approvals: &[PathBuf],
+    printer: &Printer,
+) -> anyhow::Result<Opened> {
+    let opened = open(home, request, &read_approvals(approvals)?, printer)?;
+    for (name, e) in &opened.refused {
+        printer.warn(&format!("{name} was not used: {e}"));
+    }
+    Ok(opened)
+}
+
+/// Opens everything within reach that may hold objects.
+pub(crate) fn reach(home: &Home, printer: &Printer) -> anyhow::Result<Arc<Reach>> {
+    let (reach, unreached) = Reach::open(home)?;
+    for (name, e) in unreached {
+        printer.warn(&format!("{name}: {e}"));
+    }
+    Ok(Arc::new(reach))
+}
+
+/// The part of a snapshot that flags name.
+pub(crate) fn selection(part: &PartArgs) -> anyhow::Result<Selection> {
+    let paths: Vec<_> =
+        part.paths.iter().map(|p| p.as_os_str().as_encoded_bytes().to_vec()).collect();
+    Selection::new(&paths, &part.globs).map_err(|e| Usage(e.to_string()).into())
+}
+
+/// Refuses paths the snapshot does not have, before anything is written.
+pub(crate) fn check_paths(view: &View, selection: &Selection) -> anyhow::Result<()> {
+    let missing = view.missing(selection)?;
+    let names: Vec<_> = missing.iter().map(|path| show_path(path)).collect();
+    anyhow::ensure!(
+        names.is_empty(),
+        "the snapshot has nothing at {}; paths begin at its root, such as {}",
+        names.join(", "),
+        view.sources().first().map_or_else(|| "/srv/www".to_owned(), |s| show_path(s)),
+    );
+    Ok(())
 }
 
 /// Looks for the snapshot's place in every copy of its log within reach.
