@@ -15,7 +15,7 @@ use crate::harness::{
 };
 
 #[path = "../crates/seawall-backup/tests/museum/mod.rs"]
-mod museum;
+pub(crate) mod museum;
 
 /// A request that enough custodians have answered: restores as often as the test needs.
 struct Open {

@@ -4,6 +4,7 @@
 //! the program only through its command line, its files and its exit codes.
 
 mod bombs;
+mod browse;
 mod contract;
 mod custody;
 mod damage;

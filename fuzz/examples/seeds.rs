@@ -335,6 +335,9 @@ fn backup() {
     index.u8(1).u8(1).u32(1);
     object(10).encode(&mut index);
     write("backup_pages", "index", index.as_slice());
+    // A chunk, a chunk list of it, a directory with a file of that, twice.
+    let script = [0, 7, 1, 3, 2, 1, 200, 0, 1, 4, 2, 0, 1, 63, 0, 2, 1, 3, 1, 0, 9, 0];
+    write("backup_browse", "script", &script.repeat(2));
 }
 
 fn sync() {

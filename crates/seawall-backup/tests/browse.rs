@@ -2,6 +2,7 @@
 //!
 //! Trees are sealed here by hand, so that pages are as long, as deep and as wrong as a test wants.
 
+#[expect(dead_code, reason = "nothing is restored to disk here")]
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -622,4 +623,139 @@ fn a_change_costs_what_changed() {
     assert!(fetched < 40, "{fetched} objects of {} were read", is.members.len());
     let same = diff(&a, &a, &mut |_| ()).expect("as signed");
     assert!(same.is_equal());
+}
+
+/// What GNU tar lists of an archive: paths and sizes.
+fn listed(archive: &[u8]) -> Vec<(String, u64)> {
+    use std::io::Write as _;
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(archive).expect("written");
+    let mut command = std::process::Command::new("tar");
+    let said = command.args(["-tvf"]).arg(file.path()).output().expect("tar runs");
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert_eq!(String::from_utf8_lossy(&said.stderr), "", "nothing to complain of");
+    let text = String::from_utf8(said.stdout).expect("names here are UTF-8");
+    let fields = |line: &str| {
+        let fields: Vec<_> = line.split_whitespace().map(ToOwned::to_owned).collect();
+        (fields[5].clone(), fields[2].parse().expect("a size"))
+    };
+    text.lines().map(fields).collect()
+}
+
+#[test]
+fn what_is_lost_of_an_archive_is_left_out_or_named_zeros() {
+    let chunk = |fill: u8| Piece::Chunk(vec![fill; 2 << 20], None);
+    let lost = vec![4; 900];
+    let mut maker = Maker::new();
+    let list = maker.tree(&tree([
+        ("lost", Thing::Small(lost.clone())),
+        ("lost too", Thing::Link(names(&["lost"]))),
+        ("part", Thing::File(vec![chunk(1), chunk(2), Piece::Hole(1 << 20), chunk(3)])),
+        ("whole", small("whole")),
+    ]));
+    let view = maker.view(list);
+    let gone = [[b"before", &lost[..], b"after"].concat(), vec![2; 2 << 20]];
+    for (kind, plain) in [Kind::Bundle, Kind::Chunk].into_iter().zip(&gone) {
+        let id = maker.seal(kind, plain).id;
+        maker.shelf.objects.lock().expect("whole").remove(&id);
+    }
+    let mut archive = Vec::new();
+    let done = tar(&view, &Selection::all(), &mut archive, &mut |_, _| ()).expect("it goes on");
+    assert_eq!(done.archive_bytes, archive.len() as u64);
+    assert_eq!(archive.len() % 10_240, 0);
+    let missing: Vec<_> = done
+        .lost
+        .iter()
+        .map(|m| (String::from_utf8_lossy(&m.path).into_owned(), m.zeros.clone()))
+        .collect();
+    let middle: std::ops::Range<u64> = 2 << 20..4 << 20;
+    assert_eq!(
+        missing,
+        [("lost".into(), vec![]), ("lost too".into(), vec![]), ("part".into(), vec![middle])]
+    );
+    assert_eq!(listed(&archive), [("part".into(), 7 << 20), ("whole".into(), 5)]);
+    let ones = archive.iter().filter(|b| **b == 1).count();
+    assert!(ones >= 2 << 20, "what is there is there");
+    assert!(!archive.contains(&2), "what is lost is zeros");
+}
+
+#[test]
+fn odd_names_and_attributes_go_through_an_archive() {
+    use seawall_backup::entry::Xattr;
+    let mut maker = Maker::new();
+    let xattr = |name: &str| Xattr { name: name.into(), value: b"a\n=\0".to_vec() };
+    let meta = Meta { xattrs: vec![xattr("user.a%=b"), xattr("user.b")], ..Meta::default() };
+    let kind = EntryKind::File { size: 0, content: Content::Empty };
+    maker.count(&kind);
+    let entry = Entry { name: vec![b'n'; 255], meta, kind };
+    let list = maker.directory(&[entry]);
+    let view = maker.view(list);
+    let mut archive = Vec::new();
+    tar(&view, &Selection::all(), &mut archive, &mut |_, _| ()).expect("nothing is wrong");
+    assert_eq!(listed(&archive), [("n".repeat(255), 0)]);
+    let contains = |what: &[u8]| archive.windows(what.len()).any(|w| w == what);
+    assert!(contains(b"SCHILY.xattr.user.a%25%3Db=a\n=\0\n"));
+}
+
+#[test]
+fn names_are_counted() {
+    let mut maker = Maker::new();
+    let link = |first: &[&str]| Thing::Link(names(first));
+    let list = maker.tree(&tree([
+        ("a", Thing::Directory(tree([("x", small("x")), ("y", link(&["a", "x"]))]))),
+        ("b", link(&["a", "x"])),
+        ("c", small("alone")),
+    ]));
+    let view = maker.view(list);
+    let counted = view.names(&mut |_| ()).expect("as signed");
+    assert_eq!(counted.into_iter().collect::<Vec<_>>(), [(names(&["a", "x"]), 3)]);
+}
+
+#[test]
+fn what_may_be_in_a_lost_page_is_not_called_added() {
+    let mut was = Maker::new();
+    let mut model: BTreeMap<_, _> =
+        (0..3_000).map(|i| (format!("{i:06}").into_bytes(), small("x"))).collect();
+    let list = was.tree(&model);
+    let (root, core) = was.sign(list.clone());
+    model.insert(b"000000 added".to_vec(), small("y"));
+    model.insert(b"zzz".to_vec(), small("y"));
+    let mut is = Maker::onto(&was.shelf);
+    let new = is.tree(&model);
+    let new = is.view(new);
+    let leaves = was.members.keys().filter(|id| ![root.id, list.root.id].contains(id));
+    for lost in leaves.copied().collect::<Vec<_>>() {
+        let page = was.shelf.objects.lock().expect("whole").remove(&lost).expect("there");
+        let old = View::open(was.shelf.clone(), &root, &core).expect("the root is there");
+        let mut found = Vec::new();
+        let summary = diff(&old, &new, &mut |c| found.push((c.path, c.what))).expect("as signed");
+        assert!(summary.unknown == 1 || is.members.contains_key(&lost), "{summary:?}");
+        assert_eq!((summary.removed, summary.changed), (0, 0));
+        for (path, what) in &found {
+            if let What::Added(_) = what {
+                let is_new = path == b"000000 added" || path == b"zzz";
+                assert!(is_new, "{} was there", String::from_utf8_lossy(path));
+            }
+        }
+        was.shelf.objects.lock().expect("whole").insert(lost, page);
+    }
+}
+
+#[test]
+fn a_changed_long_file_is_told_without_reading_all_of_it() {
+    let pieces = |changed: usize| -> Vec<Piece> {
+        let fill = |i: usize| if i == changed { 255 } else { i as u8 };
+        (0..200).map(|i| Piece::Chunk(vec![fill(i); 1_000 + i], None)).collect()
+    };
+    let mut was = Maker::new();
+    let list = was.tree(&tree([("long", Thing::File(pieces(999)))]));
+    let old = was.view(list);
+    let mut is = Maker::onto(&was.shelf);
+    let list = is.tree(&tree([("long", Thing::File(pieces(190)))]));
+    let new = is.view(list);
+    let before = was.shelf.fetched.load(Ordering::Relaxed);
+    let summary = diff(&old, &new, &mut |_| ()).expect("as signed");
+    assert_eq!(summary.changed, 1);
+    let fetched = was.shelf.fetched.load(Ordering::Relaxed) - before;
+    assert!(fetched < 14, "{fetched} objects of 200 chunks were read");
 }

@@ -251,6 +251,11 @@ pub(crate) fn show_path(path: &[u8]) -> String {
     out
 }
 
+/// A path from a snapshot's root, without its leading slash, as [`show_path`] shows it with one.
+pub(crate) fn from_root(path: &[u8]) -> String {
+    format!("/{}", show_path(path))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,7 +16,7 @@ use fuser::{
 use seawall_backup::browse::{Listing, Names, OpenFile, View, ViewError};
 use seawall_backup::entry::{Entry, EntryKind, Meta};
 
-use super::inodes::{Inodes, ROOT, child, number};
+use super::inodes::{Inodes, child, number};
 
 /// How long the kernel may remember an answer: a snapshot never changes.
 const FOREVER: Duration = Duration::from_hours(24 * 365);

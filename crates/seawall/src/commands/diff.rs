@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::restore::{kind_of, open, reach, read_approvals};
 use crate::cli::DiffArgs;
-use crate::output::{Outcome, Printer, show_path};
+use crate::output::{Outcome, Printer, from_root};
 
 pub(crate) fn run(args: &DiffArgs, home: &Path, printer: &Printer) -> anyhow::Result<Outcome> {
     let home = Home::open(home)?;
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &DiffArgs, home: &Path, printer: &Printer) -> anyhow::Re
     });
     for change in &changes {
         if let What::Unknown(why) = &change.what {
-            printer.warn(&format!("/{}: cannot be compared: {why}", show_path(&change.path)));
+            printer.warn(&format!("{}: cannot be compared: {why}", from_root(&change.path)));
         }
     }
     let value = json!({
@@ -57,20 +57,20 @@ pub(crate) fn run(args: &DiffArgs, home: &Path, printer: &Printer) -> anyhow::Re
 }
 
 fn line(change: &Change) -> String {
-    let path = show_path(&change.path);
+    let path = from_root(&change.path);
     match &change.what {
-        What::Added(entry) => format!("+ /{path} ({})", kind_of(entry)),
-        What::Removed(entry) => format!("- /{path} ({})", kind_of(entry)),
+        What::Added(entry) => format!("+ {path} ({})", kind_of(entry)),
+        What::Removed(entry) => format!("- {path} ({})", kind_of(entry)),
         What::Changed(aspects) => {
             let aspects: Vec<_> = aspects.iter().map(ToString::to_string).collect();
-            format!("* /{path} ({})", aspects.join(", "))
+            format!("* {path} ({})", aspects.join(", "))
         }
-        What::Unknown(_) => format!("? /{path}"),
+        What::Unknown(_) => format!("? {path}"),
     }
 }
 
 fn as_value(change: &Change) -> Value {
-    let path = show_path(&change.path);
+    let path = from_root(&change.path);
     match &change.what {
         What::Added(entry) => json!({ "path": path, "what": "added", "kind": kind_of(entry) }),
         What::Removed(entry) => json!({ "path": path, "what": "removed", "kind": kind_of(entry) }),

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::restore::{check_paths, open_one, reach, selection};
 use crate::cli::ExportArgs;
-use crate::output::{Outcome, Printer, Usage, human, show_path};
+use crate::output::{Outcome, Printer, Usage, from_root, human};
 
 /// Bytes gathered before they are written.
 const BUFFER: usize = 1 << 20;
@@ -130,7 +130,7 @@ fn ranges(zeros: &[Range<u64>]) -> String {
 }
 
 fn missing_words(missing: &Missing) -> String {
-    let path = show_path(&missing.path);
+    let path = from_root(&missing.path);
     if missing.zeros.is_empty() {
         format!("{path}: not in the archive: {}", missing.why)
     } else {
@@ -144,7 +144,7 @@ fn missing_words(missing: &Missing) -> String {
 
 fn missing_value(missing: &Missing) -> Value {
     json!({
-        "path": show_path(&missing.path),
+        "path": from_root(&missing.path),
         "why": missing.why.to_string(),
         "zeros": missing.zeros.iter().map(|r| json!([r.start, r.end])).collect::<Vec<_>>(),
     })

@@ -23,7 +23,8 @@ pub(crate) use self::part::kind_of;
 use super::snapshot::{find, pulled};
 use crate::cli::{PartArgs, RestoreCommand};
 use crate::output::{
-    Outcome, Printer, Usage, confirm, human, passphrase, read_input, show_path, write_output,
+    Outcome, Printer, Usage, confirm, from_root, human, passphrase, read_input, show_path,
+    write_output,
 };
 
 pub(crate) fn run(
@@ -111,7 +112,7 @@ pub(crate) fn selection(part: &PartArgs) -> anyhow::Result<Selection> {
 /// Refuses paths the snapshot does not have, before anything is written.
 pub(crate) fn check_paths(view: &View, selection: &Selection) -> anyhow::Result<()> {
     let missing = view.missing(selection)?;
-    let names: Vec<_> = missing.iter().map(|path| show_path(path)).collect();
+    let names: Vec<_> = missing.iter().map(|path| from_root(path)).collect();
     anyhow::ensure!(
         names.is_empty(),
         "the snapshot has nothing at {}; paths begin at its root, such as {}",

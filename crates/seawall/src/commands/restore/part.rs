@@ -10,7 +10,7 @@ use seawall_node::{Home, Opened, view};
 use serde_json::{Value, json};
 
 use super::{Done, check_paths, is_privileged, reach};
-use crate::output::{Outcome, Printer, human, show_path};
+use crate::output::{Outcome, Printer, from_root, human, show_path};
 
 /// What an entry is, in one word.
 pub(crate) const fn kind_of(entry: &Entry) -> &'static str {
@@ -48,7 +48,7 @@ pub(super) fn write(
         printer.warn(&refused.to_string());
     }
     for lost in &picked.lost {
-        printer.warn(&format!("{}: not restored: {}", show_path(&lost.path), lost.why));
+        printer.warn(&format!("{}: not restored: {}", from_root(&lost.path), lost.why));
     }
     if picked.refused.iter().any(is_privileged) {
         printer.say("set-uid and set-gid bits, capabilities and devices need --privileged");
@@ -63,7 +63,7 @@ pub(super) fn write(
         .iter()
         .map(|r| json!({ "path": show_path(&r.path), "what": r.what.to_string() }));
     let lost =
-        picked.lost.iter().map(|l| json!({ "path": show_path(&l.path), "why": l.why.to_string() }));
+        picked.lost.iter().map(|l| json!({ "path": from_root(&l.path), "why": l.why.to_string() }));
     let mut value = figures(opened, walked);
     value["to"] = json!(to);
     value["custodians"] = json!(opened.custodians);
@@ -117,8 +117,8 @@ pub(super) fn preview(
             }
             Step::Leave(_) => {}
             Step::Lost { path, why } => {
-                printer.warn(&format!("{}: cannot be read: {why}", show_path(&path)));
-                lost.push(json!({ "path": show_path(&path), "why": why.to_string() }));
+                printer.warn(&format!("{}: cannot be read: {why}", from_root(&path)));
+                lost.push(json!({ "path": from_root(&path), "why": why.to_string() }));
             }
         }
     }
@@ -135,10 +135,10 @@ pub(super) fn preview(
         human(walked.bytes),
     );
     for (path, what) in &powers {
-        words.push_str(&format!("\n{} needs --privileged: {what}", show_path(path)));
+        words.push_str(&format!("\n{} needs --privileged: {what}", from_root(path)));
     }
     let outcome = if lost.is_empty() { Outcome::Done } else { Outcome::Partly };
-    let powers = powers.iter().map(|(path, what)| json!({ "path": show_path(path), "what": what }));
+    let powers = powers.iter().map(|(path, what)| json!({ "path": from_root(path), "what": what }));
     let mut value = figures(opened, walked);
     value["dry_run"] = json!(true);
     value["privileged"] = powers.collect();
@@ -153,7 +153,7 @@ fn listed(it: &Visited) -> Value {
         _ => 0,
     };
     let kind = if it.link.is_some() { "hard link" } else { kind_of(&it.entry) };
-    json!({ "path": show_path(&it.path), "kind": kind, "size": size })
+    json!({ "path": from_root(&it.path), "kind": kind, "size": size })
 }
 
 /// What of an entry is restored only where that is asked for.
