@@ -158,6 +158,8 @@ fn manifest(reference_set: ReferenceSet) -> ManifestCore {
         group: GroupId([3; 32]),
         reference_set,
         totals: SIGNED,
+        set: None,
+        tags: Vec::new(),
     }
 }
 

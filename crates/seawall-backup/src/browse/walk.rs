@@ -160,8 +160,24 @@ impl<'a> Walk<'a> {
         self.yielded
     }
 
-    /// Says that what was yielded last could not be written: no link will lead there.
+    /// Says that what was yielded last, no directory, could not be written: no link will lead
+    /// there.
     pub fn not_written(&mut self, visited: &Visited) {
+        match (&visited.entry.kind, &visited.link) {
+            (EntryKind::File { size, .. }, None) => {
+                self.yielded.files -= 1;
+                self.yielded.bytes -= size;
+            }
+            _ => self.yielded.others -= 1,
+        }
+        self.retract(visited);
+    }
+
+    /// Forgets that something is at this path.
+    fn retract(&mut self, visited: &Visited) {
+        if let (EntryKind::File { size, .. }, None) = (&visited.entry.kind, &visited.link) {
+            self.bytes -= size;
+        }
         let path = components(&visited.path);
         self.moved.retain(|_, to| *to != path);
         self.lost.insert(path);
@@ -169,7 +185,11 @@ impl<'a> Walk<'a> {
 
     /// Leaves out all of a directory just entered, its [`Step::Leave`] included.
     pub fn skip(&mut self, entered: &Visited) {
-        self.pending.clear();
+        for step in std::mem::take(&mut self.pending) {
+            if let Step::Leaf(it) = step {
+                self.retract(&it);
+            }
+        }
         let is_it = |f: &Frame| f.here.as_ref().is_some_and(|here| here.path == entered.path);
         let at = self.frames.iter().position(is_it).expect("it was entered and not left");
         self.frames.truncate(at);
