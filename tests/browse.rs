@@ -1,8 +1,10 @@
 //! Looking into approved snapshots: mounted, as a tar archive, in part, and compared.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -73,10 +75,10 @@ impl Mounted {
         let mut line = String::new();
         let out = child.stdout.as_mut().expect("it is a pipe");
         BufReader::new(out).read_line(&mut line).expect("readable");
-        if !line.starts_with("mounted at") {
-            panic!("{line}{:?}", end(child));
+        if line.starts_with("mounted at") {
+            return Self { point: point.to_owned(), child: Some(child) };
         }
-        Self { point: point.to_owned(), child: Some(child) }
+        panic!("{line}{:?}", end(child));
     }
 
     /// What was snapshotted at `path`.
@@ -311,8 +313,7 @@ fn python_reads_what_is_in_an_archive() {
         if !name.starts_with(&prefix) {
             continue;
         }
-        use std::os::unix::ffi::OsStringExt as _;
-        let name = std::ffi::OsString::from_vec(hex::decode(name).expect("hexadecimal"));
+        let name = OsString::from_vec(hex::decode(name).expect("hexadecimal"));
         let path = Path::new("/").join(name);
         let meta = fs::symlink_metadata(&path).expect("it is in the tree");
         assert_eq!(member[1], meta.mode() & 0o7777, "{}", path.display());

@@ -167,9 +167,8 @@ impl View {
 fn readable(listing: &mut Listing, view: &View) -> impl Iterator<Item = Arc<Entry>> {
     std::iter::from_fn(move || {
         loop {
-            match listing.next(view)? {
-                Ok(entry) => return Some(entry),
-                Err(_) => {}
+            if let Ok(entry) = listing.next(view)? {
+                return Some(entry);
             }
         }
     })

@@ -275,12 +275,11 @@ impl<'a> Walk<'a> {
 
     fn leaf(&mut self, entry: Arc<Entry>) -> Result<(), ViewError> {
         let path = join(&self.path);
-        let visited = match &entry.kind {
-            EntryKind::HardLink { target } => self.further_name(path, target)?,
-            _ => {
-                let link = self.moved.get(&self.path).cloned();
-                Visited { path, entry, link }
-            }
+        let visited = if let EntryKind::HardLink { target } = &entry.kind {
+            self.further_name(path, target)?
+        } else {
+            let link = self.moved.get(&self.path).cloned();
+            Visited { path, entry, link }
         };
         if let (EntryKind::File { size, .. }, None) = (&visited.entry.kind, &visited.link) {
             let signed = self.view.signed().totals.bytes;
