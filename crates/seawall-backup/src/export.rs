@@ -2,7 +2,7 @@
 //!
 //! POSIX.1-2001 (pax): a `ustar` header for each name, preceded by an extended header where that
 //! cannot say everything (long names, sizes from 8 GiB, large ids, fractions of a second, times
-//! before 1970, extended attributes as `SCHILY.xattr.*`). Files with holes are in GNU's sparse
+//! before 1970, extended attributes as `SCHILY.xattr.*`, ACLs as `SCHILY.acl.*`). Files with holes are in GNU's sparse
 //! format 1.0, which GNU tar, libarchive and Python read; zeros in their place would make a
 //! thin disk image as large as its disk. Headers of `crate tar` were not used: it writes no
 //! fractions, no attributes and no holes.
@@ -12,6 +12,7 @@
 //! longer one has been announced with its size by then: what is lost of it becomes zeros, so that
 //! the rest of the archive stays readable, and the ranges are named.
 
+mod acl;
 mod header;
 
 use std::io::{self, Write};

@@ -113,10 +113,10 @@ fn leaf(view: &View, target: &mut Target, it: &Visited) -> Result<(), Why> {
             let file = OpenFile::new(&it.entry).expect("the entry is a file's");
             let writer = target.file(name, *size)?;
             if let Err(why) = content(view, &file, |at, bytes| writer.write_at(at, bytes)) {
-                target.discard(writer)?;
+                target.discard(&writer)?;
                 return Err(why);
             }
-            target.finish_file(writer, meta)?;
+            target.finish_file(&writer, meta)?;
         }
         EntryKind::Symlink { target: to } => target.symlink(name, to, meta)?,
         EntryKind::Fifo => target.fifo(name, meta)?,

@@ -5,11 +5,18 @@
 //! are the snapshot's bytes, also where pax wants UTF-8: GNU tar and Python read them so, and a
 //! declared character set makes GNU tar warn about every such name.
 
+use super::acl;
 use crate::entry::Meta;
 
 const BLOCK: usize = 512;
 /// Longest name or link target of a `ustar` header that needs no extended one.
 const MAX_NAME: usize = 100;
+
+/// ACLs as attributes, and the records they become.
+const ACLS: [(&[u8], &[u8]); 2] = [
+    (b"system.posix_acl_access", b"SCHILY.acl.access"),
+    (b"system.posix_acl_default", b"SCHILY.acl.default"),
+];
 
 /// What a member is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +112,11 @@ impl<'a> Member<'a> {
         // A further name has the attributes of the first.
         if self.tag != Tag::HardLink {
             for xattr in &self.meta.xattrs {
+                let list = ACLS.iter().find(|(name, _)| *name == xattr.name);
+                if let (Some((_, name)), Some(text)) = (list, acl::text(&xattr.value)) {
+                    record(&mut out, name, text.as_bytes());
+                    continue;
+                }
                 let mut name = b"SCHILY.xattr.".to_vec();
                 for &byte in &xattr.name {
                     match byte {
