@@ -153,8 +153,10 @@ fn to_stderr(words: &str) {
 /// `RUST_LOG`-style filtering on stderr; warnings unless asked for more.
 pub(crate) fn start_logging(verbose: u8) {
     let level = ["warn", "info", "debug", "trace"][usize::from(verbose.min(3))];
+    // Warns that what somebody else unmounted cannot be unmounted.
+    let quiet = if verbose == 0 { "fuser=error" } else { level };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SEAWALL_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{level},{quiet}")));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
