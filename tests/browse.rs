@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::damage::{ZONE, records};
 use crate::fidelity::museum;
 use crate::harness::{
     Fleet, Said, arg, assert_same, copy, end, noise, noise_of, restored, run, said, seawall,
@@ -473,4 +474,39 @@ fn what_is_mounted_can_be_copied_with_its_links() {
     signal(&running, Signal::INT);
     end(running).ok();
     wait_until("it is unmounted", || !child.is_mounted());
+}
+
+#[test]
+fn what_is_damaged_is_named_and_the_rest_is_there() {
+    let fleet = Fleet::found();
+    let tree = fleet.tree("tree");
+    let open = Open::new(&fleet, &fleet.snapshot(&tree));
+    let zone = fleet.home().join(ZONE);
+    let mut bytes = fs::read(&zone).expect("read");
+    let (at, len) = records(&bytes).into_iter().max_by_key(|(_, len)| *len).expect("objects");
+    bytes[at + len / 2] ^= 1;
+    fs::write(&zone, bytes).expect("written");
+    let (archive, out) = (fleet.path("tree.tar"), fleet.path("out"));
+    let said = open.export(&archive, &[]).code(3).says(&["sub/deeper/long.bin", "ZEROS"]);
+    let lost = &said.json()["lost"];
+    assert_eq!(lost.as_array().map(Vec::len), Some(1), "{lost}");
+    assert_eq!(lost[0]["path"], restored_name(&tree, "sub/deeper/long.bin"));
+    fs::create_dir(&out).expect("created");
+    let mut tar = Command::new("tar");
+    crate::harness::said(tar.arg("-xf").arg(&archive).arg("-C").arg(&out)).ok();
+    let mut expected = noise(5 << 20);
+    for range in lost[0]["zeros"].as_array().expect("ranges") {
+        let [from, to] = [0, 1].map(|i| range[i].as_u64().expect("an offset") as usize);
+        expected[from..to].fill(0);
+    }
+    let there = restored(&out, &tree);
+    assert!(fs::read(there.join("sub/deeper/long.bin")).expect("read") == expected);
+    assert_eq!(fs::read(there.join("sub/small.txt")).expect("read"), vec![b's'; 40_000]);
+
+    let mounted = Mounted::new(&open, &fleet.path("mnt"), &[]);
+    let there = mounted.at(&tree);
+    let failed = fs::read(there.join("sub/deeper/long.bin")).expect_err("a part is damaged");
+    assert_eq!(failed.raw_os_error(), Some(rustix::io::Errno::IO.raw_os_error()));
+    assert_eq!(fs::read(there.join("inline.txt")).expect("read"), b"a few bytes");
+    mounted.signalled().ok().says(&["sub/deeper/long.bin", "cannot be read"]);
 }

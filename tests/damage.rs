@@ -261,7 +261,7 @@ fn a_nodes_receipts() {
 
 /// Where the object records of a zone are: offset and length, from the headers alone
 /// (`docs/formats/zone.md`).
-fn records(zone: &[u8]) -> Vec<(usize, usize)> {
+pub(crate) fn records(zone: &[u8]) -> Vec<(usize, usize)> {
     let (mut at, mut out) = (64, Vec::new());
     while at + 80 <= zone.len() {
         assert_eq!(zone[at..at + 4], [0xe5, 0x53, 0x57, 0x72], "a record at {at}");
@@ -308,7 +308,7 @@ fn zone_damages(zone: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     ]
 }
 
-const ZONE: &str = "zones/0000000000000000.zone";
+pub(crate) const ZONE: &str = "zones/0000000000000000.zone";
 
 #[test]
 fn a_nodes_zones_are_mended_from_the_region() {

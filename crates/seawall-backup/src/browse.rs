@@ -40,11 +40,11 @@ use crate::pages::{self, RootPage, Stretch};
 use crate::restore::{FetchError, Objects};
 
 /// Plain bytes of opened bundles and chunks that are kept.
-const PIECES: usize = 48 << 20;
+const PIECES: usize = 32 << 20;
 /// Bytes of memory of decoded pages that are kept, about.
-const PAGES: usize = 48 << 20;
+const PAGES: usize = 32 << 20;
 /// Bytes of reference-set pages that are kept.
-const MEMBERS: usize = 16 << 20;
+const MEMBERS: usize = 8 << 20;
 /// Objects asked for at once.
 const BATCH: usize = 16;
 /// What a decoded page takes in memory for each byte of its encoding, about.
