@@ -86,13 +86,14 @@ impl Shown {
         let EntryKind::Directory { listing } = &here.kind else { return Err(Errno::ENOTDIR) };
         let failed = |e| self.unreadable(parent.0, name, &e);
         let entry = self.view.find(listing, name).map_err(failed)?.ok_or(Errno::ENOENT)?;
-        let (ino, entry) = match &entry.kind {
+        let (ino, above, entry) = match &entry.kind {
             EntryKind::HardLink { target } => {
-                (number(target), self.view.resolve(target).map_err(failed)?)
+                let above = number(&target[..target.len() - 1]);
+                (number(target), above, self.view.resolve(target).map_err(failed)?)
             }
-            _ => (child(parent.0, name), entry),
+            _ => (child(parent.0, name), parent.0, entry),
         };
-        if locked(&self.inodes).hand_out(ino, parent.0, &entry).is_err() {
+        if locked(&self.inodes).hand_out(ino, above, &entry).is_err() {
             tracing::warn!(ino, "two paths have the same number; one of them is not shown");
             return Err(Errno::EIO);
         }
