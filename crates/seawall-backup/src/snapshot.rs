@@ -17,7 +17,7 @@ mod long_file;
 mod sealer;
 mod writer;
 
-use crossbeam_channel::{bounded, unbounded};
+use crossbeam_channel::{Sender, bounded, unbounded};
 use seawall_base::{ObjectId, Rng};
 use seawall_record::reference_set::{self, Member};
 use seawall_record::{ReferenceSet, Totals};
@@ -108,8 +108,28 @@ pub enum SnapshotError {
     WorkerLost,
 }
 
-/// Steps of the walk that wait to be taken.
-const AHEAD: usize = 32;
+/// Batches of steps that wait to be taken.
+const AHEAD: usize = 4;
+/// Steps in a batch, at most: each may hold a directory open.
+const BATCH: usize = 16;
+
+/// Walks until the end, or until nobody listens any more.
+fn tell_all(source: &mut dyn Source, tell: &Sender<Vec<Step>>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        let step = source.next();
+        let is_over = step.is_none();
+        batch.extend(step);
+        if (is_over || batch.len() == BATCH)
+            && tell.send(std::mem::replace(&mut batch, Vec::with_capacity(BATCH))).is_err()
+        {
+            return;
+        }
+        if is_over {
+            return;
+        }
+    }
+}
 
 /// Reads `source` and makes it durable in the plan's store.
 ///
@@ -182,13 +202,9 @@ fn run<'a>(
             let (queue, report) = (queue.clone(), report.clone());
             scope.spawn(move || sealer.work(&queue, &report));
         }
-        let (tell, steps) = bounded::<Step>(AHEAD);
+        let (tell, steps) = bounded(AHEAD);
         let walk = scope.spawn(move || {
-            while let Some(step) = source.next() {
-                if tell.send(step).is_err() {
-                    break;
-                }
-            }
+            tell_all(&mut *source, &tell);
             source.take_problems()
         });
         let (checkpoints, asked) = bounded(1);

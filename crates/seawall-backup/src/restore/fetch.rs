@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use seawall_base::ObjectId;
-use seawall_seal::{Kind, ObjectRef, Placement, open};
+use seawall_seal::{Kind, ObjectRef, Placement, Workspace};
 use seawall_store::{Store, StoreError};
 use zeroize::Zeroizing;
 
@@ -66,6 +66,7 @@ pub(super) struct Opener<'a> {
     /// What will be asked for, in order, as far as it is known.
     upcoming: VecDeque<ObjectId>,
     fetched: HashMap<ObjectId, Result<Vec<u8>, FetchError>>,
+    workspace: Workspace,
     visited: Vec<ObjectId>,
 }
 
@@ -76,6 +77,7 @@ impl<'a> Opener<'a> {
             class,
             upcoming: VecDeque::new(),
             fetched: HashMap::new(),
+            workspace: Workspace::new(),
             visited: Vec::new(),
         }
     }
@@ -107,7 +109,9 @@ impl<'a> Opener<'a> {
         kind: Kind,
     ) -> Result<Zeroizing<Vec<u8>>, EntryError> {
         let bytes = self.fetch(object.id)?;
-        let plain = open(object, Placement { kind, class: self.class }, &bytes)?;
+        let placement = Placement { kind, class: self.class };
+        let plain = self.workspace.open(object, placement, &bytes)?;
+        let plain = Zeroizing::new(plain.to_vec());
         self.visited.push(object.id);
         Ok(plain)
     }

@@ -17,7 +17,7 @@ use std::io;
 use std::sync::Arc;
 
 use seawall_base::wire::{Reader, WireError, Writer};
-use seawall_base::{Disk, DiskFile, OpenMode, Rng, Timestamp, read_file, write_atomic};
+use seawall_base::{Disk, DiskFile, OpenMode, Rng, Timestamp, read_file};
 use seawall_record::reference_set::Member;
 use seawall_seal::{FrameKey, ObjectRef};
 use zeroize::Zeroizing;
@@ -57,13 +57,23 @@ struct Place {
     len: u32,
 }
 
+/// A finished file up to this length is read at once.
+const IN_MEMORY: u64 = 24 << 20;
+/// Frames are written when there are so many bytes of them.
+const WRITE_AT: usize = 1 << 20;
+
 /// Frames on disk and where they are.
 struct Frames {
     file: Box<dyn DiskFile>,
+    /// All of the file, if it is short.
+    bytes: Option<Vec<u8>>,
     key: FrameKey,
     /// Frames by directory: one whole, or several parts.
     places: HashMap<DirKey, Vec<Place>>,
+    /// Where the next frame goes.
     end: u64,
+    /// Frames before `end` that are not written yet.
+    unwritten: Vec<u8>,
 }
 
 /// Content of frames. Numbers are those of the format.
@@ -81,11 +91,21 @@ pub struct FileCache {
     /// Path of the files without their extensions.
     stem: String,
     last: Option<Frames>,
-    next: Option<Frames>,
+    next: Next,
     started: Timestamp,
     /// Bundles most of which no file uses any more: what is left in them is read anew.
     sparse: Vec<[u8; 32]>,
     nonces: Nonces,
+}
+
+/// What this run writes.
+enum Next {
+    /// Nothing yet but that these directories are as they were. As long as that is all, the last
+    /// run's file stays.
+    Same(Vec<DirKey>, Zeroizing<[u8; 32]>),
+    Begun(Frames),
+    /// The disk refused.
+    Lost(io::Error),
 }
 
 /// Nonces that never repeat under one key: random per run, then counted.
@@ -116,20 +136,23 @@ impl FileCache {
         }
         let mut sparse = Vec::new();
         let last = Frames::finished(&*disk, stem, &mut sparse)?;
-        let next = match Frames::interrupted(&*disk, stem)? {
-            Some(frames) => frames,
-            None => Frames::begin(&*disk, stem, rng)?,
-        };
+        let mut key = Zeroizing::new([0; 32]);
+        rng.fill(&mut *key);
+        let resumed = Frames::interrupted(&*disk, stem)?;
+        let next = resumed.map_or(Next::Same(Vec::new(), key), Next::Begun);
         let mut prefix = [0; 8];
         rng.fill(&mut prefix);
         let nonces = Nonces { prefix, count: 0 };
         let stem = stem.to_owned();
-        Ok(Self { disk, stem, last, next: Some(next), started, sparse, nonces })
+        Ok(Self { disk, stem, last, next, started, sparse, nonces })
     }
 
     /// What is known of a directory; of several frames the later ones count.
     pub(super) fn directory(&self, key: &DirKey) -> Option<CachedDir> {
-        let resumed = self.next.as_ref().map_or(Vec::new(), |frames| frames.of(key));
+        let resumed = match &self.next {
+            Next::Begun(frames) => frames.of(key),
+            Next::Same(..) | Next::Lost(_) => Vec::new(),
+        };
         if let [only] = &resumed[..]
             && only.listing.is_some()
         {
@@ -153,25 +176,71 @@ impl FileCache {
     ///
     /// From the first failure on nothing is kept any more; the snapshot does not need it.
     pub(super) fn put(&mut self, key: &DirKey, plain: &[u8], is_part: bool) {
+        if let Err(e) = self.try_put(key, plain, is_part) {
+            self.next = Next::Lost(e);
+        }
+    }
+
+    /// As [`FileCache::put`] of a whole directory that is as the last run left it.
+    pub(super) fn put_same(&mut self, key: &DirKey, plain: &[u8]) {
+        match &mut self.next {
+            Next::Same(keys, _) => keys.push(*key),
+            Next::Begun(_) | Next::Lost(_) => self.put(key, plain, false),
+        }
+    }
+
+    fn try_put(&mut self, key: &DirKey, plain: &[u8], is_part: bool) -> io::Result<()> {
+        self.begin()?;
         let kind = if is_part { FrameKind::Part } else { FrameKind::Directory };
-        let Some(next) = &mut self.next else { return };
-        match next.append(kind, plain, &mut self.nonces) {
-            Ok(place) if is_part => next.places.entry(*key).or_default().push(place),
-            Ok(place) => {
-                next.places.insert(*key, vec![place]);
+        match &mut self.next {
+            Next::Begun(next) => next.add(key, kind, plain, &mut self.nonces),
+            Next::Same(..) | Next::Lost(_) => Ok(()),
+        }
+    }
+
+    /// Begins a file of this run's own, with what it has in common with the last.
+    fn begin(&mut self) -> io::Result<()> {
+        let Next::Same(keys, fresh) = &mut self.next else { return Ok(()) };
+        let (keys, fresh) = (std::mem::take(keys), fresh.clone());
+        let mut next = Frames::begin(&*self.disk, &self.stem, &fresh)?;
+        for key in keys {
+            let last = self.last.as_ref().expect("what is the same was in the last file");
+            for place in last.places.get(&key).map_or(&[][..], Vec::as_slice) {
+                if let Some(plain) = last.read(*place) {
+                    next.add(&key, FrameKind::Directory, &plain, &mut self.nonces)?;
+                }
             }
-            Err(_) => self.next = None,
+        }
+        self.next = Next::Begun(next);
+        Ok(())
+    }
+
+    /// Writes what is known so far: a run that is cut short from here on leaves it behind.
+    pub(super) fn write_out(&mut self) {
+        if let Next::Begun(next) = &mut self.next
+            && let Err(e) = next.write_out()
+        {
+            self.next = Next::Lost(e);
         }
     }
 
     /// The run is over and everything is durable: its knowledge replaces that of the last run.
     /// `sparse` are bundles (ascending) not worth keeping for what is left in them.
     pub(super) fn finish(mut self, sparse: &[[u8; 32]]) -> io::Result<()> {
-        let Some(mut next) = self.next.take() else { return Ok(()) };
+        if sparse != self.sparse {
+            self.begin()?;
+        }
+        let mut next = match self.next {
+            Next::Same(..) => return Ok(()),
+            Next::Lost(e) => return Err(e),
+            Next::Begun(next) => next,
+        };
         let index = next.encode_index(sparse);
         let place = next.append(FrameKind::Index, &index, &mut self.nonces)?;
-        next.file.write_at(next.end, &place.offset.to_le_bytes())?;
-        next.file.set_len(next.end + 8)?;
+        next.unwritten.extend_from_slice(&place.offset.to_le_bytes());
+        next.end += 8;
+        next.write_out()?;
+        next.file.set_len(next.end)?;
         drop(next);
         // Between the two renames the cache does not open: then the next run reads everything.
         self.disk.rename(&format!("{}.next.key", self.stem), &format!("{}.key", self.stem))?;
@@ -198,16 +267,21 @@ fn associated_data(kind: FrameKind, offset: u64) -> [u8; 9] {
 }
 
 impl Frames {
-    /// An empty file under a fresh key.
-    fn begin(disk: &dyn Disk, stem: &str, rng: &mut dyn Rng) -> io::Result<Self> {
-        let mut key = Zeroizing::new([0; 32]);
-        rng.fill(&mut *key);
-        write_atomic(disk, &format!("{stem}.next.key"), &*key)?;
+    /// An empty file under this key.
+    fn begin(disk: &dyn Disk, stem: &str, key: &[u8; 32]) -> io::Result<Self> {
+        let file = disk.open(&format!("{stem}.next.key"), OpenMode::Create)?;
+        file.set_len(0)?;
+        file.write_at(0, key)?;
         let file = disk.open(&format!("{stem}.next"), OpenMode::Create)?;
         file.set_len(0)?;
         file.write_at(0, MAGIC)?;
-        let (places, end) = (HashMap::new(), MAGIC.len() as u64);
-        Ok(Self { file, key: FrameKey::new(&key), places, end })
+        Ok(Self::of_file(file, key))
+    }
+
+    fn of_file(file: Box<dyn DiskFile>, key: &[u8; 32]) -> Self {
+        let (bytes, places, unwritten) = (None, HashMap::new(), Vec::new());
+        let end = MAGIC.len() as u64;
+        Self { file, bytes, key: FrameKey::new(key), places, end, unwritten }
     }
 
     /// A file and its key, if both are there and begin as they must.
@@ -222,8 +296,7 @@ impl Frames {
         if file.read_exact_at(0, &mut magic).is_err() || magic != *MAGIC {
             return Ok(None);
         }
-        let (places, end) = (HashMap::new(), MAGIC.len() as u64);
-        Ok(Some(Self { file, key: FrameKey::new(&key), places, end }))
+        Ok(Some(Self::of_file(file, &key)))
     }
 
     /// The frames of a finished run, by its index.
@@ -240,6 +313,11 @@ impl Frames {
         let mut trailer = [0; 8];
         let Some(at) = len.checked_sub(8) else { return Ok(None) };
         frames.file.read_exact_at(at, &mut trailer)?;
+        if len <= IN_MEMORY {
+            let mut bytes = vec![0; len as usize];
+            frames.file.read_exact_at(0, &mut bytes)?;
+            frames.bytes = Some(bytes);
+        }
         let offset = u64::from_le_bytes(trailer);
         let plain = frames
             .read_at(offset, at)
@@ -292,38 +370,79 @@ impl Frames {
         let body = frame.len();
         frame.extend_from_slice(plain);
         self.key.seal(&nonce, &associated_data(kind, self.end), &mut frame, body);
-        self.file.write_at(self.end, &frame)?;
         let place = Place { offset: self.end, len: frame.len() as u32 };
         self.end += frame.len() as u64;
+        self.unwritten.extend_from_slice(&frame);
+        if self.unwritten.len() >= WRITE_AT {
+            self.write_out()?;
+        }
         Ok(place)
     }
 
+    fn write_out(&mut self) -> io::Result<()> {
+        self.file.write_at(self.end - self.unwritten.len() as u64, &self.unwritten)?;
+        self.unwritten.clear();
+        Ok(())
+    }
+
+    /// Adds a frame of a directory: a whole one in place of all before.
+    fn add(
+        &mut self,
+        key: &DirKey,
+        kind: FrameKind,
+        plain: &[u8],
+        nonces: &mut Nonces,
+    ) -> io::Result<()> {
+        let place = self.append(kind, plain, nonces)?;
+        let places = self.places.entry(*key).or_default();
+        if kind == FrameKind::Directory {
+            places.clear();
+        }
+        places.push(place);
+        Ok(())
+    }
+
     fn read(&self, place: Place) -> Option<Zeroizing<Vec<u8>>> {
-        let (_, plain, end) = self.read_at(place.offset, place.offset + u64::from(place.len))?;
-        (end == place.offset + u64::from(place.len)).then_some(plain)
+        let len = place.len as usize;
+        let read;
+        let frame = if let Some(bytes) = &self.bytes {
+            bytes.get(place.offset as usize..)?.get(..len)?
+        } else {
+            let mut bytes = vec![0; len.min(FRAME_HEADER + 1 + MAX_FRAME + FrameKey::TAG)];
+            self.file.read_exact_at(place.offset, &mut bytes).ok()?;
+            read = bytes;
+            &read[..]
+        };
+        let (header, body) = frame.split_first_chunk::<{ FRAME_HEADER + 1 }>()?;
+        let (kind, nonce, body_len) = parse_header(header)?;
+        if body_len != body.len() {
+            return None;
+        }
+        self.open_body(kind, &nonce, place.offset, body.to_vec())
     }
 
     /// Reads the frame at `offset` that ends before `limit`; nothing if it is not whole.
     fn read_at(&self, offset: u64, limit: u64) -> Option<(FrameKind, Zeroizing<Vec<u8>>, u64)> {
         let mut header = [0; FRAME_HEADER + 1];
         self.file.read_exact_at(offset, &mut header).ok()?;
-        let (len, rest) = header.split_first_chunk::<4>()?;
-        let (nonce, kind) = rest.split_first_chunk::<12>()?;
-        let len = u32::from_le_bytes(*len) as usize;
-        let kind = match kind {
-            [1] => FrameKind::Directory,
-            [2] => FrameKind::Part,
-            [3] => FrameKind::Index,
-            _ => return None,
-        };
-        let end = offset.checked_add((FRAME_HEADER + len) as u64).filter(|end| *end <= limit)?;
-        if !(1 + FrameKey::TAG..=1 + MAX_FRAME + FrameKey::TAG).contains(&len) {
-            return None;
-        }
-        let mut bytes = Zeroizing::new(vec![0; len - 1]);
-        self.file.read_exact_at(offset + header.len() as u64, &mut bytes).ok()?;
-        self.key.open(nonce, &associated_data(kind, offset), &mut bytes).ok()?;
-        Some((kind, bytes, end))
+        let (kind, nonce, body_len) = parse_header(&header)?;
+        let body_at = offset.checked_add(header.len() as u64)?;
+        let end = body_at.checked_add(body_len as u64).filter(|end| *end <= limit)?;
+        let mut bytes = vec![0; body_len];
+        self.file.read_exact_at(body_at, &mut bytes).ok()?;
+        Some((kind, self.open_body(kind, &nonce, offset, bytes)?, end))
+    }
+
+    fn open_body(
+        &self,
+        kind: FrameKind,
+        nonce: &[u8; 12],
+        offset: u64,
+        body: Vec<u8>,
+    ) -> Option<Zeroizing<Vec<u8>>> {
+        let mut body = Zeroizing::new(body);
+        self.key.open(nonce, &associated_data(kind, offset), &mut body).ok()?;
+        Some(body)
     }
 
     fn encode_index(&self, sparse: &[[u8; 32]]) -> Vec<u8> {
@@ -344,6 +463,20 @@ impl Frames {
         }
         w.into_vec()
     }
+}
+
+/// Kind, nonce and length of what follows, tag included.
+fn parse_header(header: &[u8; FRAME_HEADER + 1]) -> Option<(FrameKind, [u8; 12], usize)> {
+    let (len, rest) = header.split_first_chunk::<4>()?;
+    let (nonce, kind) = rest.split_first_chunk::<12>()?;
+    let kind = match kind {
+        [1] => FrameKind::Directory,
+        [2] => FrameKind::Part,
+        [3] => FrameKind::Index,
+        _ => return None,
+    };
+    let body = (u32::from_le_bytes(*len) as usize).checked_sub(1)?;
+    (FrameKey::TAG..=MAX_FRAME + FrameKey::TAG).contains(&body).then_some((kind, *nonce, body))
 }
 
 type Index = (HashMap<DirKey, Vec<Place>>, Vec<[u8; 32]>);

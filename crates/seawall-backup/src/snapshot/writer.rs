@@ -154,18 +154,20 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
     /// Takes the whole walk and returns the root directory's listing.
     pub(super) fn run(
         &mut self,
-        steps: &Receiver<Step>,
+        steps: &Receiver<Vec<Step>>,
         progress: &mut dyn FnMut(&Progress),
     ) -> Result<List, SnapshotError> {
-        for step in steps {
-            match step {
-                Step::Enter { name, meta } => self.enter(name, meta),
-                Step::Leaves { dir, leaves } => {
-                    for leaf in leaves {
-                        self.leaf(&leaf, &*dir, progress)?;
+        for batch in steps {
+            for step in batch {
+                match step {
+                    Step::Enter { name, meta } => self.enter(name, meta),
+                    Step::Leaves { dir, leaves } => {
+                        for leaf in leaves {
+                            self.leaf(&leaf, &*dir, progress)?;
+                        }
                     }
+                    Step::Leave => self.leave()?,
                 }
-                Step::Leave => self.leave()?,
             }
             self.take_done(false)?;
             progress(&self.progress(0));
@@ -618,6 +620,7 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
                     cache.put(&dir.key, &part, true);
                 }
             }
+            cache.write_out();
         }
         // If one is under way, the next will cover this as well.
         let _ = self.channels.checkpoints.try_send(());
@@ -711,7 +714,7 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
             let listing = cached.listing.clone().expect("only a whole directory is unchanged");
             if let Some(cache) = &mut self.cache {
                 match cached.whole().filter(|_| known.iter().all(Known::is_in_cache)) {
-                    Some(frame) => cache.put(&dir.key, frame, false),
+                    Some(frame) => cache.put_same(&dir.key, frame),
                     None => cache.put(&dir.key, &dir.frame(&known, &listing, &pages), false),
                 }
             }

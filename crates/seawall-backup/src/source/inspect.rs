@@ -120,13 +120,13 @@ impl DirHandle {
 
     /// All names but `.` and `..`, in byte order.
     pub fn read_dir(&self) -> Result<Vec<Vec<u8>>> {
+        fs::seek(&self.fd, fs::SeekFrom::Start(0))?;
         Ok(self.list()?.into_iter().map(|(name, _)| name).collect())
     }
 
     /// All names but `.` and `..`, in byte order, each with its kind as far as the directory
-    /// itself tells.
+    /// itself tells. Only of a directory just opened: it is read from where it was read to.
     pub(super) fn list(&self) -> Result<Vec<(Vec<u8>, FileType)>> {
-        fs::seek(&self.fd, fs::SeekFrom::Start(0))?;
         let mut buffer = Vec::with_capacity(32 << 10);
         let mut entries = RawDir::new(&self.fd, buffer.spare_capacity_mut());
         let mut names = Vec::new();
