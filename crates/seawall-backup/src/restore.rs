@@ -24,7 +24,7 @@ use seawall_record::{ManifestCore, Totals};
 use seawall_seal::{ObjectRef, SealError};
 
 pub use self::fetch::{FetchError, Objects};
-use self::walk::{Walk, Walked};
+use self::walk::{Channels, Walk, Walked};
 use self::writing::work;
 use crate::pages::RootPage;
 use crate::target::{Refused, Target, TargetError};
@@ -161,10 +161,16 @@ pub fn restore(
             let (queue, report) = (queue.clone(), report.clone());
             scope.spawn(move || work(objects, signed.class, &queue, &report));
         }
-        let mut walk = Walk::new(objects, signed, &mut target, (jobs, done), progress);
+        let durability = target.durability().map_err(RestoreError::Target)?;
+        let (syncs, due) = bounded(1);
+        let early = scope.spawn(move || due.iter().try_for_each(|()| durability.sync()));
+        let channels = Channels { jobs, done, syncs };
+        let mut walk = Walk::new(objects, signed, &mut target, channels, progress);
         let root_page = walk.root_page(root).map_err(RestoreError::Root)?;
         walk.tree(&root_page.tree)?;
-        Ok::<_, RestoreError>((root_page, walk.finish()))
+        let walked = walk.finish();
+        early.join().map_err(|_| RestoreError::WorkerLost)?.map_err(RestoreError::Target)?;
+        Ok::<_, RestoreError>((root_page, walked))
     })?;
     let Walked { totals, mut lost, visited } = walked;
     lost.sort_by(|a, b| a.path.cmp(&b.path));

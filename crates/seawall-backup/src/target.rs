@@ -311,16 +311,21 @@ impl Target {
             .map_err(|e| self.failed(name, "hard-link", e))
     }
 
+    /// What makes the file system of the tree durable, from another thread.
+    pub fn durability(&self) -> Result<Durability, TargetError> {
+        let root = self.trail.root().fd().try_clone_to_owned();
+        root.map(Durability).map_err(|source| io_error(b"/", "reopen", source))
+    }
+
     /// Applies `meta`, if given, to the target directory itself and makes the whole file system
     /// it is on durable. Everything entered must have been left.
     pub fn finish(mut self, meta: Option<&Meta>) -> Result<Vec<Refused>, TargetError> {
         assert_eq!(self.trail.depth(), 0, "every directory entered is left before the end");
-        let root = self.trail.root().fd().try_clone_to_owned();
-        let root = root.map_err(|source| io_error(b"/", "reopen", source))?;
+        let durability = self.durability()?;
         if let Some(meta) = meta {
-            self.finish_at(b"/", Handle::Open(root.as_fd()), Kind::Directory, meta)?;
+            self.finish_at(b"/", Handle::Open(durability.0.as_fd()), Kind::Directory, meta)?;
         }
-        fs::syncfs(&root).map_err(|e| io_error(b"/", "write out the file system of", e.into()))?;
+        durability.sync()?;
         Ok(self.refused)
     }
 
@@ -429,6 +434,18 @@ impl Target {
 
     fn failed(&self, name: &[u8], action: &'static str, error: Errno) -> TargetError {
         failed(self.trail.path_of(name), action, error)
+    }
+}
+
+/// Makes everything written so far durable.
+#[derive(Debug)]
+pub struct Durability(OwnedFd);
+
+impl Durability {
+    /// Writes out the file system. An error is told once: whoever gets it must not go on as if
+    /// what was written were there.
+    pub fn sync(&self) -> Result<(), TargetError> {
+        fs::syncfs(&self.0).map_err(|e| io_error(b"/", "write out the file system of", e.into()))
     }
 }
 

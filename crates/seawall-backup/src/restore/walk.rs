@@ -25,6 +25,9 @@ const BUNDLES: usize = 4;
 const CHUNKS: usize = 4;
 /// Files with content of their own in one job.
 const INLINE: usize = 32;
+/// Bytes after which the disk is asked to write: it works while the processors do, and little is
+/// left to wait for in the end.
+const SYNC_EVERY: u64 = 128 << 20;
 /// Directories held open for files that are still being written, at most.
 const OPEN_DIRS: usize = 256;
 
@@ -57,8 +60,9 @@ pub(super) struct Walk<'a> {
     opener: Opener<'a>,
     signed: &'a ManifestCore,
     target: &'a mut Target,
-    jobs: Sender<Job>,
-    done: Receiver<Done>,
+    channels: Channels,
+    /// Bytes handed out since the disk was last asked to write.
+    unsynced: u64,
     in_flight: usize,
     frames: Vec<Frame>,
     path: Vec<Vec<u8>>,
@@ -72,6 +76,13 @@ pub(super) struct Walk<'a> {
     totals: Totals,
     lost: Vec<Lost>,
     report: &'a mut dyn FnMut(&Progress),
+}
+
+/// The channels to the writing threads, and to the one that has the disk write meanwhile.
+pub(super) struct Channels {
+    pub(super) jobs: Sender<Job>,
+    pub(super) done: Receiver<Done>,
+    pub(super) syncs: Sender<()>,
 }
 
 /// What a walk has found.
@@ -88,15 +99,15 @@ impl<'a> Walk<'a> {
         objects: &'a dyn Objects,
         signed: &'a ManifestCore,
         target: &'a mut Target,
-        (jobs, done): (Sender<Job>, Receiver<Done>),
+        channels: Channels,
         report: &'a mut dyn FnMut(&Progress),
     ) -> Self {
         Self {
             opener: Opener::new(objects, signed.class),
             signed,
             target,
-            jobs,
-            done,
+            channels,
+            unsynced: 0,
             in_flight: 0,
             frames: Vec::new(),
             path: Vec::new(),
@@ -345,6 +356,16 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// Has the disk write, if that is due.
+    fn hand_out_bytes(&mut self, bytes: u64) {
+        self.unsynced += bytes;
+        if self.unsynced >= SYNC_EVERY {
+            self.unsynced = 0;
+            // If one is under way, the next one covers this.
+            let _ = self.channels.syncs.try_send(());
+        }
+    }
+
     /// Notes that a file is being written.
     fn begin(&mut self, file: &File) {
         self.writing.insert(file.place.path_of(&file.name));
@@ -363,6 +384,7 @@ impl<'a> Walk<'a> {
 
     fn bundled(&mut self, file: File, object: ObjectRef, at: u32) -> Result<(), RestoreError> {
         self.begin(&file);
+        self.hand_out_bytes(file.size);
         // By the whole reference: what opens must not depend on what was opened before.
         if let Some((_, files)) = self.groups.iter_mut().rev().find(|(open, _)| *open == object) {
             files.push((file, at));
@@ -396,16 +418,16 @@ impl<'a> Walk<'a> {
 
     fn submit(&mut self, job: Job) -> Result<(), RestoreError> {
         self.in_flight += 1;
-        self.jobs.send(job).map_err(|_| RestoreError::WorkerLost)
+        self.channels.jobs.send(job).map_err(|_| RestoreError::WorkerLost)
     }
 
     /// Takes note of finished jobs: all there are, after waiting for one if `wait`.
     fn take_done(&mut self, wait: bool) -> Result<(), RestoreError> {
         if wait && self.in_flight > 0 {
-            let done = self.done.recv().map_err(|_| RestoreError::WorkerLost)?;
+            let done = self.channels.done.recv().map_err(|_| RestoreError::WorkerLost)?;
             self.done(done)?;
         }
-        while let Ok(done) = self.done.try_recv() {
+        while let Ok(done) = self.channels.done.try_recv() {
             self.done(done)?;
         }
         Ok(())
@@ -520,6 +542,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         long.begin();
+        self.hand_out_bytes(pieces.iter().map(|piece| u64::from(piece.object.plain_len)).sum());
         self.submit(Job::Chunks(long.clone(), std::mem::take(pieces)))?;
         self.take_done(false)
     }
