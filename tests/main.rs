@@ -17,3 +17,4 @@ mod kills;
 mod main_job;
 mod privacy;
 mod solo;
+mod verify;

@@ -283,11 +283,38 @@ fn store_and_seal() {
     let bytes = disk.read(zone).expect("it is there");
     write("store_scan", "zone", &bytes);
     write("store_open", "zone", &bytes);
+    beside();
 
     // Codec, body length, body, padding; in front the length its reference records.
     let mut w = Writer::new();
     w.u32(3).u8(0).bytes(b"abc");
     write("seal_open", "stored", w.as_slice());
+}
+
+/// The files beside the zones, without the checksum that the target adds.
+fn beside() {
+    let disk = SimDisk::new();
+    let options = Options { zone_bytes: 1 << 12, index_tail: 4, ..Options::default() };
+    let (store, _) = Store::open(Arc::new(disk.clone()), "", options).expect("a new store");
+    for n in 0..8u8 {
+        let body = vec![n; 40];
+        store.put(ObjectId::of(&body), Some([n; 32]), &body).expect("a healthy disk");
+        store.flush().expect("a healthy disk");
+    }
+    let mut session = store.reclaim().expect("nobody else is there");
+    session.condemn(&mut |id| id.0[0] & 1 == 0, 50).expect("a healthy disk");
+    for path in disk.paths() {
+        let which = match path.rsplit(['/', '.']).next() {
+            Some("root") => 0u8,
+            Some("segment") => 1,
+            Some("state") => 2,
+            Some("condemned") => 3,
+            _ => continue,
+        };
+        let bytes = disk.read(&path).expect("it is there");
+        let covered = &bytes[..bytes.len() - 32];
+        write("store_beside", &format!("{which}"), &[&[which], covered].concat());
+    }
 }
 
 fn object(plain_len: u32) -> ObjectRef {

@@ -102,6 +102,10 @@ pub trait DiskFile: Send + Sync {
     /// Makes all bytes written so far durable.
     fn sync(&self) -> io::Result<()>;
 
+    /// Begins to make durable what was written so far, without waiting: a hint that shortens the next
+    /// sync, which also reports what went wrong. It promises nothing.
+    fn sync_early(&self) {}
+
     /// Locks the file for this handle against every other handle, of this process or another. With
     /// `wait`, waits until it can; otherwise `false` says that another handle is in the way. A handle
     /// that has a lock changes its mode, not always at once.

@@ -4,6 +4,8 @@ use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
 
 use seawall_base::{Disk, DiskFile, LockMode, OpenMode};
 
@@ -69,7 +71,7 @@ impl Disk for FsDisk {
             }
         }
         let file = options.open(&path).map_err(|e| at(&path, e))?;
-        Ok(Box::new(FsFile { file, path }))
+        Ok(Box::new(FsFile { file, path, early: Mutex::default() }))
     }
 
     fn list(&self, dir: &str) -> io::Result<Vec<String>> {
@@ -123,6 +125,36 @@ impl Disk for FsDisk {
 struct FsFile {
     file: File,
     path: PathBuf,
+    early: Mutex<Early>,
+}
+
+/// Syncs that were begun early.
+#[derive(Debug, Default)]
+struct Early {
+    running: Option<JoinHandle<io::Result<()>>>,
+    /// The kernel reports a failed write-back once; whoever was told must say so at the next sync.
+    failed: Option<io::Error>,
+}
+
+impl Early {
+    /// Waits for the one that runs.
+    fn end(&mut self) {
+        let ended = self.running.take().map(JoinHandle::join);
+        match ended {
+            None | Some(Ok(Ok(()))) => {}
+            Some(Ok(Err(e))) => self.failed = Some(e),
+            Some(Err(_)) => {
+                self.failed = Some(io::Error::other("a sync that was begun early died"));
+            }
+        }
+    }
+}
+
+impl FsFile {
+    fn early(&self) -> MutexGuard<'_, Early> {
+        // A holder that panics leaves a state that is whole.
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl DiskFile for FsFile {
@@ -143,7 +175,25 @@ impl DiskFile for FsFile {
     }
 
     fn sync(&self) -> io::Result<()> {
-        self.file.sync_data().map_err(|e| at(&self.path, e))
+        let mut early = self.early();
+        early.end();
+        let early = early.failed.take().map_or(Ok(()), Err);
+        early.and_then(|()| self.file.sync_data()).map_err(|e| at(&self.path, e))
+    }
+
+    fn sync_early(&self) {
+        let mut early = self.early();
+        if early.running.as_ref().is_some_and(|running| !running.is_finished()) {
+            return;
+        }
+        early.end();
+        if early.failed.is_none()
+            && let Ok(file) = self.file.try_clone()
+        {
+            // A thread that cannot be had makes the next sync longer, and that is all.
+            let begun = thread::Builder::new().spawn(move || file.sync_data());
+            early.running = begun.ok();
+        }
     }
 
     fn lock(&self, mode: LockMode, wait: bool) -> io::Result<bool> {
@@ -198,6 +248,20 @@ mod tests {
         assert!(disk.open("f", OpenMode::Create).is_err());
         assert!(write_atomic(&disk, "g", b"x").is_err());
         assert_eq!(fs::read(&outside).expect("read"), b"precious");
+    }
+
+    #[test]
+    fn an_early_sync_changes_nothing_but_when() {
+        let (_dir, disk) = disk();
+        let file = disk.open("f", OpenMode::Create).expect("created");
+        for i in 0..20 {
+            file.write_at(i, b"x").expect("written");
+            file.sync_early();
+        }
+        file.sync().expect("synced");
+        file.sync_early();
+        file.sync().expect("synced");
+        assert_eq!(file.len().expect("measured"), 20);
     }
 
     #[test]

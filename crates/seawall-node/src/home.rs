@@ -344,6 +344,11 @@ impl Home {
         self.open_store(Access::Write)
     }
 
+    /// Opens this node's store to put good copies of objects into it. Other processes may write to it.
+    pub(crate) fn store_to_mend(&self) -> Result<(Store, OpenReport), HomeError> {
+        self.open_store(Access::Write)
+    }
+
     fn still(&self) -> Arc<dyn Disk> {
         Arc::new(StillDisk::over(self.disk()))
     }

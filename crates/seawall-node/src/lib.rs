@@ -42,4 +42,4 @@ pub use tiers::{
     Layered, Pulled, PulledLog, RegionLink, SyncDone, SyncOutcome, SyncProgress, Unreached,
     pull_bucket_logs, pull_logs, sync,
 };
-pub use verify::{Verified, verify};
+pub use verify::{ReadData, Repaired, Verified, VerifyOptions, VerifyProgress, verify};

@@ -23,6 +23,7 @@ use seawall_node::region_client::RegionClient;
 use seawall_record::{Enrolment, Receipt};
 use seawall_region::{Background, Region, RegionError, init, serve_in_background, verify};
 use seawall_sign::SigningKey;
+use seawall_store::Scrub;
 use seawall_sync::wire::{MAX_GET, MAX_OBJECTS_BODY};
 use seawall_sync::{Class, ReceiptAnswer, SyncError, Tier, TierError, raw_key, read_entries};
 use world::{Node, World, key, objects};
@@ -103,7 +104,7 @@ fn two_nodes_push_and_read_back_over_the_network() {
     assert!(shore.serving.as_ref().expect("running").region().verify(&mut |_| {}).is_ok());
 
     shore.stop();
-    let report = verify(&shore.home, &mut |_| {}).expect("verified");
+    let report = verify(&shore.home, &Scrub::default(), &mut |_| {}).expect("verified");
     assert!(report.is_clean(), "{:?}", report.findings);
     assert_eq!((report.logs, report.snapshots, report.cosignatures), (2, 2, 2));
 }
@@ -234,7 +235,7 @@ fn nodes_push_at_the_same_time_and_a_stop_in_between_loses_nothing() {
     }
     assert!(nodes.iter().all(|n| n.receipts(&region).all().count() == 1));
     shore.stop();
-    let report = verify(&shore.home, &mut |_| {}).expect("verified");
+    let report = verify(&shore.home, &Scrub::default(), &mut |_| {}).expect("verified");
     assert!(report.is_clean(), "{:?}", report.findings);
     assert_eq!((report.logs, report.snapshots), (4, 4));
 }

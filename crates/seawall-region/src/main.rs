@@ -10,6 +10,7 @@ use seawall_base::read_file;
 use seawall_host::{FsDisk, OsRng, SystemClock};
 use seawall_record::{FleetCard, MAX_BUNDLE};
 use seawall_region::{Region, init, run_until_signal, verify};
+use seawall_store::Scrub;
 
 /// Keeps sealed objects, mirrors and cosigns logs, signs receipts. Reads no content: it holds no
 /// key and links no code that could.
@@ -99,7 +100,9 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             tracing::info!(%address, "serving");
         })?,
         Command::Verify => {
-            let report = verify(&home, &mut |_| {})?;
+            let workers = std::thread::available_parallelism().map_or(1, usize::from);
+            let scrub = Scrub { workers, ..Scrub::default() };
+            let report = verify(&home, &scrub, &mut |_| {})?;
             writeln!(
                 out,
                 "{} objects ({} bytes), {} logs, {} entries, {} snapshots, {} cosignatures",

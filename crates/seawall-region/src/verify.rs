@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use seawall_base::TenantId;
+use seawall_store::Scrub;
 use seawall_sync::{Audit, AuditProgress, AuditReport, AuditedLog, Finding};
 use seawall_tlog::{Kind, Origin, SignedCheckpoint, Verifier};
 
@@ -14,9 +15,10 @@ use crate::{Region, RegionError};
 /// left half written. A running region verifies itself with [`Region::verify`].
 pub fn verify(
     home: &Path,
+    scrub: &Scrub,
     progress: &mut dyn FnMut(AuditProgress),
 ) -> Result<AuditReport, RegionError> {
-    Region::open(home)?.verify(progress)
+    Region::open(home)?.verify_with(scrub, progress)
 }
 
 /// A mirrored log as it stood when the audit began.
@@ -32,6 +34,15 @@ impl Region {
     /// logs are audited as they stood when it began.
     pub fn verify(
         &self,
+        progress: &mut dyn FnMut(AuditProgress),
+    ) -> Result<AuditReport, RegionError> {
+        self.verify_with(&Scrub::default(), progress)
+    }
+
+    /// As [`Region::verify`], with objects read as `scrub` says.
+    pub fn verify_with(
+        &self,
+        scrub: &Scrub,
         progress: &mut dyn FnMut(AuditProgress),
     ) -> Result<AuditReport, RegionError> {
         let mut report = AuditReport::default();
@@ -59,7 +70,7 @@ impl Region {
         for tenant in tenants {
             let logs: Vec<_> = standing.iter().filter(|s| s.tenant == Some(tenant)).collect();
             let before = AuditProgress { bytes: report.bytes, entries: report.entries };
-            let found = self.verify_tenant(tenant, &logs, &mut |now| {
+            let found = self.verify_tenant(tenant, &logs, scrub, &mut |now| {
                 progress(AuditProgress {
                     bytes: before.bytes + now.bytes,
                     entries: before.entries + now.entries,
@@ -74,6 +85,7 @@ impl Region {
         &self,
         id: TenantId,
         logs: &[&Standing],
+        scrub: &Scrub,
         progress: &mut dyn FnMut(AuditProgress),
     ) -> Result<AuditReport, RegionError> {
         let tenant = self.tenant(id)?;
@@ -101,7 +113,7 @@ impl Region {
             })
             .collect();
         let audit = Audit { store: &tenant.store, logs, receipts: Vec::new() };
-        Ok(audit.run(progress)?)
+        Ok(audit.run_with(scrub, progress)?)
     }
 
     fn own_verifier(&self) -> Result<Verifier, RegionError> {

@@ -325,12 +325,15 @@ impl Index {
     }
 
     fn find_in(&self, segment: &Segment, ix: &Short) -> Option<(ObjectId, u32)> {
-        let (mut keys, mut ids) = (Vec::new(), Vec::new());
+        let (mut keys, mut rows) = (Vec::new(), Vec::new());
         self.note(&segment.find_ix(ix, &mut |row| keys.push(row.id)));
         for key in keys {
-            self.note(&segment.find(&key, &mut |row| ids.push(row.id)));
+            self.note(&segment.find(&key, &mut |row| rows.push(row)));
         }
-        ids.into_iter().find_map(|id| Some((id, self.good(&id)?.len)))
+        let here = |e: &Entry| self.zones.contains_key(&e.zone) && self.counts(e);
+        let near = rows.iter().find(|row| here(&row.entry)).map(|row| (row.id, row.entry.len));
+        // Another copy of the object may be elsewhere.
+        near.or_else(|| rows.iter().find_map(|row| Some((row.id, self.good(&row.id)?.len))))
     }
 
     /// As [`Index::find`], pending objects included.

@@ -25,5 +25,5 @@ mod writer;
 pub use error::{Damage, DamageKind, StoreError};
 pub use reclaim::{IsLive, Reclaim, ReclaimPlan, Swept, ZoneAction, ZonePlan};
 pub use scan::{FoundObject, Scan, scan};
-pub use scrub::VerifyReport;
+pub use scrub::{Scrub, Subset, VerifyReport};
 pub use store::{Access, OpenReport, Options, Stats, Store};

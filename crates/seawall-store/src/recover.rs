@@ -162,7 +162,7 @@ impl<'a> Look<'a> {
     /// Writes the index out where it has grown large. Only ended zones have been looked at so far, so that
     /// all of it is durable. If it cannot be written, it stays in memory.
     fn make_room(&mut self) {
-        if self.index.in_memory() < 4 * self.site.index_tail {
+        if self.index.in_memory() < 2 * self.site.index_tail {
             return;
         }
         match spill(self.site, self.index, &self.unseen) {

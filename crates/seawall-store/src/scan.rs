@@ -50,11 +50,15 @@ struct Window<'a, S: ReadAt + ?Sized> {
     start: u64,
     buf: Vec<u8>,
     bad_blocks: u32,
+    /// Bytes read ahead where reading goes on.
+    ahead: usize,
+    /// What cannot be read is an error, not a gap.
+    strict: bool,
 }
 
 impl<'a, S: ReadAt + ?Sized> Window<'a, S> {
     const fn new(source: &'a S, len: u64) -> Self {
-        Self { source, len, start: 0, buf: Vec::new(), bad_blocks: 0 }
+        Self { source, len, start: 0, buf: Vec::new(), bad_blocks: 0, ahead: NEAR, strict: false }
     }
 
     /// The bytes at `offset`: `n`, or fewer at the end.
@@ -62,12 +66,13 @@ impl<'a, S: ReadAt + ?Sized> Window<'a, S> {
         let n = n.min(self.len.saturating_sub(offset));
         let end = self.start + self.buf.len() as u64;
         if offset < self.start || offset + n > end {
-            let ahead = if offset <= end + NEAR as u64 { NEAR } else { FAR };
-            let want = (ahead as u64).min(self.len.saturating_sub(offset)) as usize;
+            let ahead = if offset <= end + NEAR as u64 { self.ahead } else { FAR };
+            let want = n.max(ahead as u64).min(self.len.saturating_sub(offset)) as usize;
             self.buf.resize(want, 0);
             self.start = offset;
             match read_full(self.source, offset, &mut self.buf) {
                 Ok(got) => self.buf.truncate(got),
+                Err(e) if self.strict => return Err(e),
                 Err(_) => self.read_around_bad_blocks(offset)?,
             }
         }
@@ -78,6 +83,30 @@ impl<'a, S: ReadAt + ?Sized> Window<'a, S> {
 }
 
 impl<S: ReadAt + ?Sized> Window<'_, S> {
+    /// Hashes a record's body and looks at its padding; what is wrong with them, if anything.
+    fn body_fault(&mut self, record: &Record) -> io::Result<Option<DamageKind>> {
+        let (mut at, end) = (record.body_offset(), record.body_end());
+        let digest = if end - at <= self.ahead as u64 {
+            blake3::hash(self.at(at, end - at)?)
+        } else {
+            let mut hasher = blake3::Hasher::new();
+            while at < end {
+                let bytes = self.at(at, (end - at).min(self.ahead as u64))?;
+                if bytes.is_empty() {
+                    break;
+                }
+                hasher.update(bytes);
+                at += bytes.len() as u64;
+            }
+            hasher.finalize()
+        };
+        if *digest.as_bytes() != record.id {
+            return Ok(Some(DamageKind::Body));
+        }
+        let padding = self.at(end, record.end() - end)?;
+        Ok(padding.iter().any(|b| *b != 0).then_some(DamageKind::Padding))
+    }
+
     /// Reads block by block, with zeros for what cannot be read: they are no record, so they end up in
     /// a gap.
     fn read_around_bad_blocks(&mut self, offset: u64) -> io::Result<()> {
@@ -146,7 +175,47 @@ impl Walk {
 
 /// Walks the first `len` bytes of a zone.
 pub(crate) fn walk<S: ReadAt + ?Sized>(source: &S, len: u64) -> io::Result<Walk> {
+    walk_in(&mut Window::new(source, len), &mut |_, _| Ok(()))
+}
+
+/// Bytes that [`scrub`] reads at a time: more would fall out of the processor's cache before they are
+/// hashed.
+pub(crate) const SCRUB_CHUNK: usize = 1 << 20;
+
+/// Walks the first `len` bytes of a zone front to back, hashing the bodies of the objects that `wanted`
+/// names; returns what is wrong with them. Fails where anything cannot be read. `buffer` is used again.
+pub(crate) fn scrub<S: ReadAt + ?Sized>(
+    source: &S,
+    len: u64,
+    buffer: &mut Vec<u8>,
+    wanted: &mut dyn FnMut(&Record) -> bool,
+) -> io::Result<(Walk, Vec<(Record, DamageKind)>)> {
     let mut window = Window::new(source, len);
+    (window.ahead, window.strict) = (SCRUB_CHUNK, true);
+    std::mem::swap(&mut window.buf, buffer);
+    window.buf.clear();
+    let mut faults = Vec::new();
+    let found = walk_in(&mut window, &mut |window, record| {
+        if matches!(record.kind, Kind::Object { .. })
+            && wanted(record)
+            && let Some(fault) = window.body_fault(record)?
+        {
+            faults.push((*record, fault));
+        }
+        Ok(())
+    });
+    std::mem::swap(&mut window.buf, buffer);
+    Ok((found?, faults))
+}
+
+/// What is done with each record that is walked over.
+type Visit<'v, 'w, S> = dyn FnMut(&mut Window<'w, S>, &Record) -> io::Result<()> + 'v;
+
+fn walk_in<'w, S: ReadAt + ?Sized>(
+    window: &mut Window<'w, S>,
+    visit: &mut Visit<'_, 'w, S>,
+) -> io::Result<Walk> {
+    let (source, len) = (window.source, window.len);
     let header = ZoneHeader::decode(window.at(0, ZONE_HEADER)?);
     let mut walk =
         Walk { header, tag: header.ok().map(|h| h.tag), items: Vec::new(), len, unreadable: false };
@@ -168,6 +237,7 @@ pub(crate) fn walk<S: ReadAt + ?Sized>(source: &S, len: u64) -> io::Result<Walk>
             walk.items.push(Item::Gap { offset: pos, len: len - pos, id });
             break;
         }
+        visit(window, &record)?;
         walk.items.push(Item::Record(record));
         pos = record.end();
     }

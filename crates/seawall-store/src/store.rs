@@ -429,7 +429,7 @@ impl Store {
         Ok(body)
     }
 
-    fn file(&self, zone: u64) -> io::Result<Arc<dyn DiskFile>> {
+    pub(crate) fn file(&self, zone: u64) -> io::Result<Arc<dyn DiskFile>> {
         let mut files = self.files.lock().expect(UNPOISONED);
         if let Some(file) = files.get(&zone) {
             return Ok(file.clone());

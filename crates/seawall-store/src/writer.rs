@@ -24,6 +24,9 @@ use crate::store::Access;
 
 /// Buffered bytes above which records are written out (without a sync).
 const SPILL: usize = 4 << 20;
+/// Bytes written after which the disk is asked to begin making them durable, so that the sync at the end
+/// of a flush has little left to wait for.
+const EARLY: u64 = 32 << 20;
 
 /// The zone that is appended to.
 pub(crate) struct Active {
@@ -40,13 +43,16 @@ pub(crate) struct Active {
     pub(crate) retire: bool,
     /// Records not written yet; they end at the tip.
     buffer: Vec<u8>,
+    /// Up to where the disk has been asked to begin.
+    begun: u64,
 }
 
 impl Active {
-    pub(crate) const fn new(file: Arc<dyn DiskFile>, header: ZoneHeader, tip: Tip) -> Self {
+    pub(crate) fn new(file: Arc<dyn DiskFile>, header: ZoneHeader, tip: Tip) -> Self {
         let ZoneHeader { zone: number, tag, ended } = header;
         let durable = tip;
-        Self { number, file, tag, ended, tip, durable, retire: false, buffer: Vec::new() }
+        let (retire, buffer, begun) = (false, Vec::new(), tip.offset);
+        Self { number, file, tag, ended, tip, durable, retire, buffer, begun }
     }
 
     const fn buffer_start(&self) -> u64 {
@@ -144,6 +150,11 @@ impl Writer {
         }
         if self.active.as_ref().is_some_and(|a| a.buffer.len() >= SPILL) {
             self.write_out()?;
+            let active = self.active.as_mut().expect("writing leaves it where it succeeds");
+            if active.tip.offset - active.begun >= EARLY {
+                active.begun = active.tip.offset;
+                active.file.sync_early();
+            }
         }
         let active = self.active.as_mut().expect("a zone was just created where there was none");
         let record = active.push(Kind::Object { ix }, id.0, body);

@@ -110,7 +110,7 @@ fn a_flipped_bit_anywhere_is_noticed_and_the_index_is_made_anew() {
     for name in pristine.list("index").expect("listed") {
         let path = format!("index/{name}");
         let len = pristine.read(&path).expect("read").len();
-        for at in (0..len).step_by(len / 60 + 1).chain([len - 1]) {
+        for at in (0..len).step_by(len / 20 + 1).chain([len - 1]) {
             let disk = copy(&pristine);
             disk.flip_bit(&path, at as u64, (at % 8) as u8).expect("flipped");
             check(&try_open(&disk, options()).0, 1_000);

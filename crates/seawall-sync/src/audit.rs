@@ -4,12 +4,13 @@
 //! log (rules, root, signature, cosignatures), then the reference set of every manifest against
 //! the objects. A finding never stops the audit: one run names everything that is wrong.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use seawall_base::ObjectId;
 use seawall_record::reference_set::{ReferenceSetError, Visit, difference};
 use seawall_record::{Accepted, Enrolment, Fleet, LogState, Manifest, Receipt, ReferenceSet};
-use seawall_store::{Store, StoreError};
+use seawall_store::{Scrub, Store, StoreError, VerifyReport};
 use seawall_tlog::checkpoint::{Origin, SignedCheckpoint};
 use seawall_tlog::merkle::{leaf_hash, root_of_leaves};
 use seawall_tlog::note::{Kind, NoteError, Verifier};
@@ -79,6 +80,8 @@ pub struct AuditReport {
     pub zones: u64,
     /// Objects hashed.
     pub objects: u64,
+    /// Objects that were not hashed because they are not in the subset asked for.
+    pub skipped: u64,
     /// Their bytes.
     pub bytes: u64,
     /// Logs checked.
@@ -94,6 +97,8 @@ pub struct AuditReport {
     /// Damaged records of objects of which a good copy is here too: nothing is lost, though the
     /// disk may be wearing out.
     pub superseded: u64,
+    /// Objects of which no good copy is here: damaged, or missing and needed by a snapshot.
+    pub lost: BTreeSet<ObjectId>,
     /// What is wrong.
     pub findings: Vec<Finding>,
     /// Findings beyond the first ten thousand.
@@ -110,6 +115,7 @@ impl AuditReport {
     pub fn merge(&mut self, other: Self) {
         self.zones += other.zones;
         self.objects += other.objects;
+        self.skipped += other.skipped;
         self.bytes += other.bytes;
         self.logs += other.logs;
         self.entries += other.entries;
@@ -117,6 +123,7 @@ impl AuditReport {
         self.cosignatures += other.cosignatures;
         self.receipts += other.receipts;
         self.superseded += other.superseded;
+        self.lost.extend(other.lost);
         self.more_findings += other.more_findings;
         for finding in other.findings {
             self.find(finding.what, finding.place, &finding.remedy);
@@ -133,22 +140,56 @@ impl AuditReport {
     }
 }
 
-const FETCH: &str =
-    "fetch a good copy: run `seawall sync` on the node, or restore it from another tier";
+const FETCH: &str = "fetch a good copy: on a node, run `seawall verify --repair`; for a region, \
+                     `seawall sync` on the node";
 const FORGED: &str = "do not trust this log further; compare it with another mirror's copy";
 
 impl Audit<'_> {
-    /// Audits everything. Fails only where the disk cannot be read at all.
+    /// Audits everything, on one thread. Fails only where the disk cannot be read at all.
     pub fn run(&self, progress: &mut dyn FnMut(AuditProgress)) -> Result<AuditReport, StoreError> {
-        let mut report = AuditReport::default();
+        self.run_with(&Scrub::default(), progress)
+    }
+
+    /// As [`Audit::run`], with objects read as `scrub` says.
+    pub fn run_with(
+        &self,
+        scrub: &Scrub,
+        progress: &mut dyn FnMut(AuditProgress),
+    ) -> Result<AuditReport, StoreError> {
         let mut read = 0;
-        let verified = self.store.verify(&mut |bytes| {
+        let verified = self.store.scrub(scrub, &mut |bytes| {
             read = bytes;
             progress(AuditProgress { bytes, entries: 0 });
         })?;
-        report.zones = verified.zones;
-        report.objects = verified.records;
-        report.bytes = verified.bytes;
+        let mut report = self.objects(verified);
+        report.merge(self.run_logs(&mut |p| progress(AuditProgress { bytes: read, ..p })));
+        Ok(report)
+    }
+
+    /// Audits the logs, and whether what their snapshots need is here; reads no object but the pages
+    /// of reference sets.
+    pub fn run_logs(&self, progress: &mut dyn FnMut(AuditProgress)) -> AuditReport {
+        let mut report = AuditReport::default();
+        for log in &self.logs {
+            let manifests = replay(log, &mut report, &mut |entries| {
+                progress(AuditProgress { bytes: 0, entries });
+            });
+            self.receipts(&log.origin, &manifests, &mut report);
+            self.snapshots(&log.origin, &manifests, &mut report);
+        }
+        report
+    }
+
+    /// What a scrub of the store has found, as the store stands now.
+    pub fn objects(&self, verified: VerifyReport) -> AuditReport {
+        let mut report = AuditReport {
+            zones: verified.zones,
+            objects: verified.records,
+            skipped: verified.skipped,
+            bytes: verified.bytes,
+            superseded: verified.condemned,
+            ..AuditReport::default()
+        };
         for damage in verified.damage {
             if damage.id.is_some_and(|id| self.store.contains(id)) {
                 report.superseded += 1;
@@ -159,23 +200,10 @@ impl Audit<'_> {
                 || format!("damaged: {damage}"),
                 |id| format!("object {id} is damaged: {damage}"),
             );
+            report.lost.extend(damage.id);
             report.find(what, place, FETCH);
         }
-        for log in &self.logs {
-            let manifests = replay(log, &mut report, &mut |entries| {
-                progress(AuditProgress { bytes: read, entries });
-            });
-            self.receipts(&log.origin, &manifests, &mut report);
-            let expected: Vec<_> =
-                manifests.into_iter().filter(|s| self.is_expected(log, s)).collect();
-            self.snapshots(&log.origin, &expected, &mut report);
-        }
-        Ok(report)
-    }
-
-    fn is_expected(&self, log: &AuditedLog<'_>, snapshot: &Snapshot) -> bool {
-        let root = snapshot.manifest.core.reference_set.root;
-        !snapshot.forgotten || (!log.reclaims && self.store.contains(root))
+        report
     }
 
     fn receipts(&self, origin: &Origin, manifests: &[Snapshot], report: &mut AuditReport) {
@@ -213,22 +241,29 @@ impl Audit<'_> {
                 "snapshot {} (entry {} of log {origin})",
                 snapshot.manifest.core.sequence, snapshot.index
             );
-            let mut missing = Vec::new();
+            let (mut missing, mut lost) = (Vec::new(), Vec::new());
             let walked = difference(&pages, whole.as_ref(), set, &mut |visit| {
                 let (id, len) = match visit {
                     Visit::Page(id, len) => (id, len),
                     Visit::Member(member) => (member.id, member.len),
                 };
                 match self.store.size_of(id) {
-                    None => missing.push(format!("object {id} is missing")),
+                    None => {
+                        lost.push(id);
+                        missing.push(format!("object {id} is missing"));
+                    }
                     Some(found) if found != len => missing
                         .push(format!("object {id} has {found} bytes, the snapshot counts {len}")),
                     Some(_) => {}
                 }
             });
             report.snapshots += 1;
+            report.lost.extend(lost);
             for what in missing {
                 report.find(what, place.clone(), FETCH);
+            }
+            if let Err(ReferenceSetError::Missing(page)) = &walked {
+                report.lost.insert(*page);
             }
             match walked {
                 Ok(()) => whole = Some(*set),

@@ -61,7 +61,9 @@ pub(crate) enum Command {
     )]
     Diff(DiffArgs),
     /// Check every object, proof and signature held here; needs no key
-    #[command(after_help = "Example: seawall verify --json")]
+    #[command(
+        after_help = "Examples:\n  seawall verify --json\n  seawall verify --read-data-subset 1/7\n  seawall verify --repair"
+    )]
     Verify(VerifyArgs),
     /// Show the fleet, print its recovery sheet, enrol members
     #[command(subcommand)]
@@ -293,6 +295,13 @@ pub(crate) struct VerifyArgs {
     /// Also read and check everything in the bucket that stands in for a region
     #[arg(long)]
     pub(crate) bucket: bool,
+    /// Read only some of the objects: a share at random (5%), a part of all (1/7: seven runs read
+    /// everything), or about so much at random (500MiB)
+    #[arg(long, value_name = "SUBSET")]
+    pub(crate) read_data_subset: Option<crate::commands::verify::ReadSubset>,
+    /// Fetch objects that are damaged or missing here from regions and the bucket
+    #[arg(long)]
+    pub(crate) repair: bool,
 }
 
 #[derive(Debug, Subcommand)]
