@@ -319,6 +319,23 @@ fn a_disk_that_refuses_the_cache_does_not_fail_the_snapshot() {
     site.check(&snapshot);
 }
 
+/// Buffers are used again: nothing of one file may get into the object of another.
+#[test]
+fn objects_hold_their_own_files_and_nothing_else() {
+    let mut site = Site::new();
+    for round in 0..6 {
+        site.file(&format!("{round}-long"), 5 << 20);
+        for n in 0..5 {
+            site.file(&format!("{round}-small-{n}"), 20_000 + n);
+        }
+    }
+    let snapshot = site.snapshot();
+    // Noise does not shrink; padding adds less than a twelfth.
+    let (plain, sealed) = (snapshot.totals.bytes, snapshot.progress.new_bytes);
+    assert!((plain..plain + plain / 12).contains(&sealed), "{plain} bytes became {sealed}");
+    site.check(&snapshot);
+}
+
 /// One change of a tree.
 #[derive(Debug, Clone)]
 enum Change {

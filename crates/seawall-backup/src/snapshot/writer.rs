@@ -32,7 +32,7 @@ const BUNDLE_MAX: usize = 1 << 20;
 /// what came after.
 const CHECKPOINT: u64 = 256 << 20;
 /// Buffers kept for the next pieces.
-const BUFFERS: usize = 16;
+const BUFFERS: usize = 8;
 
 /// A position in a directory that waits for its content.
 struct Slot {
@@ -114,6 +114,7 @@ pub(super) struct TreeWriter<'s, 'a> {
     durable: u64,
     buffers: Vec<Zeroizing<Vec<u8>>>,
     small: Zeroizing<Vec<u8>>,
+    long: Zeroizing<Vec<u8>>,
 }
 
 impl<'s, 'a> TreeWriter<'s, 'a> {
@@ -148,6 +149,7 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
             durable: 0,
             buffers: Vec::new(),
             small: Zeroizing::new(vec![0; SMALL_FILE as usize]),
+            long: Zeroizing::new(Vec::new()),
         }
     }
 
@@ -470,7 +472,11 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
 
     /// A buffer from a piece that has been sealed, or a new one.
     fn buffer(&mut self) -> Zeroizing<Vec<u8>> {
-        self.buffers.pop().unwrap_or_else(|| Zeroizing::new(Vec::with_capacity(BUNDLE_MAX)))
+        let fresh = || Zeroizing::new(Vec::with_capacity(BUNDLE_MAX));
+        let mut buffer = self.buffers.pop().unwrap_or_else(fresh);
+        // What is left of another piece must never become part of this one.
+        buffer.clear();
+        buffer
     }
 
     fn close_bundle(&mut self, bundle: OpenBundle) -> Result<(), SnapshotError> {
@@ -500,10 +506,10 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
                 complete: false,
             },
         );
-        let mut pieces = Pieces::new(content, self.buffer());
+        let mut pieces = Pieces::new(content, std::mem::take(&mut self.long));
         let outcome = self.read_pieces(id, &mut pieces, progress)?;
         let size = pieces.size();
-        self.buffers.push(pieces.into_buffer());
+        self.long = pieces.into_buffer();
         if outcome.is_err() {
             // Its sealed chunks stay behind unreferenced; later reports of them find no file.
             let file = self.long_files.remove(&id).expect("only completion removes it");
@@ -542,7 +548,6 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
                     // The chunk's own stretch joins its gaps once it is sealed.
                     file.pending.push_back((gaps.into_iter().map(gap).collect(), None));
                     let mut plain = self.buffer();
-                    plain.clear();
                     pieces.take(len, &mut plain);
                     let ticket = Ticket::Chunk(id, number);
                     self.submit(Job { ticket, kind: Kind::Chunk, plain })?;
@@ -626,11 +631,10 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
         let _ = self.channels.checkpoints.try_send(());
     }
 
-    fn sealed(&mut self, Done { ticket, piece, mut plain }: Done) -> Result<(), SnapshotError> {
+    fn sealed(&mut self, Done { ticket, piece, plain }: Done) -> Result<(), SnapshotError> {
         self.in_flight -= 1;
         let plain_len = plain.len() as u32;
         if self.buffers.len() < BUFFERS {
-            plain.clear();
             self.buffers.push(plain);
         }
         let piece = piece?;
