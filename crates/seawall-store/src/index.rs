@@ -403,24 +403,34 @@ impl Index {
     }
 
     /// The rows of the segments from number `from` on and of the entries in memory, merged, without those
-    /// of zones that are gone.
-    pub(crate) fn id_rows(&self, from: usize) -> impl Iterator<Item = io::Result<IdRow>> {
+    /// of zones that are gone. `unseen` are zones that are there and have not been looked at yet.
+    pub(crate) fn id_rows(
+        &self,
+        from: usize,
+        unseen: &BTreeSet<u64>,
+    ) -> impl Iterator<Item = io::Result<IdRow>> {
         let mut sources: Vec<Source<'_, IdRow>> = Vec::new();
         for segment in &self.segments[from..] {
             sources.push(Box::new(segment.id_rows()));
         }
         sources.push(Box::new(self.tail.sorted().into_iter().map(Ok)));
-        Merge::of(sources, |row: &IdRow| self.zones.contains_key(&row.entry.zone))
+        let here = |zone: &u64| self.zones.contains_key(zone) || unseen.contains(zone);
+        Merge::of(sources, move |row: &IdRow| here(&row.entry.zone))
     }
 
     /// As [`Index::id_rows`], by index key.
-    pub(crate) fn ix_rows(&self, from: usize) -> impl Iterator<Item = io::Result<IxRow>> {
+    pub(crate) fn ix_rows(
+        &self,
+        from: usize,
+        unseen: &BTreeSet<u64>,
+    ) -> impl Iterator<Item = io::Result<IxRow>> {
         let mut sources: Vec<Source<'_, IxRow>> = Vec::new();
         for segment in &self.segments[from..] {
             sources.push(Box::new(segment.ix_rows()));
         }
         sources.push(Box::new(self.tail.sorted_ix().into_iter().map(Ok)));
-        Merge::of(sources, |row: &IxRow| self.zones.contains_key(&row.zone))
+        let here = |zone: &u64| self.zones.contains_key(zone) || unseen.contains(zone);
+        Merge::of(sources, move |row: &IxRow| here(&row.zone))
     }
 
     /// The entries in memory are in a segment now.

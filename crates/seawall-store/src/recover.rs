@@ -71,10 +71,10 @@ impl<'a> Look<'a> {
         self.unseen = zones.iter().copied().collect();
         // Downwards: what proves a zone to be ended stands in one above it.
         for &zone in zones.iter().rev() {
-            self.unseen.remove(&zone);
             if let Some(state) = self.index.root.zones.get(&zone).filter(|state| state.closed) {
                 self.claims.push((zone, state.ended));
                 self.index.zones.insert(zone, *state);
+                self.unseen.remove(&zone);
                 continue;
             }
             match own.filter(|(number, _)| *number == zone) {
@@ -270,6 +270,7 @@ impl<'a> Look<'a> {
 
     fn take(&mut self, zone: u64, view: &View, state: ZoneState) {
         self.index.zones.insert(zone, state);
+        self.unseen.remove(&zone);
         let covered = self.covered(zone);
         for record in view.records.iter().filter(|r| r.offset >= covered) {
             self.index.found(zone, record);

@@ -41,7 +41,7 @@ pub(crate) fn spill(site: &Site, index: &Index, unseen: &BTreeSet<u64>) -> io::R
     if Root::read(site)?.generation != index.root.generation {
         return Ok(Spilled::Stale);
     }
-    let from = merge_from(index);
+    let from = merge_from(index, unseen);
     let merged = &index.segments[from..];
     let sum = |count: fn(&Segment) -> u64| merged.iter().map(|s| count(s)).sum::<u64>();
     let tail = index.in_memory() as u64;
@@ -49,7 +49,8 @@ pub(crate) fn spill(site: &Site, index: &Index, unseen: &BTreeSet<u64>) -> io::R
     let most = (sum(Segment::ids) + tail, sum(Segment::ixs) + tail);
     let there = segment_numbers(site)?;
     let number = 1 + there.iter().copied().max().unwrap_or(0).max(index.root.generation);
-    let segment = build(site, number, most, index.id_rows(from), index.ix_rows(from))?;
+    let segment =
+        build(site, number, most, index.id_rows(from, unseen), index.ix_rows(from, unseen))?;
     let mut segments = index.segments[..from].to_vec();
     segments.push(Arc::new(segment));
     let mut zones = index.zones.clone();
@@ -65,13 +66,14 @@ pub(crate) fn spill(site: &Site, index: &Index, unseen: &BTreeSet<u64>) -> io::R
 }
 
 /// The first of the segments that are merged with the entries in memory.
-fn merge_from(index: &Index) -> usize {
+fn merge_from(index: &Index, unseen: &BTreeSet<u64>) -> usize {
     let segments = &index.segments;
     let mut from = segments.len();
     let mut sum = index.in_memory() as u64;
     while from > 0 {
         let next = &segments[from - 1];
-        let gone = next.zones().iter().filter(|z| !index.zones.contains_key(z)).count();
+        let here = |z: &&u64| index.zones.contains_key(z) || unseen.contains(z);
+        let gone = next.zones().len() - next.zones().iter().filter(here).count();
         let wasteful = gone * 4 > next.zones().len();
         if next.ids() >= GROWTH * sum && from < MOST_SEGMENTS && !wasteful {
             break;
