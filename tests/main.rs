@@ -16,5 +16,6 @@ mod hostile_region;
 mod kills;
 mod main_job;
 mod privacy;
+mod prune;
 mod solo;
 mod verify;

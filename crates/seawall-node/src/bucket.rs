@@ -220,6 +220,13 @@ impl Bucket {
         Ok(())
     }
 
+    /// How many entries of `log` the bucket holds, and so every snapshot in them: it gets the log
+    /// last. An error if they are other ones.
+    pub(crate) fn mirrored(&self, log: &Log) -> Result<u64, HomeError> {
+        self.check_log(log)?;
+        Ok(self.checkpoint(&log_dir(log))?.map_or(0, |c| c.checkpoint().size))
+    }
+
     fn put_log(&self, log: &Log) -> Result<(), HomeError> {
         let Some(signed) = log.checkpoint() else { return Ok(()) };
         let dir = log_dir(log);

@@ -2,7 +2,10 @@
 //!
 //! ```text
 //! home.json                 format, name
-//! lock                      held while a command changes anything
+//! lock                      held for the moments in which log, keys or members change
+//! sync.lock                 held by the one command that syncs
+//! reading/<digest>.lock     shared by those that read a snapshot, so that it is not forgotten
+//! retention.json            the saved policy of `seawall prune`
 //! fleet/genesis.json        the anchor of trust
 //! keys/*.key                identity, transport, recipient, subkey, tenant (0600)
 //! root/*.key                the fleet's root keys, on the operator's machine only
@@ -16,11 +19,12 @@
 //! cache/                    file caches (docs/formats/file-cache.md); may be deleted at any time
 //! ```
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use seawall_base::{Clock, Disk, Rng, Seconds, read_file, write_atomic};
+use seawall_base::{Clock, Disk, Rng, Seconds, Sha256, read_file, write_atomic};
 use seawall_escrow::{
     CapsuleError, CeremonyError, GroupError, LabelError, OneTimeError, ShareFileError,
 };
@@ -56,6 +60,9 @@ pub enum HomeError {
     /// Another process has it.
     #[error("{0} is in use by another seawall process; wait for it, or stop it")]
     InUse(PathBuf),
+    /// Another process syncs it.
+    #[error("{0} is in use by another seawall process that syncs; wait for it, or stop it")]
+    Syncing(PathBuf),
     /// A file that must be there.
     #[error("{0} is missing from the home; restore it, or enrol this node anew")]
     Missing(String),
@@ -120,6 +127,12 @@ pub enum HomeError {
     /// Talking to a region.
     #[error(transparent)]
     Sync(#[from] seawall_sync::SyncError),
+    /// A retention policy.
+    #[error(transparent)]
+    Policy(#[from] seawall_policy::retention::PolicyError),
+    /// A reference set.
+    #[error("{0}; run `seawall verify`")]
+    ReferenceSet(#[from] seawall_record::reference_set::ReferenceSetError),
     /// A region's answer.
     #[error(transparent)]
     Tier(#[from] seawall_sync::TierError),
@@ -163,11 +176,16 @@ pub struct Home {
     bucket: Option<String>,
 }
 
-/// Held by a command that changes the home; released when dropped.
+/// A lock on something in the home, as against every other process; released when dropped, and by
+/// the system when the process dies.
 #[derive(Debug)]
 pub struct Lock {
     _file: std::fs::File,
 }
+
+/// How often, and how many times, somebody asks for a lock that is held for moments only.
+const LOCK_PAUSE: std::time::Duration = std::time::Duration::from_millis(20);
+const LOCK_TRIES: u32 = 3_000;
 
 impl Home {
     /// Makes an empty home. `bucket` is the plain directory that stands in for a region, if any.
@@ -206,17 +224,55 @@ impl Home {
         Ok(home)
     }
 
-    /// Takes the home for changing it.
+    /// Takes the home for changing log, keys or members. Whoever has it holds it for moments, not
+    /// while a tree is read or a region is spoken to; so this waits for it, a minute at most.
     pub fn lock(&self) -> Result<Lock, HomeError> {
-        let path = self.disk.root().join("lock");
-        let file = std::fs::File::create(&path).map_err(HomeError::io("lock"))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock { _file: file }),
-            Err(std::fs::TryLockError::WouldBlock) => {
-                Err(HomeError::InUse(self.disk.root().to_owned()))
+        for _ in 0..LOCK_TRIES {
+            if let Some(lock) = self.try_lock("lock")? {
+                return Ok(lock);
             }
-            Err(std::fs::TryLockError::Error(e)) => Err(HomeError::io("lock")(e)),
+            std::thread::sleep(LOCK_PAUSE);
         }
+        Err(HomeError::InUse(self.disk.root().to_owned()))
+    }
+
+    /// Takes the right to sync, which somebody may have for hours.
+    pub(crate) fn lock_sync(&self) -> Result<Lock, HomeError> {
+        let lock = self.try_lock("sync.lock")?;
+        lock.ok_or_else(|| HomeError::Syncing(self.disk.root().to_owned()))
+    }
+
+    fn try_lock(&self, name: &str) -> Result<Option<Lock>, HomeError> {
+        let path = self.disk.root().join(name);
+        let file = std::fs::File::create(&path).map_err(HomeError::io(name))?;
+        held(file.try_lock().map(|()| file), name)
+    }
+
+    /// Says that a snapshot of this node is being read, until the lock is dropped. `None` where
+    /// the home cannot be written: then nobody can forget anything either.
+    pub(crate) fn reading(&self, snapshot: Sha256) -> Option<Lock> {
+        let file = self.reading_file(snapshot).ok()?;
+        file.lock_shared().ok()?;
+        Some(Lock { _file: file })
+    }
+
+    /// Takes a snapshot away from readers until the lock is dropped; `None` if somebody reads it.
+    pub(crate) fn lock_out_readers(&self, snapshot: Sha256) -> Result<Option<Lock>, HomeError> {
+        const PATH: &str = "reading";
+        let file = self.reading_file(snapshot).map_err(HomeError::io(PATH))?;
+        held(file.try_lock().map(|()| file), PATH)
+    }
+
+    /// The digests, in hexadecimal, of snapshots that were ever read here.
+    pub(crate) fn ever_read(&self) -> Result<BTreeSet<String>, HomeError> {
+        let names = self.disk.list("reading").map_err(HomeError::io("reading"))?;
+        Ok(names.iter().filter_map(|n| n.strip_suffix(".lock").map(str::to_owned)).collect())
+    }
+
+    fn reading_file(&self, snapshot: Sha256) -> io::Result<std::fs::File> {
+        self.disk.create_dir_all("reading")?;
+        let path = self.disk.root().join(format!("reading/{}.lock", snapshot.to_hex()));
+        std::fs::File::create(path)
     }
 
     /// The directory.
@@ -339,8 +395,9 @@ impl Home {
         self.open_store(Access::Read)
     }
 
-    /// Opens this node's store for writing, cutting what a crash left half written.
-    pub(crate) fn store_for_writing(&self, _: &Lock) -> Result<(Store, OpenReport), HomeError> {
+    /// Opens this node's store for writing, cutting what a crash left half written. Any number of
+    /// processes may.
+    pub(crate) fn store_for_writing(&self) -> Result<(Store, OpenReport), HomeError> {
         self.open_store(Access::Write)
     }
 
@@ -407,6 +464,10 @@ impl Home {
             let key = SigningKey::from_seed(&seed);
             let lasts = |s: &Subkey| s.valid_at(now) && s.valid_at(now.after(RENEW_BEFORE));
             if state.subkey(key.public()).is_some_and(|(s, _)| lasts(s)) {
+                // Certified by a command that was killed before it signed.
+                if log.checkpoint().is_none() {
+                    log.sign_checkpoint(&key)?;
+                }
                 return Ok(key);
             }
         }
@@ -429,6 +490,18 @@ impl Home {
         append(log, state, &subkey.statement().sign(&[&identity])?)?;
         log.sign_checkpoint(&key)?;
         Ok(key)
+    }
+}
+
+/// What trying for a lock came to; `None` if somebody else has it.
+fn held(
+    tried: Result<std::fs::File, std::fs::TryLockError>,
+    name: &str,
+) -> Result<Option<Lock>, HomeError> {
+    match tried {
+        Ok(file) => Ok(Some(Lock { _file: file })),
+        Err(std::fs::TryLockError::WouldBlock) => Ok(None),
+        Err(std::fs::TryLockError::Error(e)) => Err(HomeError::io(name)(e)),
     }
 }
 

@@ -7,7 +7,7 @@ use seawall_escrow::{OneTimeSecret, VerifiedPartial};
 use seawall_seal::ObjectRef;
 use seawall_sign::Envelope;
 
-use crate::home::{Home, HomeError};
+use crate::home::{Home, HomeError, Lock};
 use crate::restore::one_time_secret;
 
 /// An approval as it was handed over.
@@ -30,6 +30,8 @@ pub struct Opened {
     pub custodians: Vec<u16>,
     /// Approvals that were refused: name, and why.
     pub refused: Vec<(String, CustodianError)>,
+    /// While this is held the snapshot is not forgotten here. `None` where the home is read-only.
+    pub reading: Option<Lock>,
 }
 
 /// Checks a request file against this home's fleet.
@@ -62,8 +64,9 @@ pub fn open_request(
     let root = ObjectRef::decode(&mut r)
         .and_then(|root| r.finish().map(|()| root))
         .map_err(|e| HomeError::refused(format!("the capsule's content: {e}")))?;
+    let reading = home.reading(examined.dossier.manifest_digest);
     let custodians = partials.iter().map(VerifiedPartial::index).collect();
-    Ok(Opened { examined, root, custodians, refused })
+    Ok(Opened { examined, root, custodians, refused, reading })
 }
 
 type Refusals = Vec<(String, CustodianError)>;

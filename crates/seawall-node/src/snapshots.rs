@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use seawall_backup::snapshot::{self, Plan, Progress};
 use seawall_backup::source::{FileTree, Problem};
-use seawall_base::{Clock, Rng, Sha256};
+use seawall_base::{Clock, Rng, Sha256, Timestamp};
 use seawall_escrow::{Capsule, Group, Label};
-use seawall_record::{Accepted, Base64, Manifest, ManifestCore};
+use seawall_record::{
+    Accepted, Base64, EscrowGroupRecord, Fleet, MAX_TAGS, Manifest, ManifestCore, check_tag,
+};
 use seawall_tlog::Origin;
 
 use crate::file_cache;
@@ -19,6 +21,10 @@ pub struct CreateOptions<'a> {
     pub paths: &'a [PathBuf],
     /// Data class; the strictest if none is named.
     pub class: Option<&'a str>,
+    /// The set it belongs to, if one is named. Public.
+    pub set: Option<&'a str>,
+    /// Tags, in any order. Public.
+    pub tags: &'a [String],
     /// Threads that seal.
     pub workers: usize,
 }
@@ -49,9 +55,14 @@ pub struct Listed {
     pub manifest: Manifest,
     /// Regions that have signed for it.
     pub receipts: Vec<String>,
+    /// When its node forgot it, if it did: only other tiers keep its objects.
+    pub forgotten: Option<Timestamp>,
 }
 
 /// Makes a snapshot. When this returns it is durable here: objects, then log, then checkpoint.
+///
+/// The home is locked for the last moments only, in which the manifest gets its place in the log:
+/// what is read before says which group to seal to and nothing that another snapshot changes.
 pub fn create_snapshot(
     home: &Home,
     options: &CreateOptions<'_>,
@@ -59,17 +70,16 @@ pub fn create_snapshot(
     rng: &mut (dyn Rng + Send),
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<Written, HomeError> {
-    let lock = home.lock()?;
+    let tags = names(options)?;
     let fleet = home.fleet()?;
     let record = fleet.group_of_class(options.class).ok_or_else(|| {
         let known: Vec<_> = fleet.genesis().groups.iter().map(|g| g.class.as_str()).collect();
         let class = options.class.unwrap_or("");
         HomeError::refused(format!("no data class {class:?}; the fleet has {}", known.join(", ")))
     })?;
-    let group = Group::of_record(record)?;
-    let mut log = home.log_for_writing(&fleet, &lock)?;
-    let mut state = home.log_state(&fleet, &log)?;
-    let (store, _) = home.store_for_writing(&lock)?;
+    // A log that cannot be continued is found before the tree is read, not after.
+    home.log_state(&fleet, &home.log(&fleet)?)?;
+    let (store, _) = home.store_for_writing()?;
     let paths = options.paths.iter().map(|p| plain(p)).collect::<Result<Vec<_>, _>>()?;
     let domain = home.domain()?;
     let plan = Plan {
@@ -82,9 +92,34 @@ pub fn create_snapshot(
     };
     let tree = read_tree(home, &plan, &paths, clock, rng, progress)?;
 
-    // The subkey is looked at after the tree is read: reading may take days.
-    let subkey = home.subkey(&fleet, &mut log, &mut state, clock, rng)?;
-    let (enrolment, _) = home.enrolment(&fleet)?;
+    let names = Names { set: options.set, tags };
+    let listed = log_snapshot(home, &fleet, record, names, &tree, clock, rng)?;
+    Ok(Written { listed, problems: tree.problems, progress: tree.progress })
+}
+
+/// What a snapshot is called: public.
+struct Names<'a> {
+    set: Option<&'a str>,
+    tags: Vec<String>,
+}
+
+/// Gives a tree its place in the log. Log and subkey are looked at only now: reading the tree may
+/// have taken days, and others may have logged theirs since.
+fn log_snapshot(
+    home: &Home,
+    fleet: &Fleet,
+    record: &EscrowGroupRecord,
+    names: Names<'_>,
+    tree: &snapshot::Snapshot,
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Result<Listed, HomeError> {
+    let group = Group::of_record(record)?;
+    let lock = home.lock()?;
+    let mut log = home.log_for_writing(fleet, &lock)?;
+    let mut state = home.log_state(fleet, &log)?;
+    let subkey = home.subkey(fleet, &mut log, &mut state, clock, rng)?;
+    let (enrolment, _) = home.enrolment(fleet)?;
     let last = state.last_manifest();
     let core = ManifestCore {
         fleet: fleet.id(),
@@ -97,8 +132,8 @@ pub fn create_snapshot(
         group: group.id(),
         reference_set: tree.reference_set,
         totals: tree.totals,
-        set: None,
-        tags: Vec::new(),
+        set: names.set.map(str::to_owned),
+        tags: names.tags,
     };
     let mut root = seawall_base::wire::Writer::new();
     tree.root.encode(&mut root);
@@ -108,15 +143,15 @@ pub fn create_snapshot(
     let envelope = manifest.clone().statement().sign(&[&subkey])?;
     let index = append(&mut log, &mut state, &envelope)?;
     log.sign_checkpoint(&subkey)?;
-    let listed = Listed {
+    Ok(Listed {
         digest: envelope.digest(),
         index,
         node: enrolment.name,
         seen_in: "local".to_owned(),
         manifest,
         receipts: Vec::new(),
-    };
-    Ok(Written { listed, problems: tree.problems, progress: tree.progress })
+        forgotten: None,
+    })
 }
 
 /// Reads the tree of a plan, as far as it has changed since the last time.
@@ -135,6 +170,19 @@ fn read_tree(
         tracing::warn!(%error, "the file cache was not kept, the next snapshot reads every file");
     }
     Ok(tree)
+}
+
+/// The tags in order, each once, after checking them and the set: not only once the tree is read.
+fn names(options: &CreateOptions<'_>) -> Result<Vec<String>, HomeError> {
+    let mut tags = options.tags.to_vec();
+    tags.sort_unstable();
+    tags.dedup();
+    if tags.len() > MAX_TAGS {
+        return Err(HomeError::refused(format!("more than {MAX_TAGS} tags")));
+    }
+    let set = options.set.into_iter();
+    set.chain(tags.iter().map(String::as_str)).try_for_each(check_tag)?;
+    Ok(tags)
 }
 
 /// An absolute path without `.` and `..` and without following links: what `a/../b` means is
@@ -172,9 +220,13 @@ pub fn list_snapshots(home: &Home, pulled: &[PulledLog]) -> Result<Vec<Listed>, 
                 seen_in: "local".to_owned(),
                 manifest: (**manifest).clone(),
                 receipts: receipts.iter().filter_map(signed_for).collect(),
+                forgotten: None,
             });
         }
     })?;
+    for listed in &mut out {
+        listed.forgotten = state.forgotten(listed.manifest.core.sequence);
+    }
     for other in pulled.iter().filter(|p| p.origin != *log.origin()) {
         out.extend(other.listed());
     }
@@ -185,7 +237,7 @@ pub fn list_snapshots(home: &Home, pulled: &[PulledLog]) -> Result<Vec<Listed>, 
 /// Manifests of this log that regions have signed for.
 fn receipts(
     home: &Home,
-    fleet: &seawall_record::Fleet,
+    fleet: &Fleet,
     origin: &Origin,
 ) -> Result<Vec<(Sha256, String)>, HomeError> {
     let mut out = Vec::new();

@@ -10,7 +10,7 @@ use seawall_record::{Accepted, Enrolment, Fleet, LogState, Manifest, RegionAddre
 use seawall_store::Store;
 use seawall_sync::{Push, Pushed, Receipts, Tier, read_entries};
 use seawall_tlog::merkle::{self, Frontier, HashReader};
-use seawall_tlog::{Hash, Kind, Origin, SignedCheckpoint, Verifier};
+use seawall_tlog::{Hash, Kind, Log, Origin, SignedCheckpoint, Verifier};
 
 use crate::bucket::{Bucket, BucketPushed};
 use crate::home::{Home, HomeError, file_name};
@@ -84,22 +84,21 @@ pub(crate) fn receipts_of(home: &Home, region: &Enrolment) -> Result<Receipts, H
 }
 
 /// Pushes everything to every region. A region that fails does not stop the others.
+///
+/// One process syncs at a time; snapshots are made beside it. It works on the log as it stands when
+/// it begins: what is logged later is for the next sync.
 pub fn sync(
     home: &Home,
     clock: &dyn Clock,
     rng: &mut dyn Rng,
     progress: &mut dyn FnMut(&str, SyncProgress),
 ) -> Result<Vec<SyncOutcome>, HomeError> {
-    let lock = home.lock()?;
-    crate::restore::forget_expired(home, clock.now())?;
+    let _syncing = home.lock_sync()?;
     let fleet = home.fleet()?;
-    let (store, _) = home.store_for_writing(&lock)?;
-    let mut log = home.log_for_writing(&fleet, &lock)?;
-    let mut state = home.log_state(&fleet, &log)?;
-    let subkey = home.subkey(&fleet, &mut log, &mut state, clock, rng)?;
-    if log.checkpoint().is_none_or(|c| c.checkpoint().size < log.size()) {
-        log.sign_checkpoint(&subkey)?;
-    }
+    sign_whole_log(home, &fleet, clock, rng)?;
+    // The log first: what it names is in the store, and a snapshot may be made between the two.
+    let mut log = home.log(&fleet)?;
+    let (store, _) = home.store()?;
     let mut outcomes = Vec::new();
     for (address, region) in home.regions(&fleet)? {
         let name = region.name.clone();
@@ -112,7 +111,9 @@ pub fn sync(
                 objects: &store,
                 receipts: &mut receipts,
             };
-            Ok(SyncDone::Region(push.run(&link.tier, rng, &mut |p| progress(&name, p))?))
+            let done = push.run(&link.tier, rng, &mut |p| progress(&name, p))?;
+            keep_cosignatures(home, &fleet, &region, &log)?;
+            Ok(SyncDone::Region(done))
         });
         outcomes.push(SyncOutcome { region: name, result });
     }
@@ -129,6 +130,41 @@ pub fn sync(
         outcomes.push(SyncOutcome { region: "bucket".to_owned(), result });
     }
     Ok(outcomes)
+}
+
+/// Sees to it that a checkpoint covers the whole log.
+fn sign_whole_log(
+    home: &Home,
+    fleet: &Fleet,
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Result<(), HomeError> {
+    let lock = home.lock()?;
+    crate::restore::forget_expired(home, clock.now())?;
+    let mut log = home.log_for_writing(fleet, &lock)?;
+    let mut state = home.log_state(fleet, &log)?;
+    let subkey = home.subkey(fleet, &mut log, &mut state, clock, rng)?;
+    if log.checkpoint().is_none_or(|c| c.checkpoint().size < log.size()) {
+        log.sign_checkpoint(&subkey)?;
+    }
+    Ok(())
+}
+
+/// Keeps what a region has cosigned, unless the log has grown since: the next sync asks again.
+fn keep_cosignatures(
+    home: &Home,
+    fleet: &Fleet,
+    region: &Enrolment,
+    pushed: &Log,
+) -> Result<(), HomeError> {
+    let Some(cosigned) = pushed.checkpoint() else { return Ok(()) };
+    let lock = home.lock()?;
+    let mut log = home.log_for_writing(fleet, &lock)?;
+    if log.checkpoint().is_some_and(|c| c.note().text() == cosigned.note().text()) {
+        let key = Verifier::new(&region.name, Kind::Cosigner, &region.identity)?;
+        log.add_cosignatures(cosigned.note().signatures(), &[key])?;
+    }
+    Ok(())
 }
 
 /// A log of another node, read from a region and checked in every respect.
@@ -177,6 +213,7 @@ impl PulledLog {
             manifest: manifest.clone(),
             // A copy is no receipt; only what a region signed counts, and that is with the node.
             receipts: Vec::new(),
+            forgotten: self.state.forgotten(manifest.core.sequence),
         })
     }
 }

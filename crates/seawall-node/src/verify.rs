@@ -74,11 +74,12 @@ pub fn verify(
     progress: &mut VerifyProgress<'_>,
 ) -> Result<Verified, HomeError> {
     let fleet = home.fleet()?;
+    // The log first: what it names is in the store, and a snapshot may be made between the two.
+    let log = home.log(&fleet)?;
     let (store, opened) = if options.repair { home.store_to_mend()? } else { home.store()? };
     for damage in &opened.damage {
         tracing::warn!(%damage, "found when opening the store");
     }
-    let log = home.log(&fleet)?;
     let regions = home.regions(&fleet)?;
     let mut receipts = Vec::new();
     let mut cosigners = Vec::new();

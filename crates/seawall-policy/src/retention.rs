@@ -76,6 +76,18 @@ impl FromStr for Count {
     }
 }
 
+impl fmt::Display for Rules {
+    /// In the words of the command line: `daily 7, within 1m, tags a,b`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let counts = self.counts.iter().filter(|(_, count)| !count.is_off());
+        let counts = counts.map(|(period, count)| format!("{period} {count}"));
+        let spans = self.within.iter().filter(|(_, span)| !span.is_zero());
+        let spans = spans.map(|(period, span)| Reason::Within(*period, *span).to_string());
+        let tags = self.tags.iter().map(|tags| Reason::Tagged(tags.clone()).to_string());
+        f.write_str(&counts.chain(spans).chain(tags).collect::<Vec<_>>().join(", "))
+    }
+}
+
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -150,7 +162,7 @@ impl fmt::Display for Period {
 /// What is wanted. All rules off keeps nothing and is refused.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Policy {
+pub struct Rules {
     /// How many for each period.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub counts: BTreeMap<Period, Count>,
@@ -160,8 +172,6 @@ pub struct Policy {
     /// Those that have all tags of one of these lists; an empty list means untagged ones.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Vec<String>>,
-    /// What may not go yet.
-    pub guards: Guards,
 }
 
 impl Serialize for Period {
@@ -179,20 +189,12 @@ impl<'de> Deserialize<'de> for Period {
 }
 
 /// What must hold before anything goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Guards {
     /// Younger ones stay.
     pub min_age: Span,
     /// How many other tiers must hold it.
     pub copies: u32,
-}
-
-impl Default for Guards {
-    /// A day, and two copies elsewhere.
-    fn default() -> Self {
-        Self { min_age: Span::hours(24), copies: 2 }
-    }
 }
 
 /// Why nothing was decided.
@@ -304,9 +306,9 @@ pub enum Verdict {
     Forget,
 }
 
-impl Policy {
-    /// Whether there is a rule that could want anything.
-    fn check(&self) -> Result<(), PolicyError> {
+impl Rules {
+    /// Refuses rules that could not want anything.
+    pub fn check(&self) -> Result<(), PolicyError> {
         if self.tags.len() > MAX_TAG_RULES || self.tags.iter().any(|t| t.len() > MAX_TAG_RULES) {
             return Err(PolicyError::TooManyTags);
         }
@@ -322,10 +324,11 @@ impl Policy {
 /// Decides for every snapshot, in the order given. `now` is the earliest of the times that count.
 pub fn decide(
     snapshots: &[Snapshot],
-    policy: &Policy,
+    rules: &Rules,
+    guards: Guards,
     now: Timestamp,
 ) -> Result<Vec<Verdict>, PolicyError> {
-    policy.check()?;
+    rules.check()?;
     let mut groups: BTreeMap<&Group, Vec<usize>> = BTreeMap::new();
     for (i, snapshot) in snapshots.iter().enumerate() {
         groups.entry(&snapshot.group).or_default().push(i);
@@ -334,7 +337,7 @@ pub fn decide(
     for mut members in groups.into_values() {
         members.sort_by_key(|&i| std::cmp::Reverse((snapshots[i].created, snapshots[i].sequence)));
         let group: Vec<&Snapshot> = members.iter().map(|&i| &snapshots[i]).collect();
-        for (&i, reasons) in members.iter().zip(decide_group(&group, policy, now)) {
+        for (&i, reasons) in members.iter().zip(decide_group(&group, rules, guards, now)) {
             if !reasons.is_empty() {
                 verdicts[i] = Verdict::Keep(reasons);
             }
@@ -374,17 +377,22 @@ impl Running {
 }
 
 /// The reasons of each member of a group, newest first.
-fn decide_group(group: &[&Snapshot], policy: &Policy, now: Timestamp) -> Vec<Vec<Reason>> {
+fn decide_group(
+    group: &[&Snapshot],
+    rules: &Rules,
+    guards: Guards,
+    now: Timestamp,
+) -> Vec<Vec<Reason>> {
     // One from the future says nothing about how far back "within" reaches.
     let newest = group.iter().map(|s| s.created).filter(|at| *at <= now).max();
-    let counted = policy.counts.iter().map(|(&period, &count)| Running {
+    let counted = rules.counts.iter().map(|(&period, &count)| Running {
         period,
         count,
         within: None,
         last: None,
     });
     let spanned =
-        policy.within.iter().filter(|(_, span)| !span.is_zero()).map(|(&period, &span)| {
+        rules.within.iter().filter(|(_, span)| !span.is_zero()).map(|(&period, &span)| {
             // Without any that is not from the future, nothing is too long ago.
             let from = newest.map_or(i64::MIN, |at| span.before(at));
             Running { period, count: Count::Unlimited, within: Some((span, from)), last: None }
@@ -396,7 +404,7 @@ fn decide_group(group: &[&Snapshot], policy: &Policy, now: Timestamp) -> Vec<Vec
     let one = |(nr, snapshot): (usize, &&Snapshot)| {
         let mut reasons = Vec::new();
         reasons.extend(
-            policy
+            rules
                 .tags
                 .iter()
                 .filter(|tags| has_tags(snapshot, tags))
@@ -404,7 +412,7 @@ fn decide_group(group: &[&Snapshot], policy: &Policy, now: Timestamp) -> Vec<Vec
         );
         reasons.extend(running.iter_mut().filter_map(|r| r.look(snapshot.created, nr == oldest)));
         let newest = nr == 0 || Some(snapshot.sequence) == last_made;
-        guard(snapshot, newest, policy.guards, now, &mut reasons);
+        guard(snapshot, newest, guards, now, &mut reasons);
         reasons
     };
     group.iter().enumerate().map(one).collect()

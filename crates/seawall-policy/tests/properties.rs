@@ -4,10 +4,20 @@ use proptest::prelude::*;
 use seawall_base::Timestamp;
 use seawall_policy::Span;
 use seawall_policy::retention::{
-    Count, Group, Guards, Period, Policy, Reason, Snapshot, Verdict, decide,
+    Count, Group, Guards, Period, Reason, Rules, Snapshot, Verdict, decide,
 };
 
 const DAY: u64 = 86_400;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Policy {
+    rules: Rules,
+    guards: Guards,
+}
+
+fn decide_by(snapshots: &[Snapshot], policy: &Policy, now: u64) -> Vec<Verdict> {
+    decide(snapshots, &policy.rules, policy.guards, Timestamp(now)).expect("there is a rule")
+}
 
 fn snapshot() -> impl Strategy<Value = Snapshot> {
     // Times crowd together, so that hours, days and ties are shared.
@@ -53,12 +63,12 @@ fn policy() -> impl Strategy<Value = Policy> {
     )
         .prop_map(|(counts, within, tags, min_age, copies)| {
             let guards = Guards { min_age: min_age.parse().expect("a span"), copies };
-            Policy { counts, within, tags, guards }
+            Policy { rules: Rules { counts, within, tags }, guards }
         })
 }
 
 fn kept(snapshots: &[Snapshot], policy: &Policy, now: u64) -> Vec<bool> {
-    let verdicts = decide(snapshots, policy, Timestamp(now)).expect("there is a rule");
+    let verdicts = decide_by(snapshots, policy, now);
     verdicts.iter().map(|v| matches!(v, Verdict::Keep(_))).collect()
 }
 
@@ -90,21 +100,21 @@ proptest! {
         snapshots in history(), policy in policy(), other in policy(), now in 0u64..1_000 * DAY,
     ) {
         let mut more = policy.clone();
-        for (period, count) in &other.counts {
-            let mine = more.counts.entry(*period).or_default();
+        for (period, count) in &other.rules.counts {
+            let mine = more.rules.counts.entry(*period).or_default();
             *mine = (*mine).max(*count);
         }
-        for (period, span) in &other.within {
-            more.within.entry(*period).or_insert(*span);
+        for (period, span) in &other.rules.within {
+            more.rules.within.entry(*period).or_insert(*span);
         }
-        more.tags.extend(other.tags.clone());
+        more.rules.tags.extend(other.rules.tags.clone());
         more.guards.copies = more.guards.copies.max(other.guards.copies);
         prop_assert!(is_subset(&kept(&snapshots, &more, now), &kept(&snapshots, &policy, now)));
     }
 
     #[test]
     fn guards_hold(snapshots in history(), policy in policy(), now in 0u64..1_000 * DAY) {
-        let verdicts = decide(&snapshots, &policy, Timestamp(now)).expect("there is a rule");
+        let verdicts = decide_by(&snapshots, &policy, now);
         for (s, verdict) in snapshots.iter().zip(&verdicts) {
             let newest = snapshots
                 .iter()
@@ -129,10 +139,10 @@ proptest! {
     fn other_groups_change_nothing(
         snapshots in history(), policy in policy(), now in 0u64..1_000 * DAY,
     ) {
-        let all = decide(&snapshots, &policy, Timestamp(now)).expect("there is a rule");
+        let all = decide_by(&snapshots, &policy, now);
         for set in [None, Some("db".to_owned())] {
             let one: Vec<_> = snapshots.iter().filter(|s| s.group.set == set).cloned().collect();
-            let alone = decide(&one, &policy, Timestamp(now)).expect("there is a rule");
+            let alone = decide_by(&one, &policy, now);
             let among: Vec<_> = snapshots
                 .iter()
                 .zip(&all)
@@ -144,9 +154,9 @@ proptest! {
     }
 
     #[test]
-    fn a_policy_is_read_as_written(policy in policy()) {
-        let json = serde_json::to_string(&policy).expect("serialises");
-        prop_assert_eq!(serde_json::from_str::<Policy>(&json).expect("parses"), policy);
+    fn rules_are_read_as_written(policy in policy()) {
+        let json = serde_json::to_string(&policy.rules).expect("serialises");
+        prop_assert_eq!(serde_json::from_str::<Rules>(&json).expect("parses"), policy.rules);
     }
 }
 
@@ -154,7 +164,7 @@ proptest! {
 fn an_age_has_its_exact_end() {
     let guards = Guards { min_age: "2d".parse().expect("a span"), copies: 0 };
     let counts = [(Period::Last, Count::Newest(1))].into();
-    let policy = Policy { counts, guards, ..Policy::default() };
+    let policy = Policy { rules: Rules { counts, ..Rules::default() }, guards };
     let one = |sequence: u64, day: u64| Snapshot {
         group: Group { node: "n".to_owned(), set: None, class: 1 },
         sequence,
@@ -171,7 +181,8 @@ fn an_age_has_its_exact_end() {
 
 #[test]
 fn without_copies_or_witnesses_nothing_goes() {
-    let policy = Policy { counts: [(Period::Last, Count::Newest(1))].into(), ..Policy::default() };
+    let rules = Rules { counts: [(Period::Last, Count::Newest(1))].into(), ..Rules::default() };
+    let policy = Policy { rules, guards: Guards { min_age: Span::hours(24), copies: 2 } };
     let one = |sequence: u64, copies, witnessed| Snapshot {
         group: Group { node: "n".to_owned(), set: None, class: 1 },
         sequence,

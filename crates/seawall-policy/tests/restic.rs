@@ -6,8 +6,9 @@
 //! they gave is kept by the sequence number.
 
 use seawall_base::Timestamp;
+use seawall_policy::Span;
 use seawall_policy::retention::{
-    Count, Group, Guards, Period, Policy, PolicyError, Snapshot, Verdict, decide,
+    Count, Group, Guards, Period, PolicyError, Rules, Snapshot, Verdict, decide,
 };
 
 /// Time and tags, newest first.
@@ -227,24 +228,23 @@ fn snapshots() -> Vec<Snapshot> {
     SNAPSHOTS.lines().enumerate().map(one).collect()
 }
 
-fn policy(text: &str) -> Policy {
-    let mut policy = Policy {
-        guards: Guards { copies: 0, min_age: "0h".parse().expect("a span") },
-        ..Policy::default()
-    };
+const FREE: Guards = Guards { copies: 0, min_age: Span::hours(0) };
+
+fn rules(text: &str) -> Rules {
+    let mut rules = Rules::default();
     for (name, value) in text.split(' ').filter_map(|rule| rule.split_once('=')) {
         let period = Period::ALL.into_iter().find(|p| name.ends_with(&p.to_string()));
         if name == "tags" {
-            policy.tags.push(value.split(',').map(str::to_owned).collect());
+            rules.tags.push(value.split(',').map(str::to_owned).collect());
         } else if name.starts_with("within") {
             let span = value.parse().expect("a span");
-            policy.within.insert(period.unwrap_or(Period::Last), span);
+            rules.within.insert(period.unwrap_or(Period::Last), span);
         } else {
             let count: Count = value.parse().expect("a count");
-            policy.counts.insert(period.expect("a period"), count);
+            rules.counts.insert(period.expect("a period"), count);
         }
     }
-    policy
+    rules
 }
 
 /// `0-2,7` as a list.
@@ -261,7 +261,7 @@ fn every_policy_keeps_what_restic_keeps_and_says_why() {
     let (snapshots, now) = (snapshots(), timestamp("2026-01-01 00:00:00"));
     assert_eq!(snapshots.len(), 103);
     for (text, expected) in EXPECTED {
-        let verdicts = decide(&snapshots, &policy(text), now).expect("a policy");
+        let verdicts = decide(&snapshots, &rules(text), FREE, now).expect("a policy");
         let mut found: Vec<(String, usize)> = Vec::new();
         for (nr, verdict) in verdicts.iter().enumerate() {
             if let Verdict::Keep(reasons) = verdict {
@@ -280,10 +280,10 @@ fn every_policy_keeps_what_restic_keeps_and_says_why() {
 
 #[test]
 fn where_restic_would_drop_everything_nothing_is_decided() {
-    let refused = decide(&snapshots(), &policy(""), Timestamp(u64::MAX));
+    let refused = decide(&snapshots(), &rules(""), FREE, Timestamp(u64::MAX));
     assert_eq!(refused, Err(PolicyError::KeepsNothing));
     assert_eq!(
-        decide(&[], &policy("last=0 within=0d"), Timestamp(0)),
+        decide(&[], &rules("last=0 within=0d"), FREE, Timestamp(0)),
         Err(PolicyError::KeepsNothing)
     );
 }

@@ -424,6 +424,33 @@ mod tests {
         });
     }
 
+    /// There is no request that deletes, whoever asks.
+    #[test]
+    fn nothing_is_deleted_by_any_method() {
+        let world = World::new(1, seawall_base::Timestamp(1_800_000_000));
+        let region = region_of(&world);
+        let node = world.node(10, "acme");
+        enrol(&region, &node);
+        let routes = Arc::new(Routes::new(region));
+        let object = ObjectId([1; 32]).to_hex();
+        block_on(async {
+            for method in ["DELETE", "PUT", "PATCH", "PURGE"] {
+                for path in ["/v1/objects", "/v1/get", "/v1/log/add-entries", "/v1/receipt", "/"] {
+                    for path in [path.to_owned(), format!("{path}/{object}")] {
+                        let head = format!("{method} {path} HTTP/1.1\r\nhost: r\r\n\r\n");
+                        let mut connection = send(&routes, &node, head.as_bytes()).await;
+                        assert_eq!(status(&mut connection).await, "404", "{method} {path}");
+                    }
+                }
+            }
+            for verb in ["delete", "forget", "objects/delete", "log/delete", "prune", "gc"] {
+                let text = post(&format!("/v1/{verb}"), &[1; 32], 32);
+                let mut connection = send(&routes, &node, &text).await;
+                assert_eq!(status(&mut connection).await, "404", "{verb}");
+            }
+        });
+    }
+
     #[test]
     fn one_object_is_not_read_a_thousand_times_for_one_request() {
         let world = World::new(1, seawall_base::Timestamp(1_800_000_000));

@@ -312,6 +312,16 @@ impl Index {
         good
     }
 
+    /// A visible copy that is not known to be damaged, condemned or not.
+    pub(crate) fn readable(&self, id: &ObjectId) -> Option<Entry> {
+        let mut readable = None;
+        self.each_copy(id, &mut |entry| {
+            readable = Some(entry).filter(|e| !self.is_damaged(e));
+            readable.is_some()
+        });
+        readable
+    }
+
     /// The length of an object that is visible and good, or pending.
     pub(crate) fn held(&self, id: &ObjectId) -> Option<u32> {
         self.good(id).or_else(|| self.pending.get(id).copied()).map(|e| e.len)

@@ -453,6 +453,11 @@ impl Store {
         self.ask(|index| index.good(&id)).map(|e| e.len)
     }
 
+    /// As [`Store::size_of`], of objects that are condemned too: they can be read until they are swept.
+    pub fn readable_size(&self, id: ObjectId) -> Option<u32> {
+        self.ask(|index| index.readable(&id)).map(|e| e.len)
+    }
+
     /// The durable object with this private index key.
     pub fn find(&self, ix: &[u8; 32]) -> Option<ObjectId> {
         self.ask(|index| index.find(ix)).map(|(id, _)| id)

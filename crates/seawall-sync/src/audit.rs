@@ -175,7 +175,9 @@ impl Audit<'_> {
                 progress(AuditProgress { bytes: 0, entries });
             });
             self.receipts(&log.origin, &manifests, &mut report);
-            self.snapshots(&log.origin, &manifests, &mut report);
+            let expected: Vec<_> =
+                manifests.into_iter().filter(|s| self.is_expected(log, s)).collect();
+            self.snapshots(&log.origin, &expected, &mut report);
         }
         report
     }
@@ -204,6 +206,11 @@ impl Audit<'_> {
             report.find(what, place, FETCH);
         }
         report
+    }
+
+    fn is_expected(&self, log: &AuditedLog<'_>, snapshot: &Snapshot) -> bool {
+        let root = snapshot.manifest.core.reference_set.root;
+        !snapshot.forgotten || (!log.reclaims && self.store.readable_size(root).is_some())
     }
 
     fn receipts(&self, origin: &Origin, manifests: &[Snapshot], report: &mut AuditReport) {
@@ -247,7 +254,7 @@ impl Audit<'_> {
                     Visit::Page(id, len) => (id, len),
                     Visit::Member(member) => (member.id, member.len),
                 };
-                match self.store.size_of(id) {
+                match self.store.readable_size(id) {
                     None => {
                         lost.push(id);
                         missing.push(format!("object {id} is missing"));

@@ -5,6 +5,8 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use seawall_policy::Span;
+use seawall_policy::retention::Count;
 
 /// Backup whose restores need a quorum: sealed on the node, mirrored by regions that cannot
 /// read it, opened only when enough custodians agree.
@@ -42,6 +44,9 @@ pub(crate) enum Command {
     /// Make, list and show snapshots
     #[command(subcommand)]
     Snapshot(SnapshotCommand),
+    /// Forget snapshots by rules, and give back the room of what nothing refers to any more
+    #[command(after_help = PRUNE_HELP)]
+    Prune(Box<PruneArgs>),
     /// Ask for a restore, approve one, run one
     #[command(subcommand)]
     Restore(RestoreCommand),
@@ -92,6 +97,88 @@ pub(crate) enum Command {
         /// Where to write them
         dir: PathBuf,
     },
+}
+
+const PRUNE_HELP: &str = "Rules count within a set and class, by UTC; a snapshot that any rule wants stays, and so does the newest. Counts are numbers or `unlimited`; spans are like 1y6m, 7d or 36h, back from the newest snapshot. Without rules, those saved by --save apply. Regions and buckets keep everything.\nExample: seawall prune --plan --keep-daily 7 --keep-weekly 5 --keep-monthly 12";
+
+/// What stays, and how careful to be.
+#[derive(Debug, Args)]
+pub(crate) struct PruneArgs {
+    /// Only show what would go, what stays and why, and what room that gives back
+    #[arg(long)]
+    pub(crate) plan: bool,
+    /// Do not ask
+    #[arg(long, conflicts_with = "plan")]
+    pub(crate) yes: bool,
+    /// Save rules, --min-age and --copies in the home for later runs; prune nothing
+    #[arg(long, conflicts_with_all = ["plan", "yes"])]
+    pub(crate) save: bool,
+    #[command(flatten)]
+    pub(crate) counts: KeepCounts,
+    #[command(flatten)]
+    pub(crate) within: KeepWithin,
+    /// Keep those with this tag; with several, separated by commas, those that have all; repeat
+    #[arg(long = "keep-tag", value_name = "TAG[,TAG]", help_heading = "Rules")]
+    pub(crate) tags: Vec<String>,
+    /// Forget nothing younger than this [default: 24h]
+    #[arg(long, value_name = "SPAN")]
+    pub(crate) min_age: Option<Span>,
+    /// Forget nothing that fewer other tiers hold; a region counts by its receipt
+    /// [default: 2, or 0 where no region and no bucket is known]
+    #[arg(long, value_name = "N")]
+    pub(crate) copies: Option<u32>,
+    /// Rewrite zones of which less than this is needed
+    #[arg(long, value_name = "PERCENT", default_value_t = seawall_node::REWRITE_BELOW,
+          value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub(crate) rewrite_below: u8,
+}
+
+/// So many of each period.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Rules")]
+pub(crate) struct KeepCounts {
+    /// Keep the last N
+    #[arg(long = "keep-last", value_name = "N")]
+    pub(crate) last: Option<Count>,
+    /// Keep the newest of each of the last N hours that have one
+    #[arg(long = "keep-hourly", value_name = "N")]
+    pub(crate) hourly: Option<Count>,
+    /// As --keep-hourly, of days
+    #[arg(long = "keep-daily", value_name = "N")]
+    pub(crate) daily: Option<Count>,
+    /// As --keep-hourly, of weeks (from Monday)
+    #[arg(long = "keep-weekly", value_name = "N")]
+    pub(crate) weekly: Option<Count>,
+    /// As --keep-hourly, of months
+    #[arg(long = "keep-monthly", value_name = "N")]
+    pub(crate) monthly: Option<Count>,
+    /// As --keep-hourly, of years
+    #[arg(long = "keep-yearly", value_name = "N")]
+    pub(crate) yearly: Option<Count>,
+}
+
+/// Those of each period within a span.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Rules")]
+pub(crate) struct KeepWithin {
+    /// Keep everything that is less than this older than the newest
+    #[arg(id = "within-last", long = "keep-within", value_name = "SPAN")]
+    pub(crate) last: Option<Span>,
+    /// Keep the newest of each hour within SPAN of the newest
+    #[arg(id = "within-hourly", long = "keep-within-hourly", value_name = "SPAN")]
+    pub(crate) hourly: Option<Span>,
+    /// As --keep-within-hourly, of days
+    #[arg(id = "within-daily", long = "keep-within-daily", value_name = "SPAN")]
+    pub(crate) daily: Option<Span>,
+    /// As --keep-within-hourly, of weeks
+    #[arg(id = "within-weekly", long = "keep-within-weekly", value_name = "SPAN")]
+    pub(crate) weekly: Option<Span>,
+    /// As --keep-within-hourly, of months
+    #[arg(id = "within-monthly", long = "keep-within-monthly", value_name = "SPAN")]
+    pub(crate) monthly: Option<Span>,
+    /// As --keep-within-hourly, of years
+    #[arg(id = "within-yearly", long = "keep-within-yearly", value_name = "SPAN")]
+    pub(crate) yearly: Option<Span>,
 }
 
 #[derive(Debug, Args)]
@@ -154,11 +241,17 @@ pub(crate) enum SnapshotCommand {
         /// Data class, which chooses the escrow group [default: the strictest]
         #[arg(long)]
         class: Option<String>,
+        /// Name of the set it belongs to; retention counts within sets. Public
+        #[arg(long, value_name = "NAME")]
+        set: Option<String>,
+        /// A tag, for --keep-tag; repeat, or separate by commas. Public
+        #[arg(long = "tag", value_name = "TAG", value_delimiter = ',')]
+        tags: Vec<String>,
     },
     /// List snapshots, oldest first
     #[command(after_help = "Example: seawall snapshot list --all --json")]
     List {
-        /// Also those of other nodes, as the regions mirror them
+        /// Also those of other nodes, as the regions mirror them, and forgotten ones
         #[arg(long)]
         all: bool,
     },

@@ -9,6 +9,7 @@ pub(crate) mod log;
 pub(crate) mod mount;
 pub(crate) mod node;
 pub(crate) mod pages;
+pub(crate) mod prune;
 pub(crate) mod region;
 pub(crate) mod restore;
 pub(crate) mod snapshot;

@@ -34,6 +34,7 @@ fn run(cli: Cli, printer: &Printer) -> anyhow::Result<Outcome> {
         Command::Demo(args) => commands::demo::run(&args, printer),
         Command::Init(args) => commands::init::run(&args, &home()?, printer),
         Command::Snapshot(command) => commands::snapshot::run(&command, &home()?, printer),
+        Command::Prune(args) => commands::prune::run(&args, &home()?, printer),
         Command::Restore(command) => commands::restore::run(&command, home, printer),
         Command::Mount(args) => commands::mount::run(&args, &home()?, printer),
         Command::Export(args) => commands::export::run(&args, &home()?, printer),

@@ -107,7 +107,7 @@ fn snapshot(
     let bar = printer.bytes_bar(name, Some(scene.bytes()));
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
     let paths = [scene.data()];
-    let options = CreateOptions { paths: &paths, class: None, workers };
+    let options = CreateOptions { paths: &paths, class: None, set: None, tags: &[], workers };
     let written = create_snapshot(&home, &options, &SystemClock, &mut OsRng, &mut |p| {
         bar.set_position(p.bytes);
     });

@@ -14,8 +14,9 @@ use seawall_custodian::{Examined, examine};
 use seawall_escrow::{MAX_SHARE_FILE, ShareFile};
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    Answer, Bucket, Home, Layered, Opened, Reach, RegionLink, RequestOptions, RequestWritten,
-    Requestable, Vouched, check_history, examine_request, list_snapshots, open_request,
+    Answer, Bucket, Home, Layered, Listed, Opened, Reach, RegionLink, RequestOptions,
+    RequestWritten, Requestable, Vouched, check_history, examine_request, list_snapshots,
+    open_request,
 };
 use serde_json::{Value, json};
 
@@ -76,7 +77,13 @@ pub(crate) fn open(
     let not_opened = || format!("{}: the snapshot was not opened", request.display());
     let examined = examine_request(home, &read_input(request)?).with_context(not_opened)?;
     vouch(home, &examined, printer).with_context(not_opened)?;
-    open_request(home, examined, approvals).with_context(not_opened)
+    let opened = open_request(home, examined, approvals).with_context(not_opened)?;
+    // Asked once the snapshot is held for reading: it cannot be forgotten from here on.
+    let digest = opened.examined.dossier.manifest_digest;
+    if let Some(listed) = list_snapshots(home, &[])?.iter().find(|s| s.digest == digest) {
+        warn_if_forgotten(home, listed, printer)?;
+    }
+    Ok(opened)
 }
 
 /// As [`open`], where all approvals are meant for the one request.
@@ -119,6 +126,25 @@ pub(crate) fn check_paths(view: &View, selection: &Selection) -> anyhow::Result<
         names.join(", "),
         view.sources().first().map_or_else(|| "/srv/www".to_owned(), |s| show_path(s)),
     );
+    Ok(())
+}
+
+/// Says that this node forgot a snapshot, and who may still have its objects.
+fn warn_if_forgotten(home: &Home, listed: &Listed, printer: &Printer) -> anyhow::Result<()> {
+    let Some(at) = listed.forgotten else { return Ok(()) };
+    let own = home.origin(&home.fleet()?)?;
+    if listed.manifest.core.origin != own.as_str() {
+        return Ok(());
+    }
+    let mut places = listed.receipts.clone();
+    places.extend(home.bucket().map(|_| "the bucket".to_owned()));
+    let places = match places.join(", ") {
+        none if none.is_empty() => "no other tier is known to hold them".to_owned(),
+        some => format!("they may be in: {some}"),
+    };
+    printer.warn(&format!(
+        "this node forgot the snapshot {at} and may have dropped its objects; {places}"
+    ));
     Ok(())
 }
 
@@ -183,6 +209,7 @@ pub(crate) fn make_request(
         snapshots = list_snapshots(home, &logs)?;
     }
     let listed = find(&snapshots, options.id)?;
+    warn_if_forgotten(home, listed, printer)?;
     let origin = &listed.manifest.core.origin;
     let (clock, mut rng) = (SystemClock, OsRng);
     let written = if origin == own.origin().as_str() {

@@ -1,6 +1,6 @@
 //! `seawall snapshot create | list | show`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 use comfy_table::{Table, presets};
@@ -9,6 +9,7 @@ use seawall_node::{
     Bucket, CreateOptions, Home, HomeError, Listed, Pulled, PulledLog, RegionLink, create_snapshot,
     list_snapshots, pull_bucket_logs, pull_logs,
 };
+use seawall_record::ManifestCore;
 use serde_json::{Value, json};
 
 use crate::cli::SnapshotCommand;
@@ -21,26 +22,23 @@ pub(crate) fn run(
 ) -> anyhow::Result<Outcome> {
     let home = Home::open(home)?;
     match command {
-        SnapshotCommand::Create { paths, class } => create(&home, paths, class.as_deref(), printer),
+        SnapshotCommand::Create { paths, class, set, tags } => {
+            let (class, set) = (class.as_deref(), set.as_deref());
+            let workers = std::thread::available_parallelism().map_or(2, usize::from);
+            create(&home, &CreateOptions { paths, class, set, tags, workers }, printer)
+        }
         SnapshotCommand::List { all } => list(&home, *all, printer),
         SnapshotCommand::Show { id } => show(&home, id, printer),
     }
 }
 
-fn create(
-    home: &Home,
-    paths: &[PathBuf],
-    class: Option<&str>,
-    printer: &Printer,
-) -> anyhow::Result<Outcome> {
-    for path in paths {
+fn create(home: &Home, options: &CreateOptions<'_>, printer: &Printer) -> anyhow::Result<Outcome> {
+    for path in options.paths {
         // A mistyped path must not become an empty snapshot.
         path.symlink_metadata().with_context(|| format!("cannot snapshot {}", path.display()))?;
     }
     let bar = printer.bytes_bar("sealing", None);
-    let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let options = CreateOptions { paths, class, workers };
-    let written = create_snapshot(home, &options, &SystemClock, &mut OsRng, &mut |p| {
+    let written = create_snapshot(home, options, &SystemClock, &mut OsRng, &mut |p| {
         bar.set_position(p.bytes);
         if p.files.is_multiple_of(64) {
             bar.set_message(format!("{} files, {} new", p.files, human(p.new_bytes)));
@@ -93,6 +91,9 @@ fn describe(listed: &Listed) -> Value {
         "seen_in": listed.seen_in,
         "receipts": listed.receipts,
         "index": listed.index,
+        "set": core.set,
+        "tags": core.tags,
+        "forgotten": listed.forgotten.map(|at| at.to_string()),
     })
 }
 
@@ -153,11 +154,16 @@ impl Copies {
 
 fn list(home: &Home, all: bool, printer: &Printer) -> anyhow::Result<Outcome> {
     let copies = if all { pulled(home, printer)? } else { Copies::default() };
-    let snapshots = list_snapshots(home, &copies.logs)?;
+    let mut snapshots = list_snapshots(home, &copies.logs)?;
+    let before = snapshots.len();
+    snapshots.retain(|s| all || s.forgotten.is_none());
+    let hidden = before - snapshots.len();
     let value: Value = snapshots.iter().map(describe).collect();
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    table.set_header(["ID", "CREATED", "NODE", "SEQ", "FILES", "SIZE", "SKIPPED", "RECEIPTS"]);
+    table.set_header([
+        "ID", "CREATED", "NODE", "SEQ", "SET", "FILES", "SIZE", "SKIPPED", "RECEIPTS", "",
+    ]);
     for s in &snapshots {
         let core = &s.manifest.core;
         table.add_row([
@@ -165,15 +171,26 @@ fn list(home: &Home, all: bool, printer: &Printer) -> anyhow::Result<Outcome> {
             core.created.to_string(),
             s.node.clone(),
             core.sequence.to_string(),
+            in_set(core),
             core.totals.files.to_string(),
             human(core.totals.bytes),
             core.totals.problems.to_string(),
             if s.receipts.is_empty() { "none".to_owned() } else { s.receipts.join(" ") },
+            s.forgotten.map_or_else(String::new, |at| format!("forgotten {at}")),
         ]);
     }
     let words = if snapshots.is_empty() { "no snapshots".to_owned() } else { table.to_string() };
+    if hidden > 0 {
+        printer.say(&format!("{hidden} forgotten snapshots are not shown; --all shows them"));
+    }
     printer.result(&value, &words)?;
     Ok(if copies.refused { Outcome::Found } else { Outcome::Done })
+}
+
+/// Set and tags in one column.
+fn in_set(core: &ManifestCore) -> String {
+    let tags = core.tags.iter().map(|tag| format!("#{tag}"));
+    core.set.iter().cloned().chain(tags).collect::<Vec<_>>().join(" ")
 }
 
 /// The one snapshot whose id begins with `prefix`.
@@ -231,6 +248,7 @@ mod tests {
             seen_in: "local".to_owned(),
             manifest: Manifest { core, capsule: Base64(Vec::new()) },
             receipts: Vec::new(),
+            forgotten: None,
         }
     }
 
