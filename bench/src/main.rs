@@ -7,6 +7,7 @@
 mod calls;
 mod corpus;
 mod durability;
+mod ground;
 mod measure;
 mod options;
 mod report;

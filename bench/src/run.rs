@@ -13,6 +13,7 @@ use anyhow::{Context, Result, ensure};
 use crate::calls::{Call, checked};
 use crate::corpus::{Corpus, Kind};
 use crate::durability;
+use crate::ground::Ground;
 use crate::measure::Usage;
 use crate::options::Options;
 use crate::results::{Contender, Failure, Machine, Phase, Restored, Results, Sample, Size, Used};
@@ -178,7 +179,7 @@ impl Run<'_> {
         for racer in &racers {
             tree::remove(racer.place.dir())?;
         }
-        tree::remove(&self.options.scratch.join("restored"))
+        Ok(())
     }
 
     fn backups(
@@ -201,11 +202,11 @@ impl Run<'_> {
     }
 
     fn restore(&mut self, corpus: &Corpus, place: &Place, repetition: u32) -> Result<()> {
-        let to = self.options.scratch.join("restored");
-        tree::remove(&to)?;
-        fs::create_dir(&to)?;
+        let totals = corpus.totals();
+        let ground = Ground::fresh(&self.options.scratch, totals.bytes, totals.files)?;
+        let to = ground.path();
         tree::warm(&place.repository())?;
-        let restore = place.restore(&to, Phase::Churn.text())?;
+        let restore = place.restore(to, Phase::Churn.text())?;
         let kind = corpus.kind;
         if !restore.asking.is_empty() {
             let mut sum = Usage::default();
@@ -221,7 +222,7 @@ impl Run<'_> {
         let usage = quiet(&restore.run)?;
         self.push(kind, place, Phase::Restore, repetition, usage);
         if repetition == 0 {
-            let differences = tree::differences(&corpus.tree(), &restored(&to, &corpus.tree()))?;
+            let differences = tree::differences(&corpus.tree(), &restored(to, &corpus.tree()))?;
             let wrong = differences.first.clone();
             self.results.restored.push(Restored {
                 corpus: kind.name().into(),
@@ -234,7 +235,7 @@ impl Run<'_> {
                 wrong.unwrap_or_else(String::new)
             );
         }
-        tree::remove(&to)
+        Ok(())
     }
 
     fn size(&mut self, kind: Kind, place: &Place, after: Phase, repetition: u32) -> Result<()> {
