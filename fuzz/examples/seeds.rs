@@ -355,6 +355,15 @@ fn backup() {
         chunks.raw(&stretch.encode());
     }
     write("backup_pages", "chunk-list", chunks.as_slice());
+    let object = "<Contents><Key>in/a%2Fb</Key><LastModified>2026-11-20T10:00:00.000Z</LastModified><ETag>&quot;d4&quot;</ETag><Size>7</Size></Contents>";
+    let page =
+        format!("<ListBucketResult><EncodingType>url</EncodingType>{object}</ListBucketResult>");
+    write("backup_listing", "page", page.as_bytes());
+    write(
+        "backup_patterns",
+        "patterns",
+        b"src/a.o/keep\0*.o\n!/src/**/[!a-c]?\\ \n# built\n**/x/\n",
+    );
     let (host, sources) = (b"edge".to_vec(), vec![b"/srv".to_vec()]);
     let root = RootPage { chunker: 1, tree: list(), host, sources };
     write("backup_pages", "root", &root.encode());

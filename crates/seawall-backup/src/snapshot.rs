@@ -30,6 +30,7 @@ use self::writer::{Channels, TreeWriter, Written};
 use crate::chunker::CHUNKER_ID;
 use crate::entry::{InvalidEntry, List};
 use crate::pages::{MAX_SOURCES, RootPage};
+use crate::source::filter::Excluded;
 use crate::source::{Problem, Source, SourceError, Step};
 
 /// What a snapshot is made of and where it goes.
@@ -74,6 +75,8 @@ pub struct Snapshot {
     pub totals: Totals,
     /// What is not, or not whole.
     pub problems: Vec<Problem>,
+    /// What was passed over because somebody asked for that.
+    pub excluded: Excluded,
     /// What it cost.
     pub progress: Progress,
     /// Why the next run has to read everything again, if it has to.
@@ -152,7 +155,8 @@ pub fn write(
         fresh
     });
     let sealer = Sealer::new(plan, rng);
-    let (tree, mut written, problems) = run(plan, source, cache, &sealer, &secret, progress)?;
+    let (tree, mut written, (problems, excluded)) =
+        run(plan, source, cache, &sealer, &secret, progress)?;
     let root_page = RootPage {
         chunker: CHUNKER_ID,
         tree,
@@ -178,10 +182,14 @@ pub fn write(
         reference_set,
         totals: written.totals,
         problems,
+        excluded,
         progress: last,
         cache_lost,
     })
 }
+
+/// What a walk did not tell as part of the tree.
+type Met = (Vec<Problem>, Excluded);
 
 /// Runs the threads of a snapshot until the tree is sealed.
 fn run<'a>(
@@ -191,7 +199,7 @@ fn run<'a>(
     sealer: &Sealer<'a>,
     secret: &[u8; 32],
     progress: &mut dyn FnMut(&Progress),
-) -> Result<(List, Written, Vec<Problem>), SnapshotError> {
+) -> Result<(List, Written, Met), SnapshotError> {
     std::thread::scope(|scope| {
         let workers = plan.workers.max(1);
         let (jobs, queue) = bounded(2 * workers);
@@ -205,7 +213,7 @@ fn run<'a>(
         let (tell, steps) = bounded(AHEAD);
         let walk = scope.spawn(move || {
             tell_all(&mut *source, &tell);
-            source.take_problems()
+            (source.take_problems(), source.excluded())
         });
         let (checkpoints, asked) = bounded(1);
         scope.spawn(move || {
@@ -221,8 +229,8 @@ fn run<'a>(
         let tree = writer.run(&steps, progress);
         drop(steps);
         let written = writer.finish();
-        let problems = walk.join().map_err(|_| SnapshotError::WorkerLost)?;
-        Ok((tree?, written, problems))
+        let met = walk.join().map_err(|_| SnapshotError::WorkerLost)?;
+        Ok((tree?, written, met))
     })
 }
 

@@ -17,11 +17,17 @@
 //! never opens a device. A walk holds at most 64 directories open, however deep the tree, and
 //! those whose leaves are still being read.
 
+mod block;
+mod bucket_tree;
 mod file;
+pub mod filter;
 mod handle;
 mod inspect;
 mod links;
+pub mod listing;
+mod passing;
 mod stamp;
+mod stream;
 pub(crate) mod trail;
 mod tree;
 
@@ -31,13 +37,18 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
+pub use bucket_tree::{
+    Bucket, BucketTree, Found as FoundObject, Object as BucketObject, Page as BucketPage,
+};
 pub use file::{Extent, FileReader};
 pub(crate) use handle::Handle;
 pub use inspect::{DirHandle, Inspected, Node, What};
 pub use links::LinkTable;
 pub use stamp::Stamp;
+pub use stream::{NotAPath, Stream};
 pub use tree::{FileTree, SourceError};
 
+use self::filter::Excluded;
 use crate::entry::Meta;
 
 /// Something that can be walked as a tree of directories. It is walked on a thread of its own.
@@ -47,6 +58,11 @@ pub trait Source: Send {
 
     /// What was met so far that a snapshot will not hold whole, in the order of the walk.
     fn take_problems(&mut self) -> Vec<Problem>;
+
+    /// What was passed over so far because somebody asked for that.
+    fn excluded(&self) -> Excluded {
+        Excluded::default()
+    }
 }
 
 /// One step of a walk. The root is entered first, with an empty name, and left last. The names of
@@ -166,6 +182,19 @@ pub enum Reason {
     /// A name that is no single path component of at most 255 bytes; left out.
     #[error("a name no Linux file system can hold, left out")]
     BadName,
+    /// The key of an object has a component `.` or `..`, which no client can ask for; left out.
+    #[error("its key has `.` or `..` in it and cannot be asked for, left out")]
+    DotsInKey,
+    /// A component of a key that no file system can hold, or that is an object and a directory at
+    /// once; held under another name, objects with their key beside them.
+    #[error("held under this name: {} in its key is no name of a file here", Quoted(.0))]
+    Renamed(Vec<u8>),
+    /// The rest of a bucket is unknown, so nothing of it is held.
+    #[error("the listing stopped, so the rest of the bucket is unknown: {0}")]
+    ListingStopped(io::Error),
+    /// Patterns in an ignore file that is too long or cannot be read pass nothing over.
+    #[error("an ignore file that is not honoured: {0}")]
+    NotHonoured(io::Error),
     /// Too deep for other names to be recorded as hard links to it; they are held as copies.
     #[error("too deep to be recorded as a hard link, its other names are held as copies")]
     LinkTooDeep,

@@ -98,6 +98,22 @@ impl FileReader {
         Ok(done)
     }
 
+    /// Up to `max` bytes from its start.
+    pub(super) fn start(&self, max: usize) -> rustix::io::Result<Vec<u8>> {
+        let mut out = vec![0; max.min(usize::try_from(self.size()).unwrap_or(max))];
+        let mut done = 0;
+        while done < out.len() {
+            match rustix::io::pread(&self.fd, &mut out[done..], done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(e),
+            }
+        }
+        out.truncate(done);
+        Ok(out)
+    }
+
     /// Whether size, modification time or change time differ from when the file was opened. Asked
     /// after the last read, it says whether the bytes read may be a mixture.
     pub fn changed_since_open(&self) -> io::Result<bool> {

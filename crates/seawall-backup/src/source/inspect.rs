@@ -112,6 +112,31 @@ impl DirHandle {
         }
     }
 
+    /// Opens a block device for reading, if it is the one with this stamp.
+    pub(super) fn open_device(&self, name: &[u8], stamp: &Stamp) -> Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let fd = fs::openat(&self.fd, name, flags, Mode::empty())?;
+        let is_it = Stamp::of(&fs::fstat(&fd)?).same_object(stamp);
+        is_it.then_some(fd).ok_or(Errno::NOENT)
+    }
+
+    /// Up to `max` bytes from the start of `name`; `None` if it is no regular file.
+    pub(super) fn read_start(&self, name: &[u8], max: usize) -> Result<Option<Vec<u8>>> {
+        let seen = self.stamp(name)?;
+        if seen.kind() == FileType::Symlink {
+            return Err(Errno::LOOP);
+        }
+        if !seen.is_file() {
+            return Ok(None);
+        }
+        let fd = self.open_quietly(name, OFlags::empty())?;
+        let stamp = Stamp::of(&fs::fstat(&fd)?);
+        if !stamp.is_file() {
+            return Ok(None);
+        }
+        FileReader::new(fd, stamp).start(max).map(Some)
+    }
+
     /// Opens the object itself, of whatever kind, without opening what it stands for.
     pub(crate) fn open_path(&self, name: &[u8]) -> Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -50,7 +50,7 @@ impl Stamp {
     }
 
     /// Whether it is a regular file.
-    pub(crate) fn is_file(&self) -> bool {
+    pub fn is_file(&self) -> bool {
         self.kind() == FileType::RegularFile
     }
 

@@ -9,12 +9,16 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 use std::vec;
 
 use rustix::fs::FileType;
 
+use super::block;
+use super::filter::{Excluded, Exclusions};
+use super::passing::{Names, Passing};
 use super::trail::Trail;
-use super::{DirHandle, Leaf, Problem, Reason, Source, Stamp, Step};
+use super::{DirHandle, Directory, Leaf, Problem, Reason, Source, Stamp, Step};
 use crate::entry::{Meta, is_component};
 
 /// Most leaves told in one step: what is told and not yet read is held in memory.
@@ -48,6 +52,9 @@ pub struct FileTree {
     /// Found but not handed out yet.
     ready: VecDeque<Step>,
     problems: Vec<Problem>,
+    passing: Passing,
+    /// Given block devices are read as files.
+    devices: bool,
 }
 
 #[derive(Debug)]
@@ -61,6 +68,16 @@ struct Frame {
 impl FileTree {
     /// A walk of `paths`: absolute, without `..`. A path within another adds nothing.
     pub fn new<P: AsRef<Path>>(paths: &[P]) -> Result<Self, SourceError> {
+        Self::without(paths, Exclusions::default(), false)
+    }
+
+    /// As [`FileTree::new`], passing over what `rules` say; with `devices`, given block devices
+    /// are files of what is on them.
+    pub fn without<P: AsRef<Path>>(
+        paths: &[P],
+        rules: Exclusions,
+        devices: bool,
+    ) -> Result<Self, SourceError> {
         let mut wanted =
             paths.iter().map(|p| components(p.as_ref())).collect::<Result<Vec<_>, _>>()?;
         if wanted.is_empty() {
@@ -76,10 +93,15 @@ impl FileTree {
             frames: Vec::new(),
             ready: VecDeque::new(),
             problems: Vec::new(),
+            passing: Passing::new(rules),
+            devices,
         };
         tree.report_all(b"/", flaws);
         let through = tree.narrow(0..tree.paths.len(), 0);
-        let names = tree.names(through.as_ref()).map_err(failed)?;
+        let mut names = tree.names(through.as_ref()).map_err(failed)?;
+        if through.is_none() {
+            names = tree.pass(b"", true, names).map_err(failed)?;
+        }
         tree.ready.push_back(Step::Enter { name: Vec::new(), meta });
         tree.frames.push(Frame { names: names.into_iter(), through });
         Ok(tree)
@@ -103,10 +125,7 @@ impl FileTree {
 
     /// What of the directory stood in is wanted, with its kind as far as that is known: all, or
     /// the distinct next components of the paths in `through`.
-    fn names(
-        &self,
-        through: Option<&Range<usize>>,
-    ) -> rustix::io::Result<Vec<(Vec<u8>, FileType)>> {
+    fn names(&self, through: Option<&Range<usize>>) -> rustix::io::Result<Names> {
         let Some(range) = through else {
             return self.trail.here().ok_or(rustix::io::Errno::NOENT)?.list();
         };
@@ -163,10 +182,21 @@ impl FileTree {
             && let Some((name, kind)) = self.frames.last_mut().and_then(|f| f.names.next())
         {
             let mut is_directory = kind == FileType::Directory;
+            let is_known = kind != FileType::Unknown;
+            // A given path is never passed over.
+            let is_given = through.is_some();
+            if !is_given && is_known && self.passing.name(&name, is_directory) {
+                continue;
+            }
             if !is_directory && let Some(stamp) = self.stamp(&name, through.as_ref()) {
                 is_directory = stamp.kind() == FileType::Directory;
+                if !is_given && !is_known && self.passing.name(&name, is_directory) {
+                    continue;
+                }
                 if !is_directory {
-                    leaves.push(Leaf { name, stamp });
+                    if is_given || !self.passing.length(&stamp) {
+                        leaves.push(Leaf { name, stamp });
+                    }
                     continue;
                 }
             }
@@ -179,7 +209,10 @@ impl FileTree {
         let told = !leaves.is_empty() || !self.ready.is_empty();
         self.tell(&mut leaves);
         if !told && self.frames.last().is_some_and(|f| f.names.len() == 0) {
-            self.frames.pop();
+            let left = self.frames.pop();
+            if left.is_some_and(|frame| frame.through.is_none()) {
+                self.passing.leave();
+            }
             if !self.frames.is_empty() {
                 self.trail.leave();
             }
@@ -187,11 +220,25 @@ impl FileTree {
         }
     }
 
+    /// What of `names` in the directory stood in is looked at.
+    fn pass(&mut self, name: &[u8], is_given: bool, names: Names) -> rustix::io::Result<Names> {
+        let here = self.trail.here().ok_or(rustix::io::Errno::NOENT)?;
+        let (trail, problems) = (&self.trail, &mut self.problems);
+        let mut report = |name: &[u8], reason| {
+            problems.push(Problem { path: trail.path_of(name), reason });
+        };
+        self.passing.enter(here, name, is_given, names, &mut report)
+    }
+
     /// Hands out `leaves` of the directory stood in.
     fn tell(&mut self, leaves: &mut Vec<Leaf>) {
         if !leaves.is_empty() {
-            let dir = self.trail.share().expect("they were found in it");
-            self.ready.push_back(Step::Leaves { dir, leaves: std::mem::take(leaves) });
+            let mut leaves = std::mem::take(leaves);
+            let here = self.trail.share().expect("they were found in it");
+            let is_given = self.frames.last().is_some_and(|frame| frame.through.is_some());
+            let dir: Arc<dyn Directory> =
+                if self.devices && is_given { block::as_files(here, &mut leaves) } else { here };
+            self.ready.push_back(Step::Leaves { dir, leaves });
         }
     }
 
@@ -225,8 +272,13 @@ impl FileTree {
         dir: DirHandle,
         through: Option<Range<usize>>,
     ) -> rustix::io::Result<()> {
+        let is_given = self.frames.last().is_some_and(|frame| frame.through.is_some());
         self.trail.enter(name.to_vec(), dir)?;
-        match self.names(through.as_ref()) {
+        let names = self.names(through.as_ref()).and_then(|names| match &through {
+            Some(_) => Ok(names),
+            None => self.pass(name, is_given, names),
+        });
+        match names {
             Ok(names) => {
                 self.ready.push_back(Step::Enter { name: name.to_vec(), meta });
                 self.frames.push(Frame { names: names.into_iter(), through });
@@ -250,6 +302,10 @@ impl Source for FileTree {
 
     fn take_problems(&mut self) -> Vec<Problem> {
         std::mem::take(&mut self.problems)
+    }
+
+    fn excluded(&self) -> Excluded {
+        self.passing.excluded()
     }
 }
 
