@@ -5,6 +5,7 @@
 
 mod bombs;
 mod browse;
+mod buckets;
 mod contract;
 mod custody;
 mod damage;
@@ -18,4 +19,5 @@ mod main_job;
 mod privacy;
 mod prune;
 mod solo;
+mod sources;
 mod verify;

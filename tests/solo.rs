@@ -136,30 +136,46 @@ fn an_s3_bucket_serves_as_region() {
 }
 
 /// A real S3 server (rclone's) over an empty directory.
-struct S3Server {
+pub(crate) struct S3Server {
     child: Child,
     address: String,
-    _dir: tempfile::TempDir,
+    dir: tempfile::TempDir,
 }
 
 impl S3Server {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// As [`S3Server::start`], with more options of rclone's.
+    pub(crate) fn start_with(options: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a directory");
         std::fs::create_dir(dir.path().join("vault")).expect("the bucket");
         let address = free_address();
         let child = Command::new(rclone())
             .args(["serve", "s3", "--addr", &address, "--auth-key", "test-key,test-secret"])
+            .args(options)
             .arg(dir.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("rclone starts; ./test installs it");
-        let server = Self { child, address, _dir: dir };
+        let server = Self { child, address, dir };
         wait_until("rclone listens", || std::net::TcpStream::connect(&server.address).is_ok());
         server
     }
 
-    fn environment(&self) -> Vec<(&'static str, String)> {
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Its one bucket, `vault`: objects are files.
+    pub(crate) fn bucket(&self) -> PathBuf {
+        self.dir.path().join("vault")
+    }
+
+    pub(crate) fn environment(&self) -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ENDPOINT", format!("http://{}", self.address)),
             ("AWS_ALLOW_HTTP", "true".to_owned()),

@@ -9,11 +9,15 @@
 
 mod browse;
 mod bucket;
+mod bucket_source;
+mod command_source;
 mod enrol;
 mod file_cache;
 mod founding;
 mod history;
 mod home;
+mod hooks;
+mod input;
 mod keys;
 mod mount;
 mod opening;
@@ -30,10 +34,13 @@ mod verify;
 
 pub use browse::{Reach, view};
 pub use bucket::{Bucket, BucketError, BucketPushed};
+pub use command_source::CommandLine;
 pub use enrol::{adopt_region, enroll, enrolment_bundle, member_keys};
 pub use founding::{AskPassphrase, Founded, Founding, found};
 pub use history::{Vouched, check_history};
 pub use home::{Home, HomeError, Lock};
+pub use hooks::{CommandError, Commands, Hook, on_interruption};
+pub use input::{Input, Survey, Trees, survey};
 pub use mount::{MountOptions, Unmounted, mount};
 pub use opening::{Answer, Opened, examine_request, open_request};
 pub use prune::{PrunePlan, PruneStep, Pruned, REWRITE_BELOW, plan_prune, prune};

@@ -1,9 +1,8 @@
 //! Making and listing snapshots.
 
-use std::path::{Path, PathBuf};
-
-use seawall_backup::snapshot::{self, Plan, Progress};
-use seawall_backup::source::{FileTree, Problem};
+use seawall_backup::snapshot::{self, Plan, Progress, Snapshot};
+use seawall_backup::source::filter::Excluded;
+use seawall_backup::source::{Problem, Source};
 use seawall_base::{Clock, Rng, Sha256, Timestamp};
 use seawall_escrow::{Capsule, Group, Label};
 use seawall_record::{
@@ -13,12 +12,11 @@ use seawall_tlog::Origin;
 
 use crate::file_cache;
 use crate::home::{Home, HomeError, append, replay};
+use crate::input::{self, Input, Ready};
 use crate::tiers::PulledLog;
 
-/// What to snapshot.
+/// How to make a snapshot.
 pub struct CreateOptions<'a> {
-    /// Files and directories.
-    pub paths: &'a [PathBuf],
     /// Data class; the strictest if none is named.
     pub class: Option<&'a str>,
     /// The set it belongs to, if one is named. Public.
@@ -36,6 +34,8 @@ pub struct Written {
     pub listed: Listed,
     /// What is not in it, or not whole.
     pub problems: Vec<Problem>,
+    /// What was passed over because somebody asked for that.
+    pub excluded: Excluded,
     /// What it cost.
     pub progress: Progress,
 }
@@ -65,6 +65,7 @@ pub struct Listed {
 /// what is read before says which group to seal to and nothing that another snapshot changes.
 pub fn create_snapshot(
     home: &Home,
+    input: Input<'_>,
     options: &CreateOptions<'_>,
     clock: &dyn Clock,
     rng: &mut (dyn Rng + Send),
@@ -80,21 +81,22 @@ pub fn create_snapshot(
     // A log that cannot be continued is found before the tree is read, not after.
     home.log_state(&fleet, &home.log(&fleet)?)?;
     let (store, _) = home.store_for_writing()?;
-    let paths = options.paths.iter().map(|p| plain(p)).collect::<Result<Vec<_>, _>>()?;
+    let Ready { source, names: sources, is_whole } = input.ready(clock)?;
     let domain = home.domain()?;
     let plan = Plan {
-        sources: paths.iter().map(|p| p.as_os_str().as_encoded_bytes().to_vec()).collect(),
+        sources,
         host: home.name().as_bytes().to_vec(),
         class: record.class_number,
         domain: &domain,
         store: &store,
         workers: options.workers,
     };
-    let tree = read_tree(home, &plan, &paths, clock, rng, progress)?;
+    let tree = read_tree(home, &plan, (source, is_whole), clock, rng, progress)?;
 
     let names = Names { set: options.set, tags };
     let listed = log_snapshot(home, &fleet, record, names, &tree, clock, rng)?;
-    Ok(Written { listed, problems: tree.problems, progress: tree.progress })
+    let Snapshot { problems, excluded, progress, .. } = tree;
+    Ok(Written { listed, problems, excluded, progress })
 }
 
 /// What a snapshot is called: public.
@@ -110,7 +112,7 @@ fn log_snapshot(
     fleet: &Fleet,
     record: &EscrowGroupRecord,
     names: Names<'_>,
-    tree: &snapshot::Snapshot,
+    tree: &Snapshot,
     clock: &dyn Clock,
     rng: &mut dyn Rng,
 ) -> Result<Listed, HomeError> {
@@ -154,18 +156,23 @@ fn log_snapshot(
     })
 }
 
-/// Reads the tree of a plan, as far as it has changed since the last time.
+/// Reads the source of a plan, as far as it has changed since the last time. Of one that is worth
+/// something only whole, nothing is taken over.
 fn read_tree(
     home: &Home,
     plan: &Plan<'_>,
-    paths: &[PathBuf],
+    (source, is_whole): (Box<dyn Source>, bool),
     clock: &dyn Clock,
     rng: &mut (dyn Rng + Send),
     progress: &mut dyn FnMut(&Progress),
-) -> Result<snapshot::Snapshot, HomeError> {
-    let source = FileTree::new(paths).map_err(snapshot::SnapshotError::from)?;
-    let mut held = file_cache::hold(home, plan.class, &plan.sources, clock, rng)?;
-    let tree = snapshot::write(plan, Box::new(source), held.cache.take(), rng, progress)?;
+) -> Result<Snapshot, HomeError> {
+    let mut held = None;
+    if !is_whole {
+        held = Some(file_cache::hold(home, plan.class, &plan.sources, clock, rng)?);
+    }
+    let cache = held.as_mut().and_then(|held| held.cache.take());
+    let tree = snapshot::write(plan, source, cache, rng, progress)?;
+    input::check(is_whole, &tree.problems)?;
     if let Some(error) = &tree.cache_lost {
         tracing::warn!(%error, "the file cache was not kept, the next snapshot reads every file");
     }
@@ -183,23 +190,6 @@ fn names(options: &CreateOptions<'_>) -> Result<Vec<String>, HomeError> {
     let set = options.set.into_iter();
     set.chain(tags.iter().map(String::as_str)).try_for_each(check_tag)?;
     Ok(tags)
-}
-
-/// An absolute path without `.` and `..` and without following links: what `a/../b` means is
-/// decided here, once, by the words alone.
-fn plain(path: &Path) -> Result<PathBuf, HomeError> {
-    let absolute = std::path::absolute(path).map_err(HomeError::io(&path.display().to_string()))?;
-    let mut out = PathBuf::new();
-    for component in absolute.components() {
-        match component {
-            std::path::Component::ParentDir => {
-                out.pop();
-            }
-            std::path::Component::CurDir => {}
-            other => out.push(other),
-        }
-    }
-    Ok(out)
 }
 
 /// The snapshots of this node, oldest first, then those of `pulled` logs of other nodes.

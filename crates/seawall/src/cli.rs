@@ -2,6 +2,7 @@
 
 #![allow(clippy::doc_markdown, reason = "these comments are the help text, shown as they stand")]
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -234,20 +235,7 @@ pub(crate) struct InitArgs {
 pub(crate) enum SnapshotCommand {
     /// Seal files and directories into a new snapshot
     #[command(after_help = "Example: seawall snapshot create /etc /srv/www")]
-    Create {
-        /// What to seal
-        #[arg(required = true)]
-        paths: Vec<PathBuf>,
-        /// Data class, which chooses the escrow group [default: the strictest]
-        #[arg(long)]
-        class: Option<String>,
-        /// Name of the set it belongs to; retention counts within sets. Public
-        #[arg(long, value_name = "NAME")]
-        set: Option<String>,
-        /// A tag, for --keep-tag; repeat, or separate by commas. Public
-        #[arg(long = "tag", value_name = "TAG", value_delimiter = ',')]
-        tags: Vec<String>,
-    },
+    Create(Box<CreateArgs>),
     /// List snapshots, oldest first
     #[command(after_help = "Example: seawall snapshot list --all --json")]
     List {
@@ -261,6 +249,106 @@ pub(crate) enum SnapshotCommand {
         /// Its id, or the beginning of it
         id: String,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CreateArgs {
+    /// What to seal: files, directories, or one s3://BUCKET/PREFIX; with --from-exec, a command
+    #[arg(required_unless_present_any = ["stdin", "from_command"], value_name = "PATH")]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Data class, which chooses the escrow group [default: the strictest]
+    #[arg(long)]
+    pub(crate) class: Option<String>,
+    /// Name of the set it belongs to; retention counts within sets. Public
+    #[arg(long, value_name = "NAME")]
+    pub(crate) set: Option<String>,
+    /// A tag, for --keep-tag; repeat, or separate by commas. Public
+    #[arg(long = "tag", value_name = "TAG", value_delimiter = ',')]
+    pub(crate) tags: Vec<String>,
+    /// Show what would be read and passed over, and seal nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) exclude: ExcludeArgs,
+    #[command(flatten)]
+    pub(crate) stream: StreamArgs,
+    /// Read block devices among PATHs as files of what is on them
+    #[arg(long, help_heading = "Sources")]
+    pub(crate) block_devices: bool,
+    /// Run a command before anything is read; if it fails, no snapshot is made
+    #[arg(long, value_name = "COMMAND", help_heading = "Hooks")]
+    pub(crate) pre_hook: Vec<OsString>,
+    /// Run a command in the end, whatever the end is (SEAWALL_RESULT tells)
+    #[arg(long, value_name = "COMMAND", help_heading = "Hooks")]
+    pub(crate) post_hook: Vec<OsString>,
+    /// Seconds a hook may take
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, help_heading = "Hooks",
+          value_parser = clap::value_parser!(u64).range(1..=604_800))]
+    pub(crate) hook_timeout: u64,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Excluding")]
+pub(crate) struct ExcludeArgs {
+    /// Pass over what a pattern of gitignore syntax names, relative to each PATH
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<OsString>,
+    /// The same, for either case of letters
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) iexclude: Vec<OsString>,
+    /// The same, with the patterns in a file, one a line
+    #[arg(long, value_name = "FILE")]
+    pub(crate) exclude_from: Vec<PathBuf>,
+    /// Honour ignore files of this name in the tree, such as .seawallignore
+    #[arg(long, value_name = "NAME")]
+    pub(crate) ignore_file: Vec<OsString>,
+    /// Honour .gitignore files in the tree
+    #[arg(long)]
+    pub(crate) gitignore: bool,
+    /// Of directories with a valid CACHEDIR.TAG, keep only the tag
+    #[arg(long)]
+    pub(crate) exclude_caches: bool,
+    /// Of directories that hold something of this name, keep only that
+    #[arg(long, value_name = "NAME")]
+    pub(crate) exclude_if_present: Vec<OsString>,
+    /// Pass over files larger than this, such as 500M or 2G
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    pub(crate) exclude_larger_than: Option<u64>,
+    /// Keep mount points below PATHs as empty directories
+    #[arg(short = 'x', long)]
+    pub(crate) one_file_system: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Sources")]
+pub(crate) struct StreamArgs {
+    /// Seal standard input as one file
+    #[arg(long, conflicts_with_all = ["paths", "from_command", "from_exec"])]
+    pub(crate) stdin: bool,
+    /// Seal what a command for sh prints as one file; if it fails, no snapshot is made
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["paths", "from_exec"])]
+    pub(crate) from_command: Option<OsString>,
+    /// The same for PATHs, taken as a program and its arguments: --from-exec -- pg_dump shop
+    #[arg(long)]
+    pub(crate) from_exec: bool,
+    /// Path of that one file in the snapshot
+    #[arg(long, value_name = "PATH", default_value = "stdin")]
+    pub(crate) stdin_filename: OsString,
+}
+
+/// A number of bytes with an optional binary unit.
+fn size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let shift = match text[digits.len()..].to_ascii_uppercase().trim_end_matches("IB") {
+        "" | "B" => 0,
+        "K" | "KB" => 10,
+        "M" | "MB" => 20,
+        "G" | "GB" => 30,
+        "T" | "TB" => 40,
+        other => return Err(format!("unknown unit {other:?}; use K, M, G or T")),
+    };
+    let number: u64 = digits.parse().map_err(|_| "give a number, such as 500M".to_owned())?;
+    number.checked_mul(1 << shift).ok_or_else(|| "that is too large".to_owned())
 }
 
 #[derive(Debug, Subcommand)]
@@ -544,4 +632,20 @@ pub(crate) enum LogCommand {
         /// A directory
         dir: PathBuf,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("500"), Ok(500));
+        assert_eq!(size("2k"), Ok(2_048));
+        assert_eq!(size("3MiB"), Ok(3 << 20));
+        assert_eq!(size("1GB"), Ok(1 << 30));
+        for bad in ["", "M", "1.5G", "-1", "1X", "99999999999T"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
 }

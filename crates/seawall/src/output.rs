@@ -122,7 +122,7 @@ impl Printer {
     /// A progress bar over bytes; hidden when nobody watches.
     pub(crate) fn bytes_bar(self, what: &str, total: Option<u64>) -> ProgressBar {
         let template = match total {
-            Some(_) => "{prefix:>10} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta} {msg}",
+            Some(_) => KNOWN_TOTAL,
             None => "{prefix:>10} {spinner} {bytes} {bytes_per_sec} {elapsed} {msg}",
         };
         let bar = if self.quiet || !std::io::stderr().is_terminal() {
@@ -136,6 +136,16 @@ impl Printer {
         bar.enable_steady_tick(Duration::from_millis(200));
         bar
     }
+}
+
+const KNOWN_TOTAL: &str =
+    "{prefix:>10} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} {eta} {msg}";
+
+/// Gives a bar the total it began without.
+pub(crate) fn show_total(bar: &ProgressBar, bytes: u64) {
+    let style = ProgressStyle::with_template(KNOWN_TOTAL).expect("the template is constant");
+    bar.set_style(style.progress_chars("=> "));
+    bar.set_length(bytes);
 }
 
 /// Writes words that may quote files, regions and requests: what they contain must not be able

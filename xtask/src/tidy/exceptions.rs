@@ -41,6 +41,12 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
         item: "Instant::now",
         reason: "how long a peer may hold a connection is the socket's time, not the record's",
     },
+    Exception {
+        rule: "phrase",
+        path: "crates/seawall-node/src/hooks.rs",
+        item: "Instant::now",
+        reason: "how long a child process may take is its time, not the record's",
+    },
 ];
 
 impl Exception {

@@ -17,8 +17,8 @@ use seawall_backup::target::{Options, compare};
 use seawall_base::Seconds;
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    Answer, CreateOptions, Home, RequestOptions, SyncDone, SyncOutcome, Written, create_snapshot,
-    examine_request, open_request, sync,
+    Answer, CreateOptions, Home, Input, RequestOptions, SyncDone, SyncOutcome, Trees, Written,
+    create_snapshot, examine_request, open_request, sync,
 };
 use serde_json::json;
 
@@ -106,9 +106,9 @@ fn snapshot(
     let home = Home::open(&scene.node_one())?;
     let bar = printer.bytes_bar(name, Some(scene.bytes()));
     let workers = std::thread::available_parallelism().map_or(2, usize::from);
-    let paths = [scene.data()];
-    let options = CreateOptions { paths: &paths, class: None, set: None, tags: &[], workers };
-    let written = create_snapshot(&home, &options, &SystemClock, &mut OsRng, &mut |p| {
+    let input = Input::Trees(Trees { paths: vec![scene.data()], ..Trees::default() });
+    let options = CreateOptions { class: None, set: None, tags: &[], workers };
+    let written = create_snapshot(&home, input, &options, &SystemClock, &mut OsRng, &mut |p| {
         bar.set_position(p.bytes);
     });
     bar.finish_and_clear();

@@ -1,19 +1,20 @@
 //! `seawall snapshot create | list | show`.
 
+mod create;
+
 use std::path::Path;
 
 use anyhow::Context as _;
 use comfy_table::{Table, presets};
-use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    Bucket, CreateOptions, Home, HomeError, Listed, Pulled, PulledLog, RegionLink, create_snapshot,
-    list_snapshots, pull_bucket_logs, pull_logs,
+    Bucket, Home, HomeError, Listed, Pulled, PulledLog, RegionLink, list_snapshots,
+    pull_bucket_logs, pull_logs,
 };
 use seawall_record::ManifestCore;
 use serde_json::{Value, json};
 
 use crate::cli::SnapshotCommand;
-use crate::output::{Outcome, Printer, human, show_path};
+use crate::output::{Outcome, Printer, human};
 
 pub(crate) fn run(
     command: &SnapshotCommand,
@@ -22,55 +23,10 @@ pub(crate) fn run(
 ) -> anyhow::Result<Outcome> {
     let home = Home::open(home)?;
     match command {
-        SnapshotCommand::Create { paths, class, set, tags } => {
-            let (class, set) = (class.as_deref(), set.as_deref());
-            let workers = std::thread::available_parallelism().map_or(2, usize::from);
-            create(&home, &CreateOptions { paths, class, set, tags, workers }, printer)
-        }
+        SnapshotCommand::Create(args) => create::run(&home, args, printer),
         SnapshotCommand::List { all } => list(&home, *all, printer),
         SnapshotCommand::Show { id } => show(&home, id, printer),
     }
-}
-
-fn create(home: &Home, options: &CreateOptions<'_>, printer: &Printer) -> anyhow::Result<Outcome> {
-    for path in options.paths {
-        // A mistyped path must not become an empty snapshot.
-        path.symlink_metadata().with_context(|| format!("cannot snapshot {}", path.display()))?;
-    }
-    let bar = printer.bytes_bar("sealing", None);
-    let written = create_snapshot(home, options, &SystemClock, &mut OsRng, &mut |p| {
-        bar.set_position(p.bytes);
-        if p.files.is_multiple_of(64) {
-            bar.set_message(format!("{} files, {} new", p.files, human(p.new_bytes)));
-        }
-    });
-    bar.finish_and_clear();
-    let written = written.context("no snapshot was made")?;
-    let mut value = describe(&written.listed);
-    value["new_bytes"] = written.progress.new_bytes.into();
-    value["new_objects"] = written.progress.new_objects.into();
-    value["problems"] = written
-        .problems
-        .iter()
-        .map(|p| json!({ "path": show_path(&p.path), "reason": p.reason.to_string() }))
-        .collect();
-    for problem in &written.problems {
-        printer.warn(&problem.to_string());
-    }
-    let totals = &written.listed.manifest.core.totals;
-    let words = format!(
-        "{}\nsnapshot {} of {}: {} files, {} directories, {}; {} new in {} objects",
-        written.listed.digest.to_hex(),
-        written.listed.manifest.core.sequence,
-        written.listed.node,
-        totals.files,
-        totals.directories,
-        human(totals.bytes),
-        human(written.progress.new_bytes),
-        written.progress.new_objects,
-    );
-    printer.result(&value, &words)?;
-    Ok(if written.problems.is_empty() { Outcome::Done } else { Outcome::Partly })
 }
 
 /// What is public about a snapshot.
