@@ -194,7 +194,7 @@ fn age(dir: &Path) {
 
 #[test]
 fn a_cut_connection_goes_on_where_it_was_and_a_replaced_object_is_named() {
-    let scene = Scene::new(&[]);
+    let scene = Scene::new(&["--dir-cache-time", "0s"]);
     let bytes = noise_of(1, 30 << 20);
     scene.put("big", &bytes);
     scene.relay.cut_after.store(10 << 20, Ordering::SeqCst);
@@ -235,6 +235,7 @@ fn more_than_a_page_and_patterns() {
 fn a_bucket_that_cannot_be_listed_makes_no_snapshot() {
     let scene = Scene::new(&[]);
     scene.create(&["s3://nowhere"]).code(1).says(&["no snapshot was made", "NoSuchBucket"]);
+    scene.create(&["s3://vault/mistyped"]).code(1).says(&["nothing begins with"]);
     let mut command = seawall();
     command.env("SEAWALL_HOME", scene.fleet.home()).envs(scene.server.environment());
     command.env("AWS_SECRET_ACCESS_KEY", "wrong");

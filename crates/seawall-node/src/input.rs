@@ -142,8 +142,13 @@ fn bucket(url: &str, exclusions: &Exclusions) -> Result<BucketTree, HomeError> {
     let above = std::iter::once(name).chain(prefix.split('/').filter(|part| !part.is_empty()));
     let above: Vec<_> = above.map(|part| part.as_bytes().to_vec()).collect();
     // Directories of a bucket have no time.
-    BucketTree::new(Arc::new(source), &above, private(0), exclusions)
-        .map_err(|e| HomeError::refused(format!("bucket {url} cannot be listed: {e}")))
+    let tree = BucketTree::new(Arc::new(source), &above, private(0), exclusions)
+        .map_err(|e| HomeError::refused(format!("bucket {url} cannot be listed: {e}")))?;
+    if tree.is_empty() {
+        // A mistyped prefix must not become an empty snapshot.
+        return Err(HomeError::refused(format!("nothing begins with {url}/; check the prefix")));
+    }
+    Ok(tree)
 }
 
 /// What a snapshot of file trees or a bucket would read.

@@ -138,6 +138,11 @@ impl BucketTree {
         Ok(tree)
     }
 
+    /// Whether there is nothing in it at all, asked before the walk begins.
+    pub fn is_empty(&self) -> bool {
+        self.page.len() == 0 && self.next.is_none()
+    }
+
     /// Enters a directory whose keys begin with `prefix`.
     fn enter(&mut self, component: Vec<u8>, name: Vec<u8>, prefix: Vec<u8>) {
         self.tell_leaves();
