@@ -355,9 +355,9 @@ fn backup() {
         chunks.raw(&stretch.encode());
     }
     write("backup_pages", "chunk-list", chunks.as_slice());
-    let object = "<Contents><Key>in/a%2Fb</Key><LastModified>2026-11-20T10:00:00.000Z</LastModified><ETag>&quot;d4&quot;</ETag><Size>7</Size></Contents>";
+    let listed = "<Contents><Key>in/a%2Fb</Key><LastModified>2026-11-20T10:00:00.000Z</LastModified><ETag>&quot;d4&quot;</ETag><Size>7</Size></Contents>";
     let page =
-        format!("<ListBucketResult><EncodingType>url</EncodingType>{object}</ListBucketResult>");
+        format!("<ListBucketResult><EncodingType>url</EncodingType>{listed}</ListBucketResult>");
     write("backup_listing", "page", page.as_bytes());
     write(
         "backup_patterns",
