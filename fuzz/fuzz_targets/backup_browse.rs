@@ -23,7 +23,8 @@ use seawall_seal::{Domain, DomainScope, Kind, ObjectRef, Placement, seal};
 use seawall_sim::SeededRng;
 
 /// Few enough that the longest walk is short.
-const SIGNED: Totals = Totals { files: 60, directories: 60, others: 60, bytes: 20_000, problems: 0 };
+const SIGNED: Totals =
+    Totals { files: 60, directories: 60, others: 60, bytes: 20_000, problems: 0 };
 
 struct Shelf(BTreeMap<ObjectId, Vec<u8>>);
 

@@ -220,7 +220,7 @@ fn a_damaged_cache_costs_time_and_nothing_else() {
     let read = |disk: &SimDisk, name: &str| {
         seawall_base::read_file(disk, name, 1 << 24).expect("read").expect("it is there")
     };
-    let files = ["cache/files.cache", "cache/files.key"].map(|n| (n, read(&site.disk, n)));
+    let files = ["cache/files.cache", "cache/files.secret"].map(|n| (n, read(&site.disk, n)));
     let mut seen_rereads = 0;
     for (name, bytes) in &files {
         let len = bytes.len();
@@ -260,7 +260,7 @@ fn an_interrupted_run_is_gone_on_with() {
     some_files(&mut site);
     let first = site.snapshot();
     // What an interrupted run leaves: the same frames without their index, under "next".
-    for (from, to) in [("files.cache", "files.next"), ("files.key", "files.next.key")] {
+    for (from, to) in [("files.cache", "files.next"), ("files.secret", "files.next.secret")] {
         site.disk.rename(&format!("cache/{from}"), &format!("cache/{to}")).expect("renamed");
     }
     let whole = site.disk.open("cache/files.next", OpenMode::Write).expect("opened");
@@ -304,7 +304,7 @@ fn the_key_changes_with_every_run_that_saw_a_change() {
     for n in 0..3 {
         site.file(&format!("f{n}"), 2_000);
         site.snapshot();
-        let key = seawall_base::read_file(&site.disk, "cache/files.key", 64).expect("read");
+        let key = seawall_base::read_file(&site.disk, "cache/files.secret", 64).expect("read");
         assert!(keys.insert(key.expect("it is there")));
     }
 }

@@ -68,7 +68,7 @@ pub(crate) enum Command {
     Diff(DiffArgs),
     /// Check every object, proof and signature held here; needs no key
     #[command(
-        after_help = "Examples:\n  seawall verify --json\n  seawall verify --read-data-subset 1/7\n  seawall verify --repair"
+        after_help = "Example: seawall verify --json\n  seawall verify --read-data-subset 1/7\n  seawall verify --repair"
     )]
     Verify(VerifyArgs),
     /// Show the fleet, print its recovery sheet, enrol members

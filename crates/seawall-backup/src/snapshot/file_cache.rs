@@ -243,7 +243,8 @@ impl FileCache {
         next.file.set_len(next.end)?;
         drop(next);
         // Between the two renames the cache does not open: then the next run reads everything.
-        self.disk.rename(&format!("{}.next.key", self.stem), &format!("{}.key", self.stem))?;
+        self.disk
+            .rename(&format!("{}.next.secret", self.stem), &format!("{}.secret", self.stem))?;
         self.disk.rename(&format!("{}.next", self.stem), &format!("{}.cache", self.stem))
     }
 }
@@ -269,7 +270,7 @@ fn associated_data(kind: FrameKind, offset: u64) -> [u8; 9] {
 impl Frames {
     /// An empty file under this key.
     fn begin(disk: &dyn Disk, stem: &str, key: &[u8; 32]) -> io::Result<Self> {
-        let file = disk.open(&format!("{stem}.next.key"), OpenMode::Create)?;
+        let file = disk.open(&format!("{stem}.next.secret"), OpenMode::Create)?;
         file.set_len(0)?;
         file.write_at(0, key)?;
         let file = disk.open(&format!("{stem}.next"), OpenMode::Create)?;
@@ -305,7 +306,7 @@ impl Frames {
         stem: &str,
         sparse: &mut Vec<[u8; 32]>,
     ) -> io::Result<Option<Self>> {
-        let (path, key) = (format!("{stem}.cache"), format!("{stem}.key"));
+        let (path, key) = (format!("{stem}.cache"), format!("{stem}.secret"));
         let Some(mut frames) = Self::open(disk, &path, &key, OpenMode::Read)? else {
             return Ok(None);
         };
@@ -332,7 +333,7 @@ impl Frames {
 
     /// The frames of a run that did not come to its end, as far as they are whole.
     fn interrupted(disk: &dyn Disk, stem: &str) -> io::Result<Option<Self>> {
-        let (path, key) = (format!("{stem}.next"), format!("{stem}.next.key"));
+        let (path, key) = (format!("{stem}.next"), format!("{stem}.next.secret"));
         let Some(mut frames) = Self::open(disk, &path, &key, OpenMode::Write)? else {
             return Ok(None);
         };
