@@ -1,31 +1,18 @@
 //! How fast each path of the chunker cuts, on one core, and that all cut alike.
 //!
-//! Speed is per second of this thread's processor time, so that a busy machine disturbs it
-//! little; where the system does not tell, per second of the clock.
+//! Speed is per second of this thread's processor time, so that a busy machine disturbs it little.
 //!
 //! `cargo run --release -p seawall-backup --example chunker_speed`
 
 #![allow(clippy::print_stdout)] // The figures are its result.
 
-use std::time::Instant;
+mod clock;
 
+use clock::seconds;
 use seawall_backup::chunker::{Chunker, Path};
 
 const GIB: usize = 1 << 30;
 const RUNS: usize = 5;
-
-/// Seconds this thread has run (first field of Linux's `schedstat`, nanoseconds).
-fn processor_time() -> Option<f64> {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
-    Some(stat.split(' ').next()?.parse::<u64>().ok()? as f64 / 1e9)
-}
-
-fn seconds<T>(work: impl FnOnce() -> T) -> (f64, T) {
-    let (clock, processor) = (Instant::now(), processor_time());
-    let result = work();
-    let ran = processor.zip(processor_time()).map(|(start, end)| end - start);
-    (ran.unwrap_or_else(|| clock.elapsed().as_secs_f64()), result)
-}
 
 fn cuts(chunker: &Chunker, mut data: &[u8]) -> Vec<usize> {
     let mut lengths = Vec::new();

@@ -27,8 +27,9 @@ pub struct OsRng;
 
 impl Rng for OsRng {
     fn fill(&mut self, out: &mut [u8]) {
-        // AWS-LC aborts rather than return weak bytes; an error here means the machine has no
-        // entropy source at all, and nothing safe can be done without one.
-        aws_lc_rs::rand::fill(out).expect("the system's random number generator must work");
+        // The kernel's generator, not a library's above it: that would first gather entropy of its
+        // own for some 40 ms, in every command. An error means that the machine has none at all,
+        // and nothing safe can be done without.
+        getrandom::fill(out).expect("the system's random number generator must work");
     }
 }
