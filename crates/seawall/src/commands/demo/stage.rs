@@ -39,10 +39,12 @@ pub(super) fn given() -> Option<PathBuf> {
 
 /// Lets a child play the demo in a fresh directory and removes it, unless it is to be kept.
 pub(super) fn supervise(args: &DemoArgs, printer: &Printer) -> anyhow::Result<Outcome> {
+    // Before the directory is there, so that no signal finds it with nobody to remove it.
+    let signals = Signals::listen().context("cannot listen for signals")?;
     let above = args.dir.clone().unwrap_or_else(std::env::temp_dir);
     let stage = create(&above)
         .with_context(|| format!("cannot make a directory in {}", above.display()))?;
-    let played = play(stage.as_os_str());
+    let played = play(stage.as_os_str(), signals);
     if args.keep {
         printer.say(&format!("kept in {}", stage.display()));
     } else if !remove(&stage) {
@@ -69,14 +71,35 @@ fn create(above: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
+/// What asks for an early end; from its making on, such signals no longer end this process.
+struct Signals {
+    runtime: tokio::runtime::Runtime,
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter();
+        let interrupt = signal(SignalKind::interrupt())?;
+        let terminate = signal(SignalKind::terminate())?;
+        drop(entered);
+        Ok(Self { runtime, interrupt, terminate })
+    }
+
+    fn wait(mut self) {
+        self.runtime.block_on(async {
+            tokio::select! {
+                _ = self.interrupt.recv() => {}
+                _ = self.terminate.recv() => {}
+            }
+        });
+    }
+}
+
 /// Runs the child to its end; returns its exit code and whether a signal ended it early.
-fn play(stage: &OsStr) -> io::Result<(Option<i32>, bool)> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let entered = runtime.enter();
-    // Before the child starts, so that no signal finds the parent without a handler.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    drop(entered);
+fn play(stage: &OsStr, signals: Signals) -> io::Result<(Option<i32>, bool)> {
     let mut child = Command::new(std::env::current_exe()?)
         .args(std::env::args_os().skip(1))
         .env(STAGE, stage)
@@ -84,12 +107,7 @@ fn play(stage: &OsStr) -> io::Result<(Option<i32>, bool)> {
     let (pid, told) = (Pid::from_child(&child), Arc::new(AtomicBool::new(false)));
     let tell = told.clone();
     std::thread::spawn(move || {
-        runtime.block_on(async {
-            tokio::select! {
-                _ = interrupt.recv() => {}
-                _ = terminate.recv() => {}
-            }
-        });
+        signals.wait();
         tell.store(true, Ordering::SeqCst);
         // It has ended already: as good. Its number is not reused before it is waited for, and
         // after that this process ends.
