@@ -133,6 +133,11 @@ pub(crate) fn arg(path: &Path) -> &str {
 }
 
 impl Fleet {
+    /// A directory for a fleet that is still to be founded.
+    pub(crate) fn nowhere() -> Self {
+        Self { dir: tempfile::tempdir().expect("a temporary directory") }
+    }
+
     /// Founds a fleet of three custodians, two needed.
     pub(crate) fn found() -> Self {
         Self::found_with(&[])
@@ -140,7 +145,7 @@ impl Fleet {
 
     /// As [`Fleet::found`], with more arguments to `init`.
     pub(crate) fn found_with(more: &[&str]) -> Self {
-        let fleet = Self { dir: tempfile::tempdir().expect("a temporary directory") };
+        let fleet = Self::nowhere();
         let shares = fleet.path("shares");
         let args = ["init", "--custodians", "3", "--threshold", "2", "--name", "node-1"];
         let said = run(&fleet.home(), &[&args[..], &["--shares-dir", arg(&shares)], more].concat());

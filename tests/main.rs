@@ -16,6 +16,7 @@ mod harness;
 mod hostile_region;
 mod kills;
 mod main_job;
+mod manual;
 mod privacy;
 mod prune;
 mod solo;

@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Instant;
 
 use serde_json::Value;
@@ -385,30 +385,4 @@ fn several_paths_are_one_snapshot() {
     assert_same(&b, &restored(&to, &b));
     let nothing = Value::from(0);
     assert_eq!(said.json()["excluded"]["files"], nothing);
-}
-
-/// Every command block of the page, one after the other in one shell.
-#[test]
-fn the_examples_of_the_manual_work() {
-    let fleet = Fleet::found();
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/manual/sources.md");
-    let page = fs::read_to_string(page).expect("the page");
-    let blocks: Vec<_> = page
-        .split("\n```sh\n")
-        .skip(1)
-        .map(|rest| rest.split("\n```").next().expect("a split has a part"))
-        .collect();
-    assert!(blocks.len() >= 7, "{blocks:?}");
-    let dir = fleet.path("here");
-    fs::create_dir(&dir).expect("made");
-    let program = PathBuf::from(env!("CARGO_BIN_EXE_seawall"));
-    let mut command = Command::new("bash");
-    command.args(["-euxo", "pipefail", "-c", &blocks.join("\n")]).current_dir(&dir);
-    command.env("SEAWALL_HOME", fleet.home()).stdin(Stdio::null());
-    let path = std::env::var("PATH").expect("a PATH");
-    let bin = program.parent().expect("it is in a directory").display();
-    said(command.env("PATH", format!("{bin}:{path}"))).ok();
-    assert_eq!(snapshots(&fleet), 8);
-    let log = fs::read_to_string(dir.join("backups.log")).expect("the hook wrote it");
-    assert!(log.starts_with("done ") && !dir.join("www/frozen").exists(), "{log}");
 }

@@ -1,0 +1,218 @@
+//! The manual's examples, run as they stand on the page.
+//!
+//! What is fenced as `sh` is run: all such blocks of a page in their order, in one shell that stops
+//! at the first command that fails, in an empty directory with a home of its own, `shares` beside
+//! it. One line in [`pages!`] puts a page to the test: the fleet it presupposes, and what must be
+//! true afterwards. Paths of other machines and sticks that a page names (`/media`, `/mnt`, `/srv`)
+//! are directories of the test.
+//!
+//! What cannot be run by one shell is fenced otherwise: `text` shows what is typed on several
+//! machines, each with its own prompt, or by several people, or with an id that only exists later
+//! (the quorum's part of getting-started and restore, setting up a region; `main_job`, `custody`
+//! and `demo` do those steps); `ini` is a file. [`every_page_with_examples_is_run`] holds pages to
+//! that: a fence without a word, and a page with examples that nothing runs, are failures.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::harness::{Fleet, PASSPHRASE, arg, said};
+
+/// Pages with examples: `page(what it presupposes, what is true afterwards)`. Dashes of a page's
+/// name are written as underscores.
+macro_rules! pages {
+    ($($page:ident($begin:expr, $then:expr);)+) => {
+        const PAGES: &[&str] = &[$(stringify!($page)),+];
+        $(
+            #[test]
+            fn $page() {
+                let here = Here::new($begin);
+                here.run(&blocks(&page(stringify!($page))));
+                $then(&here);
+            }
+        )+
+    };
+}
+
+pages! {
+    browse(Fleet::found(), looked_into);
+    retention(Fleet::found(), pruned);
+    solo(Fleet::nowhere(), alone);
+    sources(Fleet::found(), all_sources_are_snapshots);
+    verify(two_copies(), what_rots_is_mended);
+}
+
+/// Places outside the home that pages name.
+const PLACES: [&str; 3] = ["/media/", "/mnt/", "/srv/"];
+
+/// Where a page is run.
+struct Here {
+    fleet: Fleet,
+    dir: PathBuf,
+}
+
+impl Here {
+    fn new(fleet: Fleet) -> Self {
+        let dir = fleet.path("here");
+        fs::create_dir(&dir).expect("made");
+        // It leads nowhere until a fleet is founded.
+        std::os::unix::fs::symlink(fleet.path("shares"), dir.join("shares")).expect("linked");
+        Self { fleet, dir }
+    }
+
+    /// A file the page made.
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.join(name)
+    }
+
+    /// Runs blocks one after the other in one shell.
+    #[track_caller]
+    fn run(&self, blocks: &[String]) {
+        let mut script = blocks.join("\n");
+        for place in PLACES.into_iter().filter(|place| blocks.concat().contains(place)) {
+            let here = self.path(place.trim_matches('/'));
+            fs::create_dir_all(&here).expect("made");
+            script = script.replace(place, &format!("{}/", here.display()));
+        }
+        let program = Path::new(env!("CARGO_BIN_EXE_seawall"));
+        let bin = program.parent().expect("it is in a directory").display();
+        let path = std::env::var("PATH").expect("a PATH");
+        let mut shell = Command::new("bash");
+        shell.args(["-euxo", "pipefail", "-c", &script]).current_dir(&self.dir).env_clear();
+        shell.env("SEAWALL_HOME", self.fleet.home()).env("HOME", &self.dir).stdin(Stdio::null());
+        shell.env("PATH", format!("{bin}:{path}")).env("SEAWALL_SHARE_PASSPHRASE", PASSPHRASE);
+        said(&mut shell).ok();
+    }
+
+    fn snapshots(&self) -> usize {
+        let list = self.fleet.run(&["snapshot", "list", "--json"]).ok().json();
+        list.as_array().expect("an array").len()
+    }
+}
+
+fn manual() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/manual")
+}
+
+fn page(name: &str) -> String {
+    let path = manual().join(name.replace('_', "-")).with_extension("md");
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// What is fenced in a page: the word behind the opening fence, and the lines. Fences may be
+/// indented in lists.
+fn fenced(page: &str) -> Vec<(String, String)> {
+    let mut out = Vec::new();
+    let mut open: Option<(String, String)> = None;
+    for line in page.lines() {
+        match (line.trim_start().strip_prefix("```"), &mut open) {
+            (Some(word), None) => open = Some((word.trim().to_owned(), String::new())),
+            (Some(_), Some(_)) => out.extend(open.take()),
+            (None, Some((_, lines))) => lines.extend([line, "\n"]),
+            (None, None) => {}
+        }
+    }
+    assert_eq!(open, None, "a fence is not closed");
+    out
+}
+
+/// The blocks of a page that are run.
+fn blocks(page: &str) -> Vec<String> {
+    let fenced = fenced(page).into_iter();
+    fenced.filter_map(|(word, lines)| (word == "sh").then_some(lines)).collect()
+}
+
+#[test]
+fn every_page_with_examples_is_run() {
+    let mut with_examples = BTreeSet::new();
+    for entry in fs::read_dir(manual()).expect("the manual") {
+        let file = entry.expect("readable").file_name().into_string().expect("UTF-8");
+        let name = file.strip_suffix(".md").expect("pages only").replace('-', "_");
+        for (word, lines) in fenced(&page(&name)) {
+            assert!(
+                ["sh", "text", "ini"].contains(&word.as_str()),
+                "docs/manual/{file}: `{word}` in front of {lines:?} is neither sh, text nor ini"
+            );
+            if word == "sh" {
+                with_examples.insert(name.clone());
+            }
+        }
+    }
+    let run: BTreeSet<_> = PAGES.iter().map(|&name| name.to_owned()).collect();
+    assert_eq!(run, with_examples, "left: run by tests/manual.rs, right: pages with `sh` blocks");
+}
+
+fn looked_into(here: &Here) {
+    let archive = fs::metadata(here.path("site.tar")).expect("exported");
+    assert!(archive.len() > 512);
+    let below = |dir: &str, file: &str| {
+        let site = here.dir.strip_prefix("/").expect("absolute").join("site");
+        here.path(dir).join(site).join(file)
+    };
+    // Of an archive by a pattern, of a path, of a pattern: each its file, none the other's.
+    for (dir, there, not_there) in [
+        ("mnt", "conf.d/http.conf", "index.html"),
+        ("part", "conf.d/http.conf", "index.html"),
+        ("pages", "index.html", "conf.d/http.conf"),
+    ] {
+        assert!(below(dir, there).is_file(), "{dir} has {there}");
+        assert!(!below(dir, not_there).exists(), "{dir} has no {not_there}");
+    }
+    assert_eq!(fs::read(below("part", "conf.d/http.conf")).expect("restored"), b"listen 80\n");
+    assert_eq!(here.snapshots(), 2);
+}
+
+fn pruned(here: &Here) {
+    // Both are younger than a day, so nothing went. The saved rules are what the page saved.
+    assert_eq!(here.snapshots(), 2);
+    let plan = here.fleet.run(&["prune", "--plan", "--json"]).ok().json();
+    let reasons = |at: usize| plan["snapshots"][at]["reasons"].to_string();
+    assert!(reasons(0).contains("tags before-upgrade"), "{plan}");
+    assert!(reasons(1).contains("daily"), "{plan}");
+}
+
+fn alone(here: &Here) {
+    assert_eq!(here.snapshots(), 1);
+    let restored = here.path("srv/restored").join(here.dir.strip_prefix("/").expect("absolute"));
+    let letter = fs::read(restored.join("documents/letter.txt")).expect("restored");
+    assert_eq!(letter, fs::read(here.path("documents/letter.txt")).expect("it is there"));
+}
+
+fn all_sources_are_snapshots(here: &Here) {
+    assert_eq!(here.snapshots(), 8);
+    let log = fs::read_to_string(here.path("backups.log")).expect("the hook wrote it");
+    assert!(log.starts_with("done ") && !here.path("www/frozen").exists(), "{log}");
+}
+
+/// A fleet with a snapshot that a bucket holds as well.
+fn two_copies() -> Fleet {
+    let fleet = Fleet::nowhere();
+    let (shares, bucket) = (fleet.path("shares"), fleet.path("bucket"));
+    let args = ["init", "--profile", "solo", "--shares-dir", arg(&shares)];
+    fleet.run(&[&args[..], &["--bucket", arg(&bucket)]].concat()).ok();
+    let tree = fleet.tree("tree");
+    fleet.snapshot(&tree);
+    fleet.run(&["sync"]).ok();
+    fleet
+}
+
+fn what_rots_is_mended(here: &Here) {
+    let zone = here.fleet.home().join("zones/0000000000000000.zone");
+    let mut bytes = fs::read(&zone).expect("a zone");
+    bytes[3 << 20] ^= 0xff;
+    fs::write(&zone, bytes).expect("written");
+    here.fleet.run(&["verify"]).code(1);
+    let blocks = blocks(&page("verify"));
+    here.run(&blocks[blocks.len() - 1..]);
+    here.fleet.run(&["verify"]).ok();
+}
+
+/// The splitter itself.
+#[test]
+fn fences_are_taken_apart() {
+    let page = "a\n```sh\nx\n```\n- b\n\n  ```text\n  y\n  ```\n\n```sh\nz\nw\n```\n";
+    let words: Vec<_> = fenced(page).into_iter().map(|(word, _)| word).collect();
+    assert_eq!(words, ["sh", "text", "sh"]);
+    assert_eq!(blocks(page), ["x\n", "z\nw\n"]);
+}
