@@ -18,7 +18,7 @@ mod sealer;
 mod writer;
 
 use crossbeam_channel::{Sender, bounded, unbounded};
-use seawall_base::{ObjectId, Rng};
+use seawall_base::{Clock, ObjectId, Rng, Seconds};
 use seawall_record::reference_set::{self, Member};
 use seawall_record::{ReferenceSet, Totals};
 use seawall_seal::{Domain, Kind, ObjectRef, SealError};
@@ -47,6 +47,28 @@ pub struct Plan<'a> {
     pub store: &'a Store,
     /// Threads that seal.
     pub workers: usize,
+    /// How much of a run that is cut short is lost.
+    pub checkpoints: Checkpoints<'a>,
+}
+
+/// When a run makes durable what it has, and notes which files that is: as soon as either is
+/// reached. The next run goes on from the last one.
+#[derive(Clone, Copy)]
+pub struct Checkpoints<'a> {
+    /// Sealed bytes new to the store since the last one.
+    pub bytes: u64,
+    /// Time since the last one. Bytes alone would leave slow sources and trees of tiny files
+    /// without any for minutes.
+    pub every: Seconds,
+    /// What time it is.
+    pub clock: &'a dyn Clock,
+}
+
+impl<'a> Checkpoints<'a> {
+    /// 256 MiB or 5 seconds: rare enough to cost nothing that could be measured.
+    pub fn new(clock: &'a dyn Clock) -> Self {
+        Self { bytes: 256 << 20, every: Seconds(5), clock }
+    }
 }
 
 /// How far a snapshot is.
@@ -225,7 +247,7 @@ fn run<'a>(
             }
         });
         let channels = Channels { jobs, done, checkpoints };
-        let mut writer = TreeWriter::new(sealer, channels, secret, cache);
+        let mut writer = TreeWriter::new(sealer, channels, secret, cache, plan.checkpoints);
         let tree = writer.run(&steps, progress);
         drop(steps);
         let written = writer.finish();

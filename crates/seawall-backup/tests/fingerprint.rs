@@ -21,10 +21,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use seawall_backup::chunker::Chunker;
-use seawall_backup::snapshot::{Plan, write};
+use seawall_backup::snapshot::{Checkpoints, Plan, write};
 use seawall_backup::source::FileTree;
 use seawall_base::ObjectId;
-use seawall_host::FsDisk;
+use seawall_host::{FsDisk, SystemClock};
 use seawall_record::reference_set::{self, Visit};
 use seawall_seal::{Domain, DomainScope, Kind, Placement, padme, seal};
 use seawall_sim::SeededRng;
@@ -137,6 +137,7 @@ fn region_view(dir: &Path, victim: usize) -> Vec<u32> {
         domain: &domain,
         store: &store,
         workers: 2,
+        checkpoints: Checkpoints::new(&SystemClock),
     };
     let source = FileTree::new(&[dir]).expect("an absolute path");
     let mut rng = SeededRng::new(victim as u64);

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use seawall_backup::chunker::{MAX, MIN, NORMAL};
 use seawall_backup::restore::{Restored, restore};
-use seawall_backup::snapshot::{Plan, Progress, Snapshot, SnapshotError, write};
+use seawall_backup::snapshot::{Checkpoints, Plan, Progress, Snapshot, SnapshotError, write};
 use seawall_backup::source::FileTree;
 use seawall_backup::target::{Options, Target, compare};
 use seawall_base::{Disk, ObjectId, Rng};
-use seawall_host::FsDisk;
+use seawall_host::{FsDisk, SystemClock};
 use seawall_record::reference_set::{self, Visit};
 use seawall_seal::{Domain, DomainScope};
 use seawall_sim::{PowerCut, SeededRng, SimDisk};
@@ -89,6 +89,7 @@ impl Trees {
             domain,
             store,
             workers,
+            checkpoints: Checkpoints::new(&SystemClock),
         };
         let source = FileTree::new(&[&self.from]).expect("an absolute path");
         write(&plan, Box::new(source), None, &mut self.rng, &mut |_| ())
@@ -452,6 +453,7 @@ fn too_many_sources_are_refused_before_anything_is_read() {
         domain: &domain(),
         store: &store,
         workers: 1,
+        checkpoints: Checkpoints::new(&SystemClock),
     };
     let source = FileTree::new(&[&trees.from]).expect("an absolute path");
     let outcome = write(&plan, Box::new(source), None, &mut SeededRng::new(1), &mut |_| ());

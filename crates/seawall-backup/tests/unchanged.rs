@@ -10,11 +10,11 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use seawall_backup::restore::restore;
-use seawall_backup::snapshot::{FileCache, Plan, Snapshot, write};
+use seawall_backup::snapshot::{Checkpoints, FileCache, Plan, Snapshot, write};
 use seawall_backup::source::FileTree;
 use seawall_backup::target::{Options, Target, compare};
 use seawall_base::{Disk, ObjectId, OpenMode, Rng, Timestamp};
-use seawall_host::FsDisk;
+use seawall_host::{FsDisk, SystemClock};
 use seawall_seal::{Domain, DomainScope};
 use seawall_sim::{SeededRng, SimDisk};
 use seawall_store::Store;
@@ -66,8 +66,9 @@ impl Site {
     fn snapshot_with(&mut self, cache: Option<FileCache>) -> Snapshot {
         let (domain, sources) = self.plan();
         let host = b"host".to_vec();
-        let plan =
-            Plan { sources, host, class: CLASS, domain: &domain, store: &self.store, workers: 2 };
+        let checkpoints = Checkpoints::new(&SystemClock);
+        let (class, store) = (CLASS, &self.store);
+        let plan = Plan { sources, host, class, domain: &domain, store, workers: 2, checkpoints };
         let source = FileTree::new(&[&self.from]).expect("an absolute path");
         let written = write(&plan, Box::new(source), cache, &mut self.rng, &mut |_| ());
         let snapshot = written.expect("nothing fails");

@@ -1,6 +1,6 @@
 //! Making and listing snapshots.
 
-use seawall_backup::snapshot::{self, Plan, Progress, Snapshot};
+use seawall_backup::snapshot::{self, Checkpoints, Plan, Progress, Snapshot};
 use seawall_backup::source::filter::Excluded;
 use seawall_backup::source::{Problem, Source};
 use seawall_base::{Clock, Rng, Sha256, Timestamp};
@@ -90,6 +90,7 @@ pub fn create_snapshot(
         domain: &domain,
         store: &store,
         workers: options.workers,
+        checkpoints: Checkpoints::new(clock),
     };
     let tree = read_tree(home, &plan, (source, is_whole), clock, rng, progress)?;
 

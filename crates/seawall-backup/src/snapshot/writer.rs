@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 
 use crossbeam_channel::{Receiver, Sender};
+use seawall_base::Timestamp;
 use seawall_record::Totals;
 use seawall_record::reference_set::Member;
 use seawall_seal::{Kind, ObjectRef};
@@ -13,7 +14,7 @@ use super::directory::{Dir, DirId, Fresh, Known, Made};
 use super::file_cache::{FileCache, ROOT_KEY, child_key};
 use super::long_file::{Piece, Pieces};
 use super::sealer::{Done, Job, SealedPiece, Sealer, Ticket};
-use super::{Progress, SnapshotError};
+use super::{Checkpoints, Progress, SnapshotError};
 use crate::chunker::{Chunker, MIN};
 use crate::entry::{
     Content as Kept, Entry, EntryKind, List, MAX_INLINE, MAX_LINK_COMPONENTS, Meta,
@@ -28,9 +29,6 @@ const SMALL_FILE: u64 = MIN as u64;
 /// A bundle is closed by content from this size on, and at [`BUNDLE_MAX`] in any case.
 const BUNDLE_MIN: usize = 128 << 10;
 const BUNDLE_MAX: usize = 1 << 20;
-/// New sealed bytes after which what is there is made durable: a run that is cut short loses
-/// what came after.
-const CHECKPOINT: u64 = 256 << 20;
 /// Buffers kept for the next pieces.
 const BUFFERS: usize = 8;
 
@@ -110,8 +108,9 @@ pub(super) struct TreeWriter<'s, 'a> {
     problems: Vec<Problem>,
     files: u64,
     unchanged: u64,
-    /// New bytes at the last checkpoint.
-    durable: u64,
+    checkpoints: Checkpoints<'a>,
+    /// New bytes at the last checkpoint, and when it was.
+    durable: (u64, Timestamp),
     buffers: Vec<Zeroizing<Vec<u8>>>,
     small: Zeroizing<Vec<u8>>,
     long: Zeroizing<Vec<u8>>,
@@ -123,6 +122,7 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
         channels: Channels,
         secret: &[u8; 32],
         cache: Option<FileCache>,
+        checkpoints: Checkpoints<'a>,
     ) -> Self {
         Self {
             sealer,
@@ -146,7 +146,8 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
             problems: Vec::new(),
             files: 0,
             unchanged: 0,
-            durable: 0,
+            checkpoints,
+            durable: (0, checkpoints.clock.now()),
             buffers: Vec::new(),
             small: Zeroizing::new(vec![0; SMALL_FILE as usize]),
             long: Zeroizing::new(Vec::new()),
@@ -609,9 +610,14 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
         while let Ok(done) = self.channels.done.try_recv() {
             self.sealed(done)?;
         }
-        let new = self.sealer.new_bytes();
-        if new - self.durable >= CHECKPOINT {
-            self.durable = new;
+        let (new, now) = (self.sealer.new_bytes(), self.checkpoints.clock.now());
+        let (durable, last) = self.durable;
+        // A clock that was set back counts from where it stands.
+        self.durable.1 = last.min(now);
+        if new - durable >= self.checkpoints.bytes
+            || now.0 - last.min(now).0 >= self.checkpoints.every.0
+        {
+            self.durable = (new, now);
             self.checkpoint();
         }
         Ok(())
