@@ -19,6 +19,7 @@ mod main_job;
 mod manual;
 mod privacy;
 mod prune;
+mod resumed;
 mod solo;
 mod sources;
 mod verify;

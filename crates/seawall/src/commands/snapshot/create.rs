@@ -243,6 +243,7 @@ impl Total {
 
 fn report(written: &Written, printer: &Printer) -> anyhow::Result<()> {
     let mut value = describe(&written.listed);
+    value["unchanged"] = written.progress.unchanged.into();
     value["new_bytes"] = written.progress.new_bytes.into();
     value["new_objects"] = written.progress.new_objects.into();
     value["problems"] = problems(&written.problems);
