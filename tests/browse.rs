@@ -230,6 +230,72 @@ fn umount_ends_a_mount_that_another_node_serves_from_a_region() {
     mounted.ended().ok();
 }
 
+/// What somebody without any power does: all of it, from founding to unmounting in both ways.
+const BY_ANYBODY: &str = r#"
+mkdir -p tree/sub
+echo mine > tree/mine && chmod 600 tree/mine
+head -c 3000000 /dev/urandom > tree/sub/long
+ln -s sub/long tree/link
+seawall init --custodians 3 --threshold 2 --shares-dir shares
+ID=$(seawall snapshot create "$PWD/tree" --json | sed -n 's/^ *"id": "\(.*\)".*/\1/p')
+seawall restore request "$ID" --reason 'to look' --out req.json
+set -- shares/share-*.json
+seawall restore approve req.json --share "$1" --out a1.json --yes
+seawall restore approve req.json --share "$2" --out a2.json --yes
+mkdir mnt
+for how in 'kill %1' 'fusermount3 -u mnt'; do
+    seawall mount req.json mnt --approval a1.json --approval a2.json &
+    for n in $(seq 100); do [ -d "mnt$PWD/tree" ] && break; sleep 0.1; done
+    diff -r --no-dereference tree "mnt$PWD/tree"
+    grep "^seawall $PWD/mnt " /proc/self/mounts > options
+    $how
+    wait %1
+    if grep " $PWD/mnt " /proc/self/mounts; then exit 9; fi
+done
+id -u > done
+"#;
+
+/// Private to the commands it starts: a FUSE device for everybody, as it is on most machines.
+const WITH_DEVICE: &str = r#"
+if [ "$(stat -c %a /dev/fuse)" != 666 ]; then
+    mkdir dev && mount -t tmpfs -o dev,mode=755 none dev
+    mknod -m 666 dev/fuse c 10 229 && mount --bind dev/fuse /dev/fuse
+fi
+exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=-all -- bash -euc "$1"
+"#;
+
+#[test]
+fn anybody_can_mount_with_fusermount() {
+    let found = Command::new("fusermount3").arg("--version").output();
+    assert!(found.is_ok(), "mounting as a user needs fusermount3: apt-get install fuse3");
+    let dir = tempfile::tempdir().expect("a directory");
+    // Where this was built, others may not be allowed to look.
+    copy(Path::new(env!("CARGO_BIN_EXE_seawall")), &dir.path().join("seawall"));
+    let is_root = rustix::process::geteuid().is_root();
+    let mut command = if is_root {
+        std::os::unix::fs::chown(dir.path(), Some(65534), Some(65534)).expect("owned by nobody");
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--", "bash", "-euc", WITH_DEVICE, "anybody", BY_ANYBODY]);
+        command
+    } else {
+        let mut command = Command::new("bash");
+        command.args(["-euc", BY_ANYBODY]);
+        command
+    };
+    let path = std::env::var("PATH").expect("a PATH");
+    command.current_dir(dir.path()).env_clear().stdin(Stdio::null());
+    command.env("PATH", format!("{}:{path}", dir.path().display()));
+    command.env("SEAWALL_HOME", dir.path().join("home")).env("SEAWALL_SHARE_PASSPHRASE", "x y z");
+    said(&mut command).ok();
+    let who = fs::read_to_string(dir.path().join("done")).expect("it came to its end");
+    assert_ne!(who, "0\n", "somebody, not root");
+    let options = fs::read_to_string(dir.path().join("options")).expect("it was mounted");
+    for option in ["ro", "nosuid", "nodev"] {
+        let list = options.split(' ').nth(3).expect("a field");
+        assert!(list.split(',').any(|o| o == option), "{option}: {options}");
+    }
+}
+
 #[test]
 fn what_cannot_be_mounted_is_said_before_anything_else() {
     let fleet = Fleet::found();
