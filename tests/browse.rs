@@ -20,14 +20,14 @@ use crate::harness::{
 };
 
 /// A request that enough custodians have answered.
-struct Open {
-    home: PathBuf,
-    request: PathBuf,
+pub(crate) struct Open {
+    pub(crate) home: PathBuf,
+    pub(crate) request: PathBuf,
     approvals: [PathBuf; 2],
 }
 
 impl Open {
-    fn new(fleet: &Fleet, id: &str) -> Self {
+    pub(crate) fn new(fleet: &Fleet, id: &str) -> Self {
         Self::by(fleet, &fleet.home(), id)
     }
 
@@ -39,7 +39,7 @@ impl Open {
         Self { home: home.to_owned(), request, approvals }
     }
 
-    fn approvals(&self) -> [&str; 4] {
+    pub(crate) fn approvals(&self) -> [&str; 4] {
         let [a, b] = &self.approvals;
         ["--approval", arg(a), "--approval", arg(b)]
     }
@@ -59,13 +59,13 @@ impl Open {
 }
 
 /// A mounted snapshot; unmounted when dropped.
-struct Mounted {
+pub(crate) struct Mounted {
     point: PathBuf,
     child: Option<Child>,
 }
 
 impl Mounted {
-    fn new(open: &Open, point: &Path, more: &[&str]) -> Self {
+    pub(crate) fn new(open: &Open, point: &Path, more: &[&str]) -> Self {
         assert!(
             Path::new("/dev/fuse").exists(),
             "mounting cannot be tested without /dev/fuse: run `modprobe fuse`, or start the container with --device /dev/fuse --cap-add SYS_ADMIN"
@@ -83,7 +83,7 @@ impl Mounted {
     }
 
     /// What was snapshotted at `path`.
-    fn at(&self, path: &Path) -> PathBuf {
+    pub(crate) fn at(&self, path: &Path) -> PathBuf {
         restored(&self.point, path)
     }
 
@@ -104,7 +104,7 @@ impl Mounted {
         end(self.child.take().expect("it runs"))
     }
 
-    fn signalled(mut self) -> Said {
+    pub(crate) fn signalled(mut self) -> Said {
         let child = self.child.take().expect("it runs");
         signal(&child, Signal::TERM);
         let said = end(child);

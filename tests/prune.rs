@@ -16,7 +16,7 @@ use crate::harness::{
 /// A rule that keeps the last only, with no other guard.
 const LAST: [&str; 5] = ["prune", "--keep-last", "1", "--min-age", "0h"];
 
-fn prune_args<'a>(more: &[&'a str]) -> Vec<&'a str> {
+pub(crate) fn prune_args<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&LAST[..], more].concat()
 }
 
@@ -28,14 +28,14 @@ fn zone_bytes(home: &Path) -> u64 {
 }
 
 /// A fleet and a tree with a large file that changes each round.
-struct World {
-    fleet: Fleet,
-    tree: PathBuf,
+pub(crate) struct World {
+    pub(crate) fleet: Fleet,
+    pub(crate) tree: PathBuf,
     round: u64,
 }
 
 impl World {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::of(Fleet::found())
     }
 
@@ -45,17 +45,17 @@ impl World {
     }
 
     /// Replaces the large file by another, of so many bytes.
-    fn change(&mut self, bytes: usize) {
+    pub(crate) fn change(&mut self, bytes: usize) {
         self.round += 1;
         std::fs::write(self.tree.join("zz-large"), noise_of(self.round, bytes)).expect("written");
     }
 
-    fn snapshot(&self) -> String {
+    pub(crate) fn snapshot(&self) -> String {
         self.fleet.snapshot(&self.tree)
     }
 
     /// So many snapshots of which each has 3 MiB of its own.
-    fn history(&mut self, n: usize) -> Vec<String> {
+    pub(crate) fn history(&mut self, n: usize) -> Vec<String> {
         (0..n)
             .map(|_| {
                 self.change(3 << 20);
@@ -68,11 +68,11 @@ impl World {
         self.fleet.home()
     }
 
-    fn prune(&self, more: &[&str]) -> Value {
+    pub(crate) fn prune(&self, more: &[&str]) -> Value {
         self.fleet.run(&prune_args(&[&["--yes", "--json"], more].concat())).ok().json()
     }
 
-    fn listed(&self, all: bool) -> Vec<Value> {
+    pub(crate) fn listed(&self, all: bool) -> Vec<Value> {
         let args = if all {
             &["snapshot", "list", "--json", "--all"][..]
         } else {
@@ -82,7 +82,7 @@ impl World {
     }
 
     /// Restores a snapshot and compares it with `like`.
-    fn restores(&self, id: &str, like: &Path) {
+    pub(crate) fn restores(&self, id: &str, like: &Path) {
         let to = self.fleet.path(&format!("restored-{}", &id[..12]));
         self.fleet.restore(&self.home(), id, &to).ok();
         assert_same(like, &restored(&to, &self.tree));
@@ -90,7 +90,7 @@ impl World {
     }
 
     /// Starts a snapshot of a tree with 24 MiB of news and stops it while it writes.
-    fn stopped_snapshot(&mut self) -> Going {
+    pub(crate) fn stopped_snapshot(&mut self) -> Going {
         self.change(24 << 20);
         let before = zone_bytes(&self.home());
         let args = ["snapshot", "create", arg(&self.tree), "--json"];
@@ -107,10 +107,10 @@ impl World {
 
 /// A program on its way, ended by force if the test fails before it does: one that is stopped
 /// would never end.
-struct Going(Option<Child>);
+pub(crate) struct Going(Option<Child>);
 
 impl Going {
-    fn signal(&self, to: Signal) {
+    pub(crate) fn signal(&self, to: Signal) {
         signal(self.0.as_ref().expect("not ended"), to);
     }
 
@@ -125,7 +125,7 @@ impl Going {
         end(child)
     }
 
-    fn end(mut self) -> Said {
+    pub(crate) fn end(mut self) -> Said {
         end(self.0.take().expect("not ended"))
     }
 }
@@ -143,11 +143,11 @@ fn going(home: &Path, args: &[&str]) -> Going {
     Going(Some(start(home, args)))
 }
 
-fn id_of(said: &Said) -> String {
+pub(crate) fn id_of(said: &Said) -> String {
     said.json()["id"].as_str().expect("an id").to_owned()
 }
 
-fn ids(list: &[Value]) -> Vec<&str> {
+pub(crate) fn ids(list: &[Value]) -> Vec<&str> {
     list.iter().map(|s| s["id"].as_str().expect("an id")).collect()
 }
 
