@@ -15,8 +15,8 @@ use seawall_escrow::{
 };
 use seawall_fuzz::{NODE, ORIGIN, ROOT, SUBKEY, capsule, fleet, genesis, group, key, shares, sign};
 use seawall_record::{
-    Base64, Dossier, DossierParts, Enrolment, Fleet, FleetCard, Hex32, Manifest, ManifestCore,
-    Request, Role, Subkey, Totals, reference_set,
+    Base64, Dossier, DossierParts, Enrolment, Fleet, FleetCard, Forget, Forgotten, Hex32, LogState,
+    Manifest, ManifestCore, Request, Role, Subkey, Totals, reference_set,
 };
 use seawall_seal::{ObjectKey, ObjectRef};
 use seawall_sign::{Envelope, Statement};
@@ -124,6 +124,7 @@ fn sign_and_record() {
         entries.extend_from_slice(&payload);
     }
     write("record_log_state", "first-snapshot", &entries);
+    write("record_log_state", "forget", &forgetting());
     write("record_files", "card", &json(&FleetCard::new(&fleet())));
 
     let entries = [enrolled.to_json(), certified.to_json(), manifest.to_json()];
@@ -141,6 +142,44 @@ fn sign_and_record() {
         w.u16(page.len() as u16).raw(page);
     }
     write("record_reference_set", "walk", w.as_slice());
+}
+
+/// A log with two snapshots, of which the first is forgotten.
+fn forgetting() -> Vec<u8> {
+    let first = manifest();
+    let digest = |manifest: &Manifest| {
+        let signed = manifest.clone().statement().sign(&[&key(SUBKEY)]);
+        signed.expect("it is small").digest()
+    };
+    let core = ManifestCore { sequence: 2, previous: Some(digest(&first)), ..first.core.clone() };
+    let label = Label::of_manifest(&core).expect("a short origin");
+    let capsule = Capsule::seal(group(), &label, b"a root reference", &mut rng());
+    let second = Manifest { core, capsule: Base64(capsule.expect("a short payload").encode()) };
+    let forget = Forget {
+        fleet: fleet().id(),
+        node: enrolment().node(),
+        origin: ORIGIN.into(),
+        snapshots: vec![Forgotten { sequence: 1, manifest: digest(&first) }],
+        copies: 2,
+        reason: "keep the last".into(),
+        created: NOW,
+    };
+    let mut state = LogState::new(fleet(), ORIGIN);
+    let mut out = Vec::new();
+    for (signer, seed, payload) in [
+        (0, ROOT, json(&enrolment().statement())),
+        (1, NODE, json(&subkey().statement())),
+        (2, SUBKEY, json(&first.statement())),
+        (2, SUBKEY, json(&second.statement())),
+        (2, SUBKEY, json(&forget.statement())),
+    ] {
+        let entry = sign(&payload, &key(seed)).to_json();
+        state.accept(&entry).expect("a log that every reader believes");
+        out.push(signer);
+        out.extend_from_slice(&(payload.len() as u16).to_le_bytes());
+        out.extend_from_slice(&payload);
+    }
+    out
 }
 
 fn dossier(statements: [&Envelope; 3], entries: &[Vec<u8>]) -> Vec<u8> {
@@ -371,6 +410,11 @@ fn backup() {
     index.u8(1).u8(1).u32(1);
     object(10).encode(&mut index);
     write("backup_pages", "index", index.as_slice());
+    // An interrupted run with a byte of a frame changed, one left out of a frame, a frame twice; a
+    // finished one whose listing is of another depth.
+    let edits = [[0, 1, 0, 40, 4], [3, 2, 0, 60, 1], [6, 0, 0, 0, 0]];
+    write("backup_file_cache", "interrupted", &[&[1][..], &edits.concat()].concat());
+    write("backup_file_cache", "finished", &[0, 0, 1, 0, 85, 3]);
     // A chunk, a chunk list of it, a directory with a file of that, twice.
     let script = [0, 7, 1, 3, 2, 1, 200, 0, 1, 4, 2, 0, 1, 63, 0, 2, 1, 3, 1, 0, 9, 0];
     write("backup_browse", "script", &script.repeat(2));

@@ -12,6 +12,9 @@
 //!
 //! Layout: `docs/formats/file-cache.md`.
 
+#[cfg(fuzzing)]
+mod forge;
+
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
