@@ -106,6 +106,11 @@ pub(crate) fn seawall_bound_by_modes() -> Command {
 pub(crate) fn start<S: AsRef<OsStr>>(home: &Path, args: &[S]) -> Child {
     let mut command = seawall();
     command.env("SEAWALL_HOME", home).args(args);
+    start_command(command)
+}
+
+/// Starts a command, for being stopped or killed on its way.
+pub(crate) fn start_command(mut command: Command) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
 }
 

@@ -18,6 +18,7 @@ mod hostile_region;
 mod kills;
 mod main_job;
 mod manual;
+mod postgres;
 mod privacy;
 mod prune;
 mod resumed;

@@ -9,7 +9,7 @@
 //! What cannot be run by one shell is fenced otherwise: `text` shows what is typed on several
 //! machines, each with its own prompt, or by several people, or with an id that only exists later
 //! (the quorum's part of getting-started and restore, setting up a region; `main_job`, `custody`
-//! and `demo` do those steps); `ini` is a file. [`every_page_with_examples_is_run`] holds pages to
+//! and `demo` do those steps); `ini` is a file; `sh postgres` is run by the suite of that name. [`every_page_with_examples_is_run`] holds pages to
 //! that: a fence without a word, and a page with examples that nothing runs, are failures.
 
 use std::collections::BTreeSet;
@@ -47,13 +47,13 @@ pages! {
 const PLACES: [&str; 3] = ["/media/", "/mnt/", "/srv/"];
 
 /// Where a page is run.
-struct Here {
-    fleet: Fleet,
+pub(crate) struct Here {
+    pub(crate) fleet: Fleet,
     dir: PathBuf,
 }
 
 impl Here {
-    fn new(fleet: Fleet) -> Self {
+    pub(crate) fn new(fleet: Fleet) -> Self {
         let dir = fleet.path("here");
         fs::create_dir(&dir).expect("made");
         // It leads nowhere until a fleet is founded.
@@ -62,33 +62,43 @@ impl Here {
     }
 
     /// A file the page made.
-    fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.join(name)
     }
 
     /// Runs blocks one after the other in one shell.
     #[track_caller]
     fn run(&self, blocks: &[String]) {
+        self.run_with(blocks, &[]);
+    }
+
+    /// As [`Here::run`], with more variables.
+    #[track_caller]
+    pub(crate) fn run_with(&self, blocks: &[String], variables: &[(&str, String)]) {
         let mut script = blocks.join("\n");
         for place in PLACES.into_iter().filter(|place| blocks.concat().contains(place)) {
             let here = self.path(place.trim_matches('/'));
             fs::create_dir_all(&here).expect("made");
             script = script.replace(place, &format!("{}/", here.display()));
         }
-        let program = Path::new(env!("CARGO_BIN_EXE_seawall"));
-        let bin = program.parent().expect("it is in a directory").display();
-        let path = std::env::var("PATH").expect("a PATH");
         let mut shell = Command::new("bash");
         shell.args(["-euxo", "pipefail", "-c", &script]).current_dir(&self.dir).env_clear();
         shell.env("SEAWALL_HOME", self.fleet.home()).env("HOME", &self.dir).stdin(Stdio::null());
-        shell.env("PATH", format!("{bin}:{path}")).env("SEAWALL_SHARE_PASSPHRASE", PASSPHRASE);
-        said(&mut shell).ok();
+        shell.env("PATH", search_path()).env("SEAWALL_SHARE_PASSPHRASE", PASSPHRASE);
+        said(shell.envs(variables.iter().map(|(name, value)| (name, value)))).ok();
     }
 
-    fn snapshots(&self) -> usize {
+    pub(crate) fn snapshots(&self) -> usize {
         let list = self.fleet.run(&["snapshot", "list", "--json"]).ok().json();
         list.as_array().expect("an array").len()
     }
+}
+
+/// Where programs are looked for, this one first.
+pub(crate) fn search_path() -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_seawall"));
+    let bin = program.parent().expect("it is in a directory").display();
+    format!("{bin}:{}", std::env::var("PATH").expect("a PATH"))
 }
 
 fn manual() -> PathBuf {
@@ -119,8 +129,19 @@ fn fenced(page: &str) -> Vec<(String, String)> {
 
 /// The blocks of a page that are run.
 fn blocks(page: &str) -> Vec<String> {
+    blocks_as(page, "sh")
+}
+
+fn blocks_as(page: &str, words: &str) -> Vec<String> {
     let fenced = fenced(page).into_iter();
-    fenced.filter_map(|(word, lines)| (word == "sh").then_some(lines)).collect()
+    fenced.filter_map(|(word, lines)| (word == words).then_some(lines)).collect()
+}
+
+/// The blocks of the page `name` that are fenced with these words.
+pub(crate) fn blocks_of(name: &str, words: &str) -> Vec<String> {
+    let found = blocks_as(&page(name), words);
+    assert!(!found.is_empty(), "{name} has examples");
+    found
 }
 
 #[test]
@@ -131,8 +152,8 @@ fn every_page_with_examples_is_run() {
         let name = file.strip_suffix(".md").expect("pages only").replace('-', "_");
         for (word, lines) in fenced(&page(&name)) {
             assert!(
-                ["sh", "text", "ini"].contains(&word.as_str()),
-                "docs/manual/{file}: `{word}` in front of {lines:?} is neither sh, text nor ini"
+                ["sh", "sh postgres", "text", "ini"].contains(&word.as_str()),
+                "docs/manual/{file}: no such fence is known: `{word}` in front of {lines:?}"
             );
             if word == "sh" {
                 with_examples.insert(name.clone());
