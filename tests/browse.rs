@@ -462,6 +462,8 @@ fn a_part_is_restored_and_nothing_beside_it() {
     let to = fleet.path("none");
     open.restore(&to, &["--path", "no/such"]).code(1).says(&["no/such"]);
     open.restore(&to, &["--path", "../up"]).code(2).says(&["../up"]);
+    let nothing = "nothing in the snapshot matches";
+    open.restore(&to, &["--glob", "**/*.nothing"]).code(1).says(&[nothing]);
     assert!(!to.exists(), "nothing was made");
     let to = fleet.path("all");
     open.restore(&to, &["--path", arg(&tree)]).ok();

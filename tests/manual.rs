@@ -204,6 +204,7 @@ fn all_sources_are_snapshots(here: &Here) {
     assert_eq!(here.snapshots(), 8);
     let log = fs::read_to_string(here.path("backups.log")).expect("the hook wrote it");
     assert!(log.starts_with("done ") && !here.path("www/frozen").exists(), "{log}");
+    assert!(!here.path("alarm").exists(), "nothing failed");
 }
 
 /// A fleet with a snapshot that a bucket holds as well.

@@ -260,6 +260,44 @@ fn hooks_run_before_and_after_whatever_happens() {
 }
 
 #[test]
+fn progress_can_be_told_to_a_program() {
+    let fleet = Fleet::found();
+    let slow = "for n in 1 2 3 4 5; do head -c 1000000 /dev/zero; sleep 0.5; done";
+    let args = ["snapshot", "create", "--json", "--progress", "json", "--from-command", slow];
+    let said = fleet.run(&args).ok();
+    assert_eq!(said.json()["bytes"], 5_000_000);
+    let lines: Vec<Value> = (said.stderr.lines().filter(|line| line.starts_with('{')))
+        .map(|line| serde_json::from_str(line).expect("each line is JSON"))
+        .collect();
+    let bytes = |line: &Value| line["progress"]["bytes"].as_u64().expect("a number");
+    assert!((1..=4).contains(&lines.len()), "one a second: {lines:?}");
+    assert!(lines.is_sorted_by_key(bytes), "{lines:?}");
+}
+
+#[test]
+fn fail_hooks_run_when_there_is_no_snapshot_and_then_only() {
+    let fleet = Fleet::found();
+    let tree = fleet.tree("tree");
+    let told = fleet.path("told");
+    let tell = |word: &str| format!("echo {word} \"$SEAWALL_ERROR\" >> {}", told.display());
+    let (fail, post) = (tell("fail"), tell("post"));
+    let create = |args: &[&str]| {
+        let hooks = ["--fail-hook", &fail, "--post-hook", &post];
+        fleet.run(&[&["snapshot", "create", arg(&tree)], &hooks[..], args].concat())
+    };
+    create(&[]).ok();
+    assert_eq!(fs::read_to_string(&told).expect("told"), "post \n");
+    create(&["--pre-hook", "exit 4"]).code(1);
+    let lines = fs::read_to_string(&told).expect("told");
+    let lines: Vec<_> = lines.lines().collect();
+    assert!(lines[1].starts_with("fail ") && lines[1].contains("exit status: 4"), "{lines:?}");
+    assert!(lines[2].starts_with("post ") && lines.len() == 3, "{lines:?}");
+    create(&["--class", "none", "--fail-hook", "exit 9"])
+        .code(1)
+        .says(&["fail-hook", "no data class"]);
+}
+
+#[test]
 fn an_interruption_still_runs_the_post_hook() {
     let fleet = Fleet::found();
     let (told, began) = (fleet.path("told"), fleet.path("began"));

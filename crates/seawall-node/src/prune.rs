@@ -17,7 +17,7 @@
 //! `docs/decisions/0012-retention.md` has every pair of commands that may meet.
 //!
 //! What is marked is kept in a Bloom filter of sixteen bits an object, not in a list of ids: fifty
-//! million of those would be more than a gigabyte. One in a few thousand dead objects is taken for
+//! million of those would be more than a gigabyte. About one in a thousand dead objects is taken for
 //! live and stays; the next prune, whose filter is salted differently, sees it.
 
 use std::collections::BTreeSet;

@@ -251,6 +251,12 @@ pub(crate) enum SnapshotCommand {
     },
 }
 
+/// How progress is told where nobody watches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressForm {
+    Json,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct CreateArgs {
     /// What to seal: files, directories, or one s3://BUCKET/PREFIX; with --from-exec, a command
@@ -268,6 +274,9 @@ pub(crate) struct CreateArgs {
     /// Show what would be read and passed over, and seal nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+    /// Tell progress to a program: a line of JSON on stderr each second
+    #[arg(long, value_name = "FORM", value_enum)]
+    pub(crate) progress: Option<ProgressForm>,
     #[command(flatten)]
     pub(crate) exclude: ExcludeArgs,
     #[command(flatten)]
@@ -281,6 +290,9 @@ pub(crate) struct CreateArgs {
     /// Run a command in the end, whatever the end is (SEAWALL_RESULT tells)
     #[arg(long, value_name = "COMMAND", help_heading = "Hooks")]
     pub(crate) post_hook: Vec<OsString>,
+    /// Run a command when no snapshot was made, before the post-hooks (SEAWALL_ERROR tells why)
+    #[arg(long, value_name = "COMMAND", help_heading = "Hooks")]
+    pub(crate) fail_hook: Vec<OsString>,
     /// Seconds a hook may take
     #[arg(long, value_name = "SECONDS", default_value_t = 600, help_heading = "Hooks",
           value_parser = clap::value_parser!(u64).range(1..=604_800))]

@@ -36,6 +36,12 @@ pub(super) fn write(
 ) -> anyhow::Result<Done> {
     let view = view(&reach(home, printer)?, opened)?;
     check_paths(&view, selection)?;
+    // Up to the first match only, and before there is anything to be left behind.
+    anyhow::ensure!(
+        Walk::new(&view, selection).next()?.is_some(),
+        "nothing in the snapshot matches, and nothing was written; `--dry-run --json` without \
+         --path and --glob lists what there is"
+    );
     let target = Target::create(to, options)
         .context("nothing was restored (--resume finishes an interrupted restore)")?;
     let bar = printer.bytes_bar("restoring", None);
@@ -54,10 +60,6 @@ pub(super) fn write(
         printer.say("set-uid and set-gid bits, capabilities and devices need --privileged");
     }
     let walked = picked.walked;
-    anyhow::ensure!(
-        walked != Walked::default() || !picked.lost.is_empty(),
-        "nothing in the snapshot matches; `--dry-run --json` lists what there is"
-    );
     let refused = picked
         .refused
         .iter()

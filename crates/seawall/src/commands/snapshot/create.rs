@@ -4,13 +4,15 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::ProgressBar;
+use seawall_backup::snapshot::Progress;
 use seawall_backup::source::Problem;
 use seawall_backup::source::filter::{Excluded, Exclusions, Patterns};
+use seawall_base::{Clock as _, Timestamp};
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
     CommandLine, Commands, CreateOptions, Home, Hook, Input, Survey, Trees, Written,
@@ -205,9 +207,10 @@ fn create(
     let (class, set) = (args.class.as_deref(), args.set.as_deref());
     let options = CreateOptions { class, set, tags: &args.tags, workers };
     let total = Total::default();
+    let mut lines = args.progress.is_some().then(Lines::new);
     std::thread::scope(|scope| {
         if let Kind::Paths(paths) = request.kind
-            && !bar.is_hidden()
+            && (!bar.is_hidden() || lines.is_some())
         {
             let (trees, bar, total) = (request.trees(paths), bar.clone(), &total);
             scope.spawn(move || total.count(trees, &bar));
@@ -216,6 +219,9 @@ fn create(
         let written = create_snapshot(home, input, &options, &SystemClock, &mut OsRng, &mut |p| {
             bar.set_position(p.bytes);
             bar.set_message(format!("{} files, {} new", p.files + p.unchanged, human(p.new_bytes)));
+            if let Some(lines) = &mut lines {
+                lines.tell(p, &total, printer);
+            }
         });
         total.stop.store(true, Ordering::Relaxed);
         bar.finish_and_clear();
@@ -227,6 +233,39 @@ fn create(
 #[derive(Default)]
 struct Total {
     stop: AtomicBool,
+    /// 0 until it is known.
+    bytes: AtomicU64,
+}
+
+/// Progress for programs: a line of JSON each second.
+struct Lines {
+    began: Timestamp,
+    last: Timestamp,
+}
+
+impl Lines {
+    fn new() -> Self {
+        let now = SystemClock.now();
+        Self { began: now, last: now }
+    }
+
+    fn tell(&mut self, progress: &Progress, total: &Total, printer: &Printer) {
+        let now = SystemClock.now();
+        if now == self.last {
+            return;
+        }
+        self.last = now;
+        let total = total.bytes.load(Ordering::Relaxed);
+        let line = json!({ "progress": {
+            "seconds": now.0.saturating_sub(self.began.0),
+            "files": progress.files + progress.unchanged,
+            "unchanged": progress.unchanged,
+            "bytes": progress.bytes,
+            "total_bytes": (total > 0).then_some(total),
+            "new_bytes": progress.new_bytes,
+        }});
+        printer.show(&line.to_string());
+    }
 }
 
 impl Total {
@@ -236,6 +275,7 @@ impl Total {
         if let Ok(found) = survey(Input::Trees(trees), &SystemClock, go_on)
             && !self.stop.load(Ordering::Relaxed)
         {
+            self.bytes.store(found.bytes, Ordering::Relaxed);
             crate::output::show_total(bar, found.bytes);
         }
     }
@@ -354,6 +394,8 @@ fn unused(excluded: &Excluded, printer: &Printer) {
 struct Hooks {
     pre: Vec<std::ffi::OsString>,
     post: Vec<std::ffi::OsString>,
+    /// Only when no snapshot was made.
+    fail: Vec<std::ffi::OsString>,
     limit: Duration,
 }
 
@@ -400,12 +442,13 @@ impl Hooks {
         Self {
             pre: args.pre_hook.clone(),
             post: args.post_hook.clone(),
+            fail: args.fail_hook.clone(),
             limit: Duration::from_secs(args.hook_timeout),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.pre.is_empty() && self.post.is_empty()
+        self.pre.is_empty() && self.post.is_empty() && self.fail.is_empty()
     }
 
     fn pre(&self, commands: &Commands) -> anyhow::Result<()> {
@@ -416,13 +459,15 @@ impl Hooks {
         Ok(())
     }
 
-    /// Runs all of them; whether all went well. What did not is named.
+    /// Runs all that are for this end; whether all went well. What did not is named.
     fn post(&self, ended: &Ended, commands: &Commands, printer: &Printer) -> bool {
         let environment = ended.environment();
+        let fail = if ended.snapshot.is_empty() { &self.fail[..] } else { &[] };
+        let fail = fail.iter().map(|command| ("fail-hook", command));
+        let post = self.post.iter().map(|command| ("post-hook", command));
         let mut all = true;
-        for command in &self.post {
-            let (what, limit) = ("post-hook", self.limit);
-            let hook = Hook { what, command, environment: &environment, limit };
+        for (what, command) in fail.chain(post) {
+            let hook = Hook { what, command, environment: &environment, limit: self.limit };
             if let Err(e) = hook.run(commands) {
                 printer.warn(&e.to_string());
                 all = false;
