@@ -6,18 +6,21 @@
 //! true afterwards. Paths of other machines and sticks that a page names (`/media`, `/mnt`, `/srv`)
 //! are directories of the test.
 //!
-//! What cannot be run by one shell is fenced otherwise: `text` shows what is typed on several
-//! machines, each with its own prompt, or by several people, or with an id that only exists later
-//! (the quorum's part of getting-started and restore, setting up a region; `main_job`, `custody`
-//! and `demo` do those steps); `ini` is a file; `sh postgres` is run by the suite of that name. [`every_page_with_examples_is_run`] holds pages to
-//! that: a fence without a word, and a page with examples that nothing runs, are failures.
+//! `console` blocks have a machine's or a person's name as the prompt; each has a home of its own,
+//! what they hand to one another lies in the one directory, `.example` machines are this one, and a
+//! person who is asked says yes.
+//!
+//! What cannot be run is fenced otherwise: `text` has gaps that a reader fills (an id, digits from
+//! the sheet) or needs what is not there (`jq`, a service); `ini` is a file; `sh postgres` is run by
+//! the suite of that name. [`every_page_with_examples_is_run`] holds pages to that: a fence without
+//! a word, and a page with examples that nothing runs, are failures.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::harness::{Fleet, PASSPHRASE, arg, said};
+use crate::harness::{Fleet, PASSPHRASE, arg, assert_same, free_address, said};
 
 /// Pages with examples: `page(what it presupposes, what is true afterwards)`. Dashes of a page's
 /// name are written as underscores.
@@ -37,6 +40,7 @@ macro_rules! pages {
 
 pages! {
     browse(Fleet::found(), looked_into);
+    getting_started(Fleet::nowhere(), a_second_machine_has_it);
     retention(Fleet::found(), pruned);
     solo(Fleet::nowhere(), alone);
     sources(Fleet::found(), all_sources_are_snapshots);
@@ -44,7 +48,11 @@ pages! {
 }
 
 /// Places outside the home that pages name.
-const PLACES: [&str; 3] = ["/media/", "/mnt/", "/srv/"];
+const PLACES: [&str; 4] = ["/media/", "/mnt/", "/srv/", "/var/lib/"];
+/// The region that pages name.
+const REGION: &str = "region-a.example:7443";
+/// The same, as bash writes it.
+const REGION_PATH: &str = "region-a.example/7443";
 
 /// Where a page is run.
 pub(crate) struct Here {
@@ -75,7 +83,10 @@ impl Here {
     /// As [`Here::run`], with more variables.
     #[track_caller]
     pub(crate) fn run_with(&self, blocks: &[String], variables: &[(&str, String)]) {
-        let mut script = blocks.join("\n");
+        // Whatever was left running ends with the shell.
+        let mut script = format!("trap 'kill $(jobs -p) || true' EXIT\n{}", blocks.join("\n"));
+        let region = free_address();
+        script = script.replace(REGION, &region).replace(REGION_PATH, &region.replace(':', "/"));
         for place in PLACES.into_iter().filter(|place| blocks.concat().contains(place)) {
             let here = self.path(place.trim_matches('/'));
             fs::create_dir_all(&here).expect("made");
@@ -84,7 +95,10 @@ impl Here {
         let mut shell = Command::new("bash");
         shell.args(["-euxo", "pipefail", "-c", &script]).current_dir(&self.dir).env_clear();
         shell.env("SEAWALL_HOME", self.fleet.home()).env("HOME", &self.dir).stdin(Stdio::null());
-        shell.env("PATH", search_path()).env("SEAWALL_SHARE_PASSPHRASE", PASSPHRASE);
+        shell
+            .env("MACHINES", self.fleet.path(""))
+            .env("PATH", search_path())
+            .env("SEAWALL_SHARE_PASSPHRASE", PASSPHRASE);
         said(shell.envs(variables.iter().map(|(name, value)| (name, value)))).ok();
     }
 
@@ -127,9 +141,36 @@ fn fenced(page: &str) -> Vec<(String, String)> {
     out
 }
 
-/// The blocks of a page that are run.
+/// The blocks of a page that are run, as one shell runs them.
 fn blocks(page: &str) -> Vec<String> {
-    blocks_as(page, "sh")
+    let fenced = fenced(page).into_iter();
+    let runs = |(word, lines): (String, String)| match word.as_str() {
+        "sh" => Some(lines),
+        "console" => Some(at_prompts(&lines)),
+        _ => None,
+    };
+    fenced.filter_map(runs).collect()
+}
+
+/// What is typed at several prompts, one after the other.
+fn at_prompts(lines: &str) -> String {
+    let mut out = String::new();
+    for line in lines.lines() {
+        let prompt = line.trim_start().split_once("$ ");
+        let named = |name: &str| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+        let Some((name, command)) = prompt.filter(|(name, _)| named(name)) else {
+            out.extend([line, "\n"]);
+            continue;
+        };
+        out.push_str(&format!("export SEAWALL_HOME=\"$MACHINES/{name}\"\n{}\n", command.trim()));
+        if command.contains(" restore approve ") {
+            out.insert_str(out.len() - 1, " --yes");
+        }
+        if command.ends_with("region run &") {
+            out.push_str(&format!("until (: < /dev/tcp/{REGION_PATH}); do sleep 0.1; done\n"));
+        }
+    }
+    out
 }
 
 fn blocks_as(page: &str, words: &str) -> Vec<String> {
@@ -152,16 +193,16 @@ fn every_page_with_examples_is_run() {
         let name = file.strip_suffix(".md").expect("pages only").replace('-', "_");
         for (word, lines) in fenced(&page(&name)) {
             assert!(
-                ["sh", "sh postgres", "text", "ini"].contains(&word.as_str()),
+                ["sh", "console", "sh postgres", "text", "ini"].contains(&word.as_str()),
                 "docs/manual/{file}: no such fence is known: `{word}` in front of {lines:?}"
             );
-            if word == "sh" {
+            if word == "sh" || word == "console" {
                 with_examples.insert(name.clone());
             }
         }
     }
     let run: BTreeSet<_> = PAGES.iter().map(|&name| name.to_owned()).collect();
-    assert_eq!(run, with_examples, "left: run by tests/manual.rs, right: pages with `sh` blocks");
+    assert_eq!(run, with_examples, "left: run by tests/manual.rs, right: pages with such blocks");
 }
 
 fn looked_into(here: &Here) {
@@ -182,6 +223,14 @@ fn looked_into(here: &Here) {
     }
     assert_eq!(fs::read(below("part", "conf.d/http.conf")).expect("restored"), b"listen 80\n");
     assert_eq!(here.snapshots(), 2);
+}
+
+fn a_second_machine_has_it(here: &Here) {
+    let www = here.path("srv/www");
+    let restored = here.path("srv/restored").join(www.strip_prefix("/").expect("absolute"));
+    assert_same(&www, &restored);
+    assert!(here.path("srv/restored/etc/hostname").is_file());
+    assert!(fs::read_to_string(here.path("sheet.html")).expect("written").contains("anna"));
 }
 
 fn pruned(here: &Here) {
