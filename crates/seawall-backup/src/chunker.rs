@@ -11,15 +11,17 @@
 //! multiply-add evaluate it without tables, in constant time. See
 //! `docs/decisions/0004-chunker.md`.
 //!
-//! The function here is the reference, for every CPU; `avx512` and `aes_ni` find the same cut
+//! The function here is the reference, for every CPU; `avx512` and `avx2` find the same cut
 //! points faster. They share the shape of a [`Tile`]: a stretch is divided into strips that roll
 //! side by side, and a position that passes a coarse test is judged as the reference does.
 //! **Cut points are a storage format**: golden vectors pin them.
 
 #[cfg(target_arch = "x86_64")]
-mod aes_ni;
+mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod schedule;
 #[cfg(test)]
 mod tests;
 
@@ -56,15 +58,15 @@ const SHORTEST_STRIP: usize = 64;
 pub enum Path {
     /// The reference: one hash after another.
     Scalar,
-    /// Eight strips in general registers, AES-NI.
-    AesNi,
+    /// Sixteen strips in vectors of 26-bit limbs, AES-NI.
+    Avx2,
     /// Thirty-two strips in vectors of 52-bit multiply-add, VAES.
     Avx512,
 }
 
 impl Path {
     /// From the fastest to the slowest.
-    pub const ALL: [Self; 3] = [Self::Avx512, Self::AesNi, Self::Scalar];
+    pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Scalar];
 }
 
 /// Cuts byte streams under one secret.
@@ -83,7 +85,7 @@ pub struct Chunker {
 enum Engine {
     Scalar,
     #[cfg(target_arch = "x86_64")]
-    AesNi(aes_ni::AesNi),
+    Avx2(avx2::Avx2),
     #[cfg(target_arch = "x86_64")]
     Avx512(avx512::Avx512),
 }
@@ -147,7 +149,7 @@ impl Chunker {
         let engine = match path {
             Path::Scalar => Engine::Scalar,
             #[cfg(target_arch = "x86_64")]
-            Path::AesNi => Engine::AesNi(aes_ni::AesNi::new(r, out, key)?),
+            Path::Avx2 => Engine::Avx2(avx2::Avx2::new(r, out, key)?),
             #[cfg(target_arch = "x86_64")]
             Path::Avx512 => Engine::Avx512(avx512::Avx512::new(r, out, key)?),
             #[cfg(not(target_arch = "x86_64"))]
@@ -166,8 +168,8 @@ impl Chunker {
         match &self.engine {
             Engine::Scalar => self.scan(data, MIN, limit),
             #[cfg(target_arch = "x86_64")]
-            Engine::AesNi(engine) => {
-                self.scan_tiles(data, limit, (aes_ni::LANES, aes_ni::STRIP), |t| engine.tile(t))
+            Engine::Avx2(engine) => {
+                self.scan_tiles(data, limit, (avx2::LANES, avx2::STRIP), |t| engine.tile(t))
             }
             #[cfg(target_arch = "x86_64")]
             Engine::Avx512(engine) => {

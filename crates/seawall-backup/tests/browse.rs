@@ -65,7 +65,7 @@ impl Maker {
             .expect("within bounds");
         let id = sealed.object_ref.id;
         self.members.insert(id, sealed.bytes.len() as u32);
-        self.shelf.objects.lock().expect("whole").insert(id, sealed.bytes);
+        self.shelf.objects.lock().expect("whole").insert(id, sealed.bytes.into_bytes());
         sealed.object_ref
     }
 

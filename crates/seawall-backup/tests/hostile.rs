@@ -59,7 +59,7 @@ impl Forge {
             .expect("within bounds");
         let id = sealed.object_ref.id;
         self.members.insert(id, sealed.bytes.len() as u32);
-        self.objects.insert(id, sealed.bytes);
+        self.objects.insert(id, sealed.bytes.into_bytes());
         sealed.object_ref
     }
 

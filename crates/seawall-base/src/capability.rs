@@ -96,6 +96,16 @@ pub trait DiskFile: Send + Sync {
     /// Writes all of `bytes` at `offset`, extending the file as needed.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
 
+    /// Writes `parts` one behind the other at `offset`, which saves putting them together first. Where it
+    /// fails, any part of them may have been written.
+    fn write_parts_at(&self, mut offset: u64, parts: &[&[u8]]) -> io::Result<()> {
+        for part in parts {
+            self.write_at(offset, part)?;
+            offset += part.len() as u64;
+        }
+        Ok(())
+    }
+
     /// Cuts or extends the file (with zeros) to `len` bytes.
     fn set_len(&self, len: u64) -> io::Result<()>;
 

@@ -1,6 +1,8 @@
 //! The two digests of the house: BLAKE3 for what we store, SHA-256 where a standard says so.
 
+use std::borrow::Cow;
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -110,6 +112,44 @@ impl ObjectId {
     /// The id of `bytes`.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
+    }
+}
+
+/// An object's bytes with the id that was computed from them, so that nobody has to compute it twice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Object<'a> {
+    id: ObjectId,
+    bytes: Cow<'a, [u8]>,
+}
+
+impl<'a> Object<'a> {
+    /// Computes the id of `bytes`.
+    pub fn new(bytes: impl Into<Cow<'a, [u8]>>) -> Self {
+        let bytes = bytes.into();
+        Self { id: ObjectId::of(&bytes), bytes }
+    }
+
+    /// The id.
+    pub const fn id(&self) -> ObjectId {
+        self.id
+    }
+
+    /// The bytes, copied if they are borrowed.
+    pub fn into_bytes(self) -> Vec<u8> {
+        self.bytes.into_owned()
+    }
+
+    /// The same object, with bytes of its own.
+    pub fn into_owned(self) -> Object<'static> {
+        Object { id: self.id, bytes: Cow::Owned(self.bytes.into_owned()) }
+    }
+}
+
+impl Deref for Object<'_> {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 

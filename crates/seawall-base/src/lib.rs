@@ -13,7 +13,7 @@ mod time;
 pub mod wire;
 
 pub use capability::{Clock, Disk, DiskFile, LockMode, OpenMode, Rng, read_file, write_atomic};
-pub use digest::{ObjectId, ParseDigestError, Sha256};
+pub use digest::{Object, ObjectId, ParseDigestError, Sha256};
 pub use ids::{FleetId, GroupId, NodeId, TenantId};
 pub use time::{Seconds, Timestamp};
 

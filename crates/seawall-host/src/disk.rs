@@ -1,12 +1,13 @@
 //! A directory of the real file system as a [`Disk`].
 
 use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use rustix::io::Errno;
 use seawall_base::{Disk, DiskFile, LockMode, OpenMode};
 
 /// `O_NOFOLLOW`, in the type the standard library takes.
@@ -170,6 +171,25 @@ impl DiskFile for FsFile {
         self.file.write_all_at(bytes, offset).map_err(|e| at(&self.path, e))
     }
 
+    fn write_parts_at(&self, mut offset: u64, parts: &[&[u8]]) -> io::Result<()> {
+        let mut slices: Vec<_> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        let mut left = &mut slices[..];
+        // Without empty ones in front, a write of nothing is a failure.
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match rustix::io::pwritev(&self.file, left, offset) {
+                Ok(0) => return Err(at(&self.path, io::ErrorKind::WriteZero.into())),
+                Ok(written) => {
+                    offset += written as u64;
+                    IoSlice::advance_slices(&mut left, written);
+                }
+                Err(Errno::INTR) => {}
+                Err(e) => return Err(at(&self.path, e.into())),
+            }
+        }
+        Ok(())
+    }
+
     fn set_len(&self, len: u64) -> io::Result<()> {
         self.file.set_len(len).map_err(|e| at(&self.path, e))
     }
@@ -234,6 +254,20 @@ mod tests {
         assert_eq!(disk.list("a/b").expect("listed"), ["f"]);
         let too_long = read_file(&disk, "a/b/f", 4).expect_err("above the limit");
         assert_eq!(too_long.kind(), io::ErrorKind::FileTooLarge);
+    }
+
+    #[test]
+    fn parts_are_written_one_behind_the_other() {
+        let (_dir, disk) = disk();
+        let file = disk.open("f", OpenMode::Create).expect("created");
+        let long = vec![7; 3 << 20];
+        file.write_parts_at(2, &[b"", b"one", b"", &long, b"two", b""]).expect("written");
+        file.write_parts_at(0, &[]).expect("nothing");
+        file.write_parts_at(0, &[b"", b""]).expect("nothing");
+        let mut found = vec![1; long.len() + 8];
+        file.read_exact_at(0, &mut found).expect("read");
+        assert_eq!(found, [&b"\0\0one"[..], &long, b"two"].concat());
+        assert_eq!(file.len().expect("measured"), found.len() as u64);
     }
 
     #[test]

@@ -10,7 +10,7 @@
 
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 use seawall_base::wire::Reader;
-use seawall_base::{ObjectId, Rng};
+use seawall_base::{Object, ObjectId, Rng};
 use zeroize::Zeroizing;
 
 use crate::domain::{index_of, key_of};
@@ -55,13 +55,13 @@ pub enum Codec {
 
 /// A sealed object and what its writer keeps of it.
 #[derive(Debug)]
-pub struct Sealed {
+pub struct Sealed<'a> {
     /// What goes into the parent page.
     pub object_ref: ObjectRef,
     /// Its key in the private index; `None` in the domain that shares nothing.
     pub index: Option<IndexKey>,
-    /// The bytes every tier stores.
-    pub bytes: Vec<u8>,
+    /// What every tier stores.
+    pub bytes: Object<'a>,
 }
 
 /// Why a piece was not sealed or opened.
@@ -151,19 +151,21 @@ impl Prepared {
         ObjectRef { id, key: self.key.clone(), plain_len: plain_len as u32 }
     }
 
-    /// Compresses, pads and encrypts the piece.
-    pub fn seal(
+    /// Compresses, pads and encrypts the piece. The sealed bytes stay in `workspace` until the next.
+    pub fn seal<'w>(
         self,
         placement: Placement,
         plain: &[u8],
-        workspace: &mut Workspace,
-    ) -> Result<Sealed, SealError> {
+        workspace: &'w mut Workspace,
+    ) -> Result<Sealed<'w>, SealError> {
         if plain.len() > MAX_PLAIN {
             return Err(SealError::PlainTooLong(plain.len()));
         }
-        let (codec, body) = workspace.encode_body(plain);
+        let Workspace { packer, inner, sealed: bytes, .. } = workspace;
+        let (codec, body) = encode_body(packer, inner, plain);
         let padded = padme(INNER + body.len());
-        let mut bytes = Vec::with_capacity(HEADER + padded + TAG);
+        bytes.clear();
+        bytes.reserve(HEADER + padded + TAG);
         bytes.push(SUITE);
         bytes.extend_from_slice(&commitment(&self.key));
         bytes.push(codec as u8);
@@ -178,20 +180,23 @@ impl Prepared {
             )
             .expect("the plaintext is far below the cipher's limit");
         bytes.extend_from_slice(tag.as_ref());
-        let id = ObjectId::of(&bytes);
-        let object_ref = ObjectRef { id, key: self.key, plain_len: plain.len() as u32 };
+        let bytes = Object::new(&bytes[..]);
+        let object_ref = self.reference(bytes.id(), plain.len());
         Ok(Sealed { object_ref, index: self.index, bytes })
     }
 }
 
 /// What a thread that seals or opens needs again and again: zstd's state, and room for plaintext
-/// that is overwritten by the next piece and wiped in the end.
+/// that is overwritten by the next piece and wiped in the end. Bytes are encrypted in place: an
+/// object that could not be sealed leaves plaintext in `sealed`, so that is wiped as well.
 pub struct Workspace {
     packer: zstd::bulk::Compressor<'static>,
     unpacker: zstd::bulk::Decompressor<'static>,
     /// The plaintext of the cipher.
     inner: Zeroizing<Vec<u8>>,
     plain: Zeroizing<Vec<u8>>,
+    /// The last sealed object.
+    sealed: Zeroizing<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Workspace {
@@ -215,19 +220,7 @@ impl Workspace {
             unpacker: zstd::bulk::Decompressor::new().expect(SMALL),
             inner: Zeroizing::new(Vec::new()),
             plain: Zeroizing::new(Vec::new()),
-        }
-    }
-
-    /// zstd where it saves at least a sixteenth; otherwise the piece stays as it is.
-    fn encode_body<'a>(&'a mut self, plain: &'a [u8]) -> (Codec, &'a [u8]) {
-        if plain.len() < 64 {
-            return (Codec::Stored, plain);
-        }
-        self.inner.clear();
-        self.inner.reserve(zstd::zstd_safe::compress_bound(plain.len()));
-        match self.packer.compress_to_buffer(plain, &mut *self.inner) {
-            Ok(len) if len <= plain.len() - plain.len() / 16 => (Codec::Zstd, &self.inner[..len]),
-            _ => (Codec::Stored, plain),
+            sealed: Zeroizing::new(Vec::new()),
         }
     }
 
@@ -283,17 +276,37 @@ impl Workspace {
     }
 }
 
+/// zstd where it saves at least a sixteenth; otherwise the piece stays as it is.
+fn encode_body<'a>(
+    packer: &mut zstd::bulk::Compressor<'_>,
+    room: &'a mut Vec<u8>,
+    plain: &'a [u8],
+) -> (Codec, &'a [u8]) {
+    if plain.len() < 64 {
+        return (Codec::Stored, plain);
+    }
+    room.clear();
+    room.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+    match packer.compress_to_buffer(plain, room) {
+        Ok(len) if len <= plain.len() - plain.len() / 16 => (Codec::Zstd, &room[..len]),
+        _ => (Codec::Stored, plain),
+    }
+}
+
 /// Seals a piece: [`Prepared::new`] and [`Prepared::seal`] in one.
 pub fn seal(
     domain: &Domain,
     placement: Placement,
     plain: &[u8],
     rng: &mut dyn Rng,
-) -> Result<Sealed, SealError> {
+) -> Result<Sealed<'static>, SealError> {
     if plain.len() > MAX_PLAIN {
         return Err(SealError::PlainTooLong(plain.len()));
     }
-    Prepared::new(domain, placement, plain, rng).seal(placement, plain, &mut Workspace::new())
+    let mut workspace = Workspace::new();
+    let prepared = Prepared::new(domain, placement, plain, rng);
+    let Sealed { object_ref, index, bytes } = prepared.seal(placement, plain, &mut workspace)?;
+    Ok(Sealed { object_ref, index, bytes: bytes.into_owned() })
 }
 
 /// Opens an object: checks its digest, its key commitment, its tag, and its length.

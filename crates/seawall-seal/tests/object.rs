@@ -26,7 +26,7 @@ fn domain() -> Domain {
     Domain::derive(&[7; 32], DomainScope::Tenant)
 }
 
-fn sealed(plain: &[u8]) -> seawall_seal::Sealed {
+fn sealed(plain: &[u8]) -> seawall_seal::Sealed<'static> {
     seal(&domain(), CHUNK, plain, &mut Counter(0)).expect("below the cap")
 }
 
@@ -52,7 +52,7 @@ fn golden_vectors() {
         let placement = Placement { kind, class: v["class"].as_u64().expect("class") as u8 };
         let domain = Domain::derive(&secret, scope);
         let made = seal(&domain, placement, &bytes("plain"), &mut Counter(0)).expect("seals");
-        assert_eq!(hex::encode(&made.bytes), v["object"].as_str().expect("object"));
+        assert_eq!(hex::encode(&*made.bytes), v["object"].as_str().expect("object"));
         assert_eq!(hex::encode(made.object_ref.key.expose()), v["key"].as_str().expect("key"));
         assert_eq!(hex::encode(made.index.expect("has one")), v["index"].as_str().expect("index"));
         assert_eq!(made.object_ref.id.to_hex(), v["id"].as_str().expect("id"));
@@ -84,7 +84,7 @@ fn bless_golden_vectors() {
                 seal(&domain, Placement { kind, class }, plain, &mut Counter(0)).expect("ok");
             serde_json::json!({
                 "tenant_secret": hex::encode([7; 32]), "set": set, "kind": kind as u8,
-                "class": class, "plain": hex::encode(plain), "object": hex::encode(&made.bytes),
+                "class": class, "plain": hex::encode(plain), "object": hex::encode(&*made.bytes),
                 "key": hex::encode(made.object_ref.key.expose()),
                 "index": hex::encode(made.index.expect("has one")),
                 "id": made.object_ref.id.to_hex(),
@@ -199,11 +199,9 @@ fn a_known_piece_is_named_without_sealing_it_again() {
     assert_eq!(prepared.index, s.index);
     assert_eq!(prepared.reference(s.object_ref.id, 7), s.object_ref);
     let too_long = vec![0; MAX_PLAIN + 1];
-    let sealed = Prepared::new(&domain(), CHUNK, &too_long, &mut Counter(0)).seal(
-        CHUNK,
-        &too_long,
-        &mut seawall_seal::Workspace::new(),
-    );
+    let mut workspace = seawall_seal::Workspace::new();
+    let prepared = Prepared::new(&domain(), CHUNK, &too_long, &mut Counter(0));
+    let sealed = prepared.seal(CHUNK, &too_long, &mut workspace);
     assert_eq!(sealed.map(|_| ()), Err(SealError::PlainTooLong(MAX_PLAIN + 1)));
 }
 
@@ -219,7 +217,7 @@ fn each_domain_cuts_by_a_secret_of_its_own() {
 #[test]
 fn newer_suites_and_impossible_lengths_are_told_apart() {
     let s = sealed(b"a piece");
-    let mut newer = s.bytes.clone();
+    let mut newer = s.bytes.to_vec();
     newer[0] = 2;
     let id = ObjectId::of(&newer);
     let object_ref = ObjectRef { id, ..s.object_ref.clone() };
@@ -262,7 +260,7 @@ proptest! {
     #[test]
     fn every_flipped_bit_is_refused_even_under_a_matching_digest(bit: usize) {
         let s = sealed(b"a piece of a file that matters");
-        let mut bytes = s.bytes.clone();
+        let mut bytes = s.bytes.to_vec();
         let bit = bit % (bytes.len() * 8);
         bytes[bit / 8] ^= 1 << (bit % 8);
         let wrong_id = Err(SealError::WrongId(s.object_ref.id));

@@ -9,7 +9,7 @@ use std::fmt;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use seawall_base::{Disk, DiskFile, LockMode, MAX_OBJECT, ObjectId, OpenMode};
+use seawall_base::{Disk, DiskFile, LockMode, MAX_OBJECT, Object, ObjectId, OpenMode};
 
 use crate::condemned::{self, Condemned, ReclaimState, Standing, writers_lock};
 use crate::error::{Damage, StoreError};
@@ -264,11 +264,19 @@ impl Store {
         if body.len() > MAX_OBJECT {
             return Err(StoreError::TooLarge { len: body.len() });
         }
-        // Outside the lock: hashing is most of the work.
-        let found = ObjectId::of(body);
-        if found != id {
-            return Err(StoreError::WrongId { claimed: id, found });
+        let object = Object::new(body);
+        if object.id() != id {
+            return Err(StoreError::WrongId { claimed: id, found: object.id() });
         }
+        self.put_object(&object, ix)
+    }
+
+    /// [`Store::put`] for bytes whose id is beyond doubt.
+    pub fn put_object(&self, body: &Object<'_>, ix: Option<[u8; 32]>) -> Result<bool, StoreError> {
+        if body.len() > MAX_OBJECT {
+            return Err(StoreError::TooLarge { len: body.len() });
+        }
+        let id = body.id();
         let held = self.ask(|index| index.held(&id)).is_some();
         let mut writer = self.writer();
         writer.check()?;

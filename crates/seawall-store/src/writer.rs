@@ -24,6 +24,9 @@ use crate::store::Access;
 
 /// Buffered bytes above which records are written out (without a sync).
 const SPILL: usize = 4 << 20;
+/// Bodies from this length on are written out at once, from where they are: copying them into the buffer
+/// first costs as much as hashing them.
+const AT_ONCE: usize = 64 << 10;
 /// Bytes written after which the disk is asked to begin making them durable, so that the sync at the end
 /// of a flush has little left to wait for.
 const EARLY: u64 = 32 << 20;
@@ -61,16 +64,33 @@ impl Active {
 
     /// Adds a record to the buffer.
     fn push(&mut self, kind: Kind, id: [u8; 32], body: &[u8]) -> Record {
+        let (record, tip) = self.push_header(kind, id, body);
+        self.buffer.extend_from_slice(body);
+        self.buffer.extend_from_slice(padding(&record));
+        self.tip = tip;
+        record
+    }
+
+    /// Adds a record's header to the buffer; returns the tip behind the record.
+    fn push_header(&mut self, kind: Kind, id: [u8; 32], body: &[u8]) -> (Record, Tip) {
         let (len, count) = (body.len() as u32, self.tip.count);
         let record = Record { kind, len, count, offset: self.tip.offset, id };
         let header = record.encode(self.tag);
         self.buffer.extend_from_slice(&header);
-        self.buffer.extend_from_slice(body);
-        let padding = (record.end() - record.body_end()) as usize;
-        self.buffer.extend_from_slice(&[0; 8][..padding]);
         let chain = chain_after(&self.tip.chain, &header);
-        self.tip = Tip { offset: record.end(), chain, count: count.wrapping_add(1) };
-        record
+        (record, Tip { offset: record.end(), chain, count: count.wrapping_add(1) })
+    }
+
+    /// Writes the buffer and behind it a record whose body is not copied. On an error the buffer is as it
+    /// was, and the file has to be cut back to where it starts.
+    fn write_at_once(&mut self, kind: Kind, id: [u8; 32], body: &[u8]) -> io::Result<Record> {
+        let (start, buffered) = (self.buffer_start(), self.buffer.len());
+        let (record, tip) = self.push_header(kind, id, body);
+        let written = self.file.write_parts_at(start, &[&self.buffer, body, padding(&record)]);
+        self.buffer.truncate(if written.is_ok() { 0 } else { buffered });
+        written?;
+        self.tip = tip;
+        Ok(record)
     }
 
     /// After the sync of a commit, writes a second, empty commit without a sync. Any record behind a
@@ -148,16 +168,28 @@ impl Writer {
         if self.active.is_none() {
             self.create_zone(index)?;
         }
-        if self.active.as_ref().is_some_and(|a| a.buffer.len() >= SPILL) {
-            self.write_out()?;
-            let active = self.active.as_mut().expect("writing leaves it where it succeeds");
-            if active.tip.offset - active.begun >= EARLY {
-                active.begun = active.tip.offset;
-                active.file.sync_early();
-            }
-        }
         let active = self.active.as_mut().expect("a zone was just created where there was none");
-        let record = active.push(Kind::Object { ix }, id.0, body);
+        let kind = Kind::Object { ix };
+        let record = if body.len() >= AT_ONCE {
+            let start = active.buffer_start();
+            match active.write_at_once(kind, id.0, body) {
+                Ok(record) => record,
+                Err(e) => return Err(self.not_written(start, e)),
+            }
+        } else {
+            if active.buffer.len() >= SPILL {
+                self.write_out()?;
+            }
+            let active = self.active.as_mut().expect("writing leaves it where it succeeds");
+            active.push(kind, id.0, body)
+        };
+        let active = self.active.as_mut().expect("writing leaves it where it succeeds");
+        let written = active.buffer_start();
+        // A settling commit that was taken over stands in the buffer and yet before what was begun.
+        if written.saturating_sub(active.begun) >= EARLY {
+            active.begun = written;
+            active.file.sync_early();
+        }
         Ok(Entry::of(active.number, &record))
     }
 
@@ -205,13 +237,19 @@ impl Writer {
             active.buffer.clear();
             return Ok(());
         };
+        Err(self.not_written(start, error))
+    }
+
+    /// After a write at `start` has failed: cuts the active zone's file back to there.
+    fn not_written(&mut self, start: u64, error: io::Error) -> StoreError {
+        let active = self.active.as_ref().expect("only an active zone is written to");
         let path = self.site.zone_path(active.number);
         // A half-written commit must not be found behind records of a later attempt, so the cut is
         // made durable before anything else is written there.
         if let Err(e) = cut_back(&*active.file, start) {
-            return Err(self.poison(&format!("cutting {path} back after a failed write"), e));
+            return self.poison(&format!("cutting {path} back after a failed write"), e);
         }
-        Err(StoreError::io(format!("writing {path}"), error))
+        StoreError::io(format!("writing {path}"), error)
     }
 
     /// Creates the next zone: header and name are durable before it takes a record.
@@ -272,6 +310,11 @@ impl Writer {
         self.blank = None;
         StoreError::io(doing, source)
     }
+}
+
+/// What stands between a record's body and the next record.
+fn padding(record: &Record) -> &'static [u8] {
+    &[0; 8][..(record.end() - record.body_end()) as usize]
 }
 
 fn cut_back(file: &dyn DiskFile, len: u64) -> io::Result<()> {

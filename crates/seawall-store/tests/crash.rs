@@ -247,7 +247,7 @@ fn a_commit_that_a_failed_write_left_behind_proves_nothing() {
 
 #[derive(Debug, Clone, Copy)]
 enum Op {
-    Put(u8, u16),
+    Put(u8, usize),
     Flush,
     Reopen,
     Cut(PowerCut),
@@ -265,13 +265,16 @@ fn op() -> impl Strategy<Value = Op> {
         any::<u64>().prop_map(|seed| PowerCut::Torn { seed }),
     ];
     prop_oneof![
-        8 => (any::<u8>(), 0u16..400).prop_map(|(i, n)| Op::Put(i, n)),
+        8 => (any::<u8>(), 0usize..400).prop_map(|(i, n)| Op::Put(i, n)),
+        // Long enough to be written at once.
+        1 => (any::<u8>(), 65_530usize..65_550).prop_map(|(i, n)| Op::Put(i, n)),
         4 => Just(Op::Flush),
         1 => Just(Op::Reopen),
         2 => cut.prop_map(Op::Cut),
         2 => (0u64..8, kind, outcome).prop_map(|(n, k, o)| Op::Fault(n, k, o)),
         2 => (0u64..8).prop_map(Op::PowerOff),
         1 => proptest::option::of(500u64..4_000).prop_map(Op::Capacity),
+        1 => (64_000u64..140_000).prop_map(|bytes| Op::Capacity(Some(bytes))),
     ]
 }
 
@@ -324,7 +327,7 @@ impl Run {
     fn apply(&mut self, op: Op) {
         match op {
             Op::Put(i, n) => {
-                let body = vec![i; usize::from(n)];
+                let body = vec![i; n];
                 let id = ObjectId::of(&body);
                 self.put.insert(id, body.clone());
                 if let Ok(new) = self.store().put(id, Some([i; 32]), &body) {

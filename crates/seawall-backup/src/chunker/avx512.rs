@@ -23,7 +23,7 @@ use std::is_x86_feature_detected;
 
 use zeroize::ZeroizeOnDrop;
 
-use super::aes_ni::{Schedule, from_u128};
+use super::schedule::{Schedule, from_u128};
 use super::{P, Tile, WINDOW, multiply_add};
 
 /// Strips of a tile.
@@ -194,17 +194,12 @@ impl Cipher {
     #[target_feature(enable = "avx512f")]
     fn new(schedule: &Schedule) -> Self {
         let four = |key: u128| _mm512_broadcast_i32x4(from_u128(key));
-        let column = |i: u32| u128::from((schedule.rounds[9] >> (32 * i)) as u32);
-        let pair = column(0) | column(3) << 32;
-        let byte = |i: u32| schedule.before_zero >> (8 * i) & 0xff;
-        let zero = byte(3) << 24 | byte(14) << 48;
         let first = schedule.rounds[0];
         Self {
             first: [_mm512_set1_epi64(first as i64), _mm512_set1_epi64((first >> 64) as i64)],
             rounds: std::array::from_fn(|i| four(schedule.rounds[i + 1])),
-            shared: four(pair | pair << 64),
-            // The first block's byte 3 and the second's byte 6, which is its own 14; then 11, 14.
-            before_zero: four(zero | zero << 64),
+            shared: four(schedule.shared()),
+            before_zero: four(schedule.deciding()),
             swap: four(0x0706_0504_0302_0100_0f0e_0d0c_0b0a_0908),
         }
     }

@@ -238,9 +238,12 @@ impl Worker<'_> {
         distinct.sort_unstable();
         distinct.dedup();
         self.objects.get(&distinct, &mut |id, got| {
-            for at in ids.iter().enumerate().filter(|(_, i)| **i == id).map(|(at, _)| at) {
+            let mut places = (0..ids.len()).filter(|&at| ids[at] == id);
+            let Some(first) = places.next() else { return };
+            for at in places {
                 fetched[at].clone_from(&got);
             }
+            fetched[first] = got;
         });
         fetched
     }

@@ -112,7 +112,7 @@ impl<'a> Sealer<'a> {
         let (id, sealed_len) = (sealed.object_ref.id, sealed.bytes.len() as u32);
         // Before the put: whoever finds the object in the index also finds its length here.
         self.lengths().insert(id, sealed_len);
-        if self.store.put(id, sealed.index, &sealed.bytes)? {
+        if self.store.put_object(&sealed.bytes, sealed.index)? {
             self.new_objects.fetch_add(1, Ordering::Relaxed);
             self.new_bytes.fetch_add(u64::from(sealed_len), Ordering::Relaxed);
         }

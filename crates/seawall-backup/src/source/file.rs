@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 
-use rustix::fs::SeekFrom;
+use rustix::fs::{SeekFrom, Stat};
 use rustix::io::Errno;
 
 use super::{Content, Stamp};
@@ -22,11 +22,20 @@ pub struct Extent {
 pub struct FileReader {
     fd: OwnedFd,
     opened: Stamp,
+    is_dense: bool,
 }
 
+/// Files up to this length are taken to have no holes if they have as many blocks as that takes. They
+/// may have one all the same, as blocks of metadata are counted too; its zeros are then stored.
+const SHORT: u64 = 128 << 10;
+
 impl FileReader {
-    pub(super) const fn new(fd: OwnedFd, opened: Stamp) -> Self {
-        Self { fd, opened }
+    /// `stat` is that of `fd`.
+    pub(super) fn new(fd: OwnedFd, stat: &Stat) -> Self {
+        let opened = Stamp::of(stat);
+        // Blocks are of 512 bytes, whatever the file system's own are.
+        let allocated = u64::try_from(stat.st_blocks).unwrap_or(0).saturating_mul(512);
+        Self { fd, opened, is_dense: opened.size <= SHORT && allocated >= opened.size }
     }
 
     pub(super) const fn fd(&self) -> &OwnedFd {
@@ -45,6 +54,9 @@ impl FileReader {
         let size = self.size();
         if offset >= size {
             return Ok(None);
+        }
+        if self.is_dense {
+            return Ok(Some(Extent { offset, len: size - offset }));
         }
         let start = match rustix::fs::seek(&self.fd, SeekFrom::Data(offset)) {
             Ok(start) if start >= size => return Ok(None),

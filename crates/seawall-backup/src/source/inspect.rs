@@ -130,11 +130,11 @@ impl DirHandle {
             return Ok(None);
         }
         let fd = self.open_quietly(name, OFlags::empty())?;
-        let stamp = Stamp::of(&fs::fstat(&fd)?);
-        if !stamp.is_file() {
+        let stat = fs::fstat(&fd)?;
+        if !Stamp::of(&stat).is_file() {
             return Ok(None);
         }
-        FileReader::new(fd, stamp).start(max).map(Some)
+        FileReader::new(fd, &stat).start(max).map(Some)
     }
 
     /// Opens the object itself, of whatever kind, without opening what it stands for.
@@ -214,7 +214,7 @@ impl DirHandle {
         let (meta, flaws);
         let what = match kind {
             FileType::RegularFile => {
-                let reader = FileReader::new(fd, stamp);
+                let reader = FileReader::new(fd, &stat);
                 (meta, flaws) = read_meta(&stat, Handle::Open(reader.fd().as_fd()));
                 What::Node(Node::File(reader))
             }

@@ -1,6 +1,7 @@
 //! Writing the content of one file, in any order and from any thread.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
@@ -12,11 +13,13 @@ pub struct FileWriter {
     fd: OwnedFd,
     path: Vec<u8>,
     size: u64,
+    /// Behind the last byte written so far.
+    end: AtomicU64,
 }
 
 impl FileWriter {
     pub(super) const fn new(fd: OwnedFd, path: Vec<u8>, size: u64) -> Self {
-        Self { fd, path, size }
+        Self { fd, path, size, end: AtomicU64::new(0) }
     }
 
     /// Path from the target directory.
@@ -38,11 +41,16 @@ impl FileWriter {
                 Err(e) => return Err(self.failed(e)),
             }
         }
+        self.end.fetch_max(offset + done as u64, Ordering::Relaxed);
         Ok(())
     }
 
-    /// Sets the length, which turns an unwritten end into a hole.
+    /// Turns an unwritten end into a hole. A file whose last byte was written has its length: setting
+    /// it again would take a sixth of the time that restoring small files takes.
     pub(super) fn complete(&self) -> Result<(), TargetError> {
+        if self.end.load(Ordering::Relaxed) == self.size {
+            return Ok(());
+        }
         rustix::fs::ftruncate(&self.fd, self.size).map_err(|e| self.failed(e))
     }
 
