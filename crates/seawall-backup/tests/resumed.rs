@@ -41,6 +41,8 @@ struct World {
     dir: tempfile::TempDir,
     from: PathBuf,
     disk: SimDisk,
+    /// A zone that is full is made durable as well: large ones leave that to checkpoints.
+    zone_bytes: u64,
     rng: SeededRng,
 }
 
@@ -49,7 +51,7 @@ impl World {
         let dir = temporary();
         let from = dir.path().join("from");
         fs::create_dir(&from).expect("created");
-        Self { dir, from, disk: SimDisk::new(), rng: SeededRng::new(11) }
+        Self { dir, from, disk: SimDisk::new(), zone_bytes: 256 << 20, rng: SeededRng::new(11) }
     }
 
     fn file(&mut self, name: &str, len: usize) {
@@ -61,7 +63,7 @@ impl World {
     }
 
     fn store(&self) -> Result<Store, seawall_store::StoreError> {
-        let options = seawall_store::Options { zone_bytes: 4 << 20, ..Default::default() };
+        let options = seawall_store::Options { zone_bytes: self.zone_bytes, ..Default::default() };
         Ok(Store::open(Arc::new(self.disk.clone()), "", options)?.0)
     }
 
@@ -183,7 +185,7 @@ fn struck(disk: &SimDisk, n: u64, how: u64) -> PowerCut {
 /// strikes all along.
 #[test]
 fn whatever_write_was_the_last_the_next_run_goes_on() {
-    let mut world = World::new();
+    let mut world = World { zone_bytes: 4 << 20, ..World::new() };
     some_of_everything(&mut world);
     let whole = world.undisturbed(by_bytes(OFTEN));
     let operations = world.disk.op_count();
