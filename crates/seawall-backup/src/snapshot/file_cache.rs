@@ -12,7 +12,7 @@
 //!
 //! Layout: `docs/formats/file-cache.md`.
 
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 mod forge;
 
 use std::collections::HashMap;

@@ -1,5 +1,5 @@
 //! For the fuzz target only: the frames of a cache in the clear, and a cache of whatever frames
-//! are wanted, since no mutation guesses a tag.
+//! are wanted, since no mutation guesses a tag. The test keeps it in step with the format.
 
 use std::io;
 
@@ -48,12 +48,11 @@ impl FileCache {
             }
         }
         if is_finished {
-            let place = match index {
-                Some(place) => place,
-                None => {
-                    let plain = file.encode_index(&[]);
-                    file.append(FrameKind::Index, &plain, &mut nonces)?
-                }
+            let place = if let Some(place) = index {
+                place
+            } else {
+                let plain = file.encode_index(&[]);
+                file.append(FrameKind::Index, &plain, &mut nonces)?
             };
             file.unwritten.extend_from_slice(&place.offset.to_le_bytes());
             file.end += 8;
@@ -64,5 +63,43 @@ impl FileCache {
             disk.rename(&format!("{stem}.next"), &format!("{stem}.cache"))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use seawall_base::Timestamp;
+    use seawall_sim::{SeededRng, SimDisk};
+
+    use super::super::{FrameWriter, ROOT_KEY, child_key};
+    use super::*;
+
+    fn open(disk: &SimDisk) -> FileCache {
+        let mut rng = SeededRng::new(1);
+        let disk = Arc::new(disk.clone());
+        FileCache::open(disk, "cache/f", Timestamp(9), &mut rng).expect("a healthy disk")
+    }
+
+    #[test]
+    fn a_forged_cache_is_a_cache() {
+        let other = child_key(&ROOT_KEY, b"other");
+        let frame = |key| FrameWriter::new(key, None, &[]).finish().to_vec();
+        let frames = [(1, frame(&ROOT_KEY)), (2, frame(&other))];
+        let (finished, interrupted) = (SimDisk::new(), SimDisk::new());
+        FileCache::forge(&finished, "cache/f", &frames, true).expect("a healthy disk");
+        FileCache::forge(&interrupted, "cache/f", &frames, false).expect("a healthy disk");
+        for disk in [&finished, &interrupted] {
+            let cache = open(disk);
+            assert!(cache.directory(&ROOT_KEY).is_some() && cache.directory(&other).is_some());
+            assert!(cache.directory(&child_key(&other, b"x")).is_none());
+        }
+        let read = FileCache::frames(&finished, "cache/f").expect("whole");
+        assert_eq!(read[..2], frames);
+        assert_eq!((read.len(), read[2].0), (3, FrameKind::Index as u8));
+        // The index may be anything, too.
+        FileCache::forge(&finished, "cache/f", &read[2..], true).expect("a healthy disk");
+        assert!(open(&finished).directory(&ROOT_KEY).is_none());
     }
 }
