@@ -147,7 +147,8 @@ impl Machine {
         let memory = field("/proc/meminfo", "MemTotal")?;
         let kibibytes: u64 = memory.split(' ').next().unwrap_or(&memory).parse()?;
         let date = checked(Command::new("date").args(["-u", "+%Y-%m-%d %H:%M UTC"]))?;
-        let disk = checked(Command::new("stat").args(["-f", "-c", "%T"]).arg(scratch))?;
+        let disk =
+            checked(Command::new("findmnt").args(["-n", "-o", "FSTYPE", "-T"]).arg(scratch))?;
         let said = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).trim().to_owned();
         Ok(Self {
             processor: field("/proc/cpuinfo", "model name")?,
