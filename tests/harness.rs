@@ -150,12 +150,22 @@ impl Fleet {
 
     /// As [`Fleet::found`], with more arguments to `init`.
     pub(crate) fn found_with(more: &[&str]) -> Self {
-        let fleet = Self::nowhere();
-        let shares = fleet.path("shares");
+        Self::nowhere().founded(more)
+    }
+
+    /// As [`Fleet::found`], in memory where that is possible: thousands of files cost some disks
+    /// many seconds.
+    pub(crate) fn found_in_memory() -> Self {
+        let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
+        Self { dir: dir.expect("a temporary directory") }.founded(&[])
+    }
+
+    fn founded(self, more: &[&str]) -> Self {
+        let shares = self.path("shares");
         let args = ["init", "--custodians", "3", "--threshold", "2", "--name", "node-1"];
-        let said = run(&fleet.home(), &[&args[..], &["--shares-dir", arg(&shares)], more].concat());
+        let said = run(&self.home(), &[&args[..], &["--shares-dir", arg(&shares)], more].concat());
         said.ok();
-        fleet
+        self
     }
 
     /// A path in the fleet's directory.
