@@ -13,7 +13,9 @@ use seawall_base::{Clock as _, Disk, Rng as _};
 use seawall_escrow::{Capsule, Group, Label};
 use seawall_host::{FsDisk, OsRng, SystemClock};
 use seawall_record::reference_set::{self, Member};
-use seawall_record::{Base64, Enrolment, LogState, Manifest, ManifestCore, Role, Totals};
+use seawall_record::{
+    Accepted, Base64, Enrolment, LogState, Manifest, ManifestCore, Role, SealedRoot, Totals,
+};
 use seawall_seal::{Domain, Kind, MAX_PLAIN, ObjectRef, Placement, seal};
 use seawall_sign::{Envelope, SigningKey};
 use seawall_store::{Options, Store};
@@ -22,16 +24,18 @@ use seawall_tlog::{Log, Origin};
 use crate::harness::{Fleet, assert_same, restored};
 
 /// Seals pieces into a node's store, with no regard for what they say.
-struct Forger {
+pub(crate) struct Forger {
     store: Store,
     members: Vec<Member>,
+    /// What the manifest says of a path index.
+    pub(crate) path_index: Vec<SealedRoot>,
 }
 
 impl Forger {
-    fn open(home: &Path) -> Self {
+    pub(crate) fn open(home: &Path) -> Self {
         let disk: Arc<dyn Disk> = Arc::new(FsDisk::create(home).expect("the home"));
         let (store, _) = Store::open(disk, "", Options::default()).expect("the store opens");
-        Self { store, members: Vec::new() }
+        Self { store, members: Vec::new(), path_index: Vec::new() }
     }
 
     fn seal(&mut self, kind: Kind, plain: &[u8]) -> ObjectRef {
@@ -52,7 +56,7 @@ impl Forger {
         list.finish(&mut seal).expect("infallible")
     }
 
-    fn directory(&mut self, entries: impl Iterator<Item = (String, EntryKind)>) -> List {
+    pub(crate) fn directory(&mut self, entries: impl Iterator<Item = (String, EntryKind)>) -> List {
         let record = |(name, kind): (String, EntryKind)| {
             let meta = Meta {
                 mode: 0o755,
@@ -68,8 +72,14 @@ impl Forger {
     }
 
     /// Signs and logs a snapshot of `tree`, as the node itself would, and returns its id.
-    fn publish(mut self, home: &Path, tree: List, totals: Totals) -> String {
-        let page = RootPage { chunker: CHUNKER_ID, tree, host: Vec::new(), sources: Vec::new() };
+    pub(crate) fn publish(mut self, home: &Path, tree: List, totals: Totals) -> String {
+        let page = RootPage {
+            chunker: CHUNKER_ID,
+            tree,
+            host: Vec::new(),
+            sources: Vec::new(),
+            path_index: None,
+        };
         let root = self.seal(Kind::Root, &page.encode());
         self.members.sort_unstable();
         self.members.dedup();
@@ -79,23 +89,13 @@ impl Forger {
         });
         store.flush().expect("flushed");
 
-        let read = |name: &str| std::fs::read(home.join(name)).expect(name);
-        let envelope = |name: &str| Envelope::parse(&read(name)).expect(name);
-        let fleet = seawall_record::Fleet::open(envelope("fleet/genesis.json")).expect("a fleet");
-        let own = Enrolment::open(&fleet, &envelope("enrolment.json"), Role::Node).expect("own");
-        let origin = Origin::of_node(fleet.id(), own.node(), own.epoch);
-        let disk: Arc<dyn Disk> = Arc::new(FsDisk::create(home).expect("the home"));
-        let (mut log, _) = Log::open(disk, "log", &origin).expect("the log");
-        let mut state = LogState::new(fleet.clone(), origin.as_str());
-        for index in 0..log.size() {
-            state.accept(&log.entry(index).expect("an entry")).expect("accepted");
-        }
+        let StolenLog { fleet, own, mut log, state, .. } = StolenLog::read(home);
         let last = state.last_manifest();
         let record = fleet.group_of_class(None).expect("a group");
         let core = ManifestCore {
             fleet: fleet.id(),
             node: own.node(),
-            origin: origin.as_str().to_owned(),
+            origin: log.origin().as_str().to_owned(),
             sequence: last.map_or(1, |(_, n)| n + 1),
             previous: last.map(|(digest, _)| digest),
             created: SystemClock.now(),
@@ -111,12 +111,45 @@ impl Forger {
         let mut w = Writer::new();
         root.encode(&mut w);
         let capsule = Capsule::seal(&group, &label, w.as_slice(), &mut OsRng).expect("sealed");
-        let manifest = Manifest { core, capsule: Base64(capsule.encode()) };
-        let subkey = stolen_subkey(&read("keys/subkey.key"));
+        let manifest =
+            Manifest { core, capsule: Base64(capsule.encode()), path_index: self.path_index };
+        let key = std::fs::read(home.join("keys/subkey.key")).expect("the subkey");
+        let subkey = stolen_subkey(&key);
         let envelope = manifest.statement().sign(&[&subkey]).expect("signed");
         log.append(&[envelope.to_json()]).expect("logged");
         log.sign_checkpoint(&subkey).expect("signed");
         envelope.digest().to_hex()
+    }
+}
+
+/// A node's log, as whoever has its disk reads it.
+pub(crate) struct StolenLog {
+    fleet: seawall_record::Fleet,
+    own: Enrolment,
+    log: Log,
+    state: LogState,
+    /// Its snapshots, oldest first.
+    pub(crate) manifests: Vec<Manifest>,
+}
+
+impl StolenLog {
+    pub(crate) fn read(home: &Path) -> Self {
+        let read = |name: &str| std::fs::read(home.join(name)).expect(name);
+        let envelope = |name: &str| Envelope::parse(&read(name)).expect(name);
+        let fleet = seawall_record::Fleet::open(envelope("fleet/genesis.json")).expect("a fleet");
+        let own = Enrolment::open(&fleet, &envelope("enrolment.json"), Role::Node).expect("own");
+        let origin = Origin::of_node(fleet.id(), own.node(), own.epoch);
+        let disk: Arc<dyn Disk> = Arc::new(FsDisk::create(home).expect("the home"));
+        let (log, _) = Log::open(disk, "log", &origin).expect("the log");
+        let mut state = LogState::new(fleet.clone(), origin.as_str());
+        let mut manifests = Vec::new();
+        for index in 0..log.size() {
+            let accepted = state.accept(&log.entry(index).expect("an entry")).expect("accepted");
+            if let Accepted::Manifest(_, manifest) = accepted {
+                manifests.push(*manifest);
+            }
+        }
+        Self { fleet, own, log, state, manifests }
     }
 }
 

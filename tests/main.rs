@@ -12,6 +12,7 @@ mod custody;
 mod damage;
 mod demo;
 mod fidelity;
+mod find;
 mod full_disk;
 mod harness;
 mod hostile_region;

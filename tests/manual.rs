@@ -41,6 +41,7 @@ macro_rules! pages {
 pages! {
     browse(Fleet::found(), looked_into);
     getting_started(Fleet::nowhere(), a_second_machine_has_it);
+    find(Fleet::found(), found);
     retention(Fleet::found(), pruned);
     solo(Fleet::nowhere(), alone);
     sources(Fleet::found(), all_sources_are_snapshots);
@@ -231,6 +232,15 @@ fn a_second_machine_has_it(here: &Here) {
     assert_same(&www, &restored);
     assert!(here.path("srv/restored/etc/hostname").is_file());
     assert!(fs::read_to_string(here.path("sheet.html")).expect("written").contains("anna"));
+}
+
+fn found(here: &Here) {
+    assert_eq!(here.snapshots(), 2);
+    let said = here.fleet.run(&["find", "budget", "--json"]).ok().json();
+    let (found, there) = (&said["found"][0], here.path("office/plans/budget-2026.ods"));
+    assert_eq!((&found["path"], &found["stands"]), (&arg(&there).into(), &false.into()));
+    let index = here.fleet.run(&["fleet", "index", "show", "--json"]).ok().json();
+    assert_eq!(index["operators"].as_array().map(Vec::len), Some(1), "the desk was removed");
 }
 
 fn pruned(here: &Here) {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use seawall_backup::entry::{Content, Entry, EntryKind, List, Meta, Xattr};
 use seawall_backup::pages::{RootPage, Stretch, encode_entry};
+use seawall_backup::path_index::{Listing, PathEntry, PathIndexRoot, PathIndexWriter, PathKind};
 use seawall_base::wire::Writer;
 use seawall_base::{NodeId, ObjectId, Timestamp};
 use seawall_escrow::{
@@ -18,7 +19,7 @@ use seawall_record::{
     Base64, Dossier, DossierParts, Enrolment, Fleet, FleetCard, Forget, Forgotten, Hex32, LogState,
     Manifest, ManifestCore, Request, Role, Subkey, Totals, reference_set,
 };
-use seawall_seal::{ObjectKey, ObjectRef};
+use seawall_seal::{Domain, DomainScope, ObjectKey, ObjectRef};
 use seawall_sign::{Envelope, Statement};
 use seawall_sim::{SeededRng, SimDisk};
 use seawall_store::{Options, Store};
@@ -35,6 +36,7 @@ fn main() {
     tlog();
     store_and_seal();
     backup();
+    found();
     sync();
 }
 
@@ -90,7 +92,11 @@ fn manifest() -> Manifest {
     };
     let label = Label::of_manifest(&core).expect("a short origin");
     let capsule = Capsule::seal(group(), &label, b"a root reference", &mut rng());
-    Manifest { core, capsule: Base64(capsule.expect("a short payload").encode()) }
+    Manifest {
+        core,
+        capsule: Base64(capsule.expect("a short payload").encode()),
+        path_index: Vec::new(),
+    }
 }
 
 fn members(count: u8) -> Vec<reference_set::Member> {
@@ -404,7 +410,7 @@ fn backup() {
         b"src/a.o/keep\0*.o\n!/src/**/[!a-c]?\\ \n# built\n**/x/\n",
     );
     let (host, sources) = (b"edge".to_vec(), vec![b"/srv".to_vec()]);
-    let root = RootPage { chunker: 1, tree: list(), host, sources };
+    let root = RootPage { chunker: 1, tree: list(), host, sources, path_index: None };
     write("backup_pages", "root", &root.encode());
     let mut index = Writer::new();
     index.u8(1).u8(1).u32(1);
@@ -418,6 +424,48 @@ fn backup() {
     // A chunk, a chunk list of it, a directory with a file of that, twice.
     let script = [0, 7, 1, 3, 2, 1, 200, 0, 1, 4, 2, 0, 1, 63, 0, 2, 1, 3, 1, 0, 9, 0];
     write("backup_browse", "script", &script.repeat(2));
+}
+
+fn found() {
+    let records = [
+        PathEntry {
+            name: b"d".to_vec(),
+            kind: PathKind::Directory,
+            size: 0,
+            mtime: -5,
+            listing: Some(Listing::Pages(List { root: object(10), depth: 1 })),
+        },
+        PathEntry { name: b"f".to_vec(), kind: PathKind::File, size: 258, mtime: 7, listing: None },
+    ];
+    let writer = PathIndexWriter::new(&Domain::derive(&[7; 32], DomainScope::PathIndex));
+    let listing = writer.directory(&records, &mut |_| Err::<ObjectRef, _>(()));
+    let listing = listing.expect("it is short");
+    let Listing::Inline(inline) = &listing else { panic!("it is short") };
+    write("backup_path_index", "inline", inline);
+    write("backup_path_index", "page", &[&[1, 0, 2, 0, 0, 0][..], inline].concat());
+    let mut w = Writer::new();
+    listing.encode(&mut w);
+    write("backup_path_index", "listing", w.as_slice());
+    let tree = List { root: object(10), depth: 1 };
+    write("backup_path_index", "root", &PathIndexRoot { line: [4; 32], tree }.encode());
+    for (n, text) in ["file", "sub/file-1", "sub/", "*.t?t", "^f.*[0-9]\\.txt$"].iter().enumerate()
+    {
+        let how = [&[2 * n as u8][..], text.as_bytes()].concat();
+        write("backup_find_pattern", &format!("pattern-{n}"), &how);
+    }
+    // One block of two rows: names, directories, columns.
+    let names = b"\0a\0b\0";
+    let mut dirs = Writer::new();
+    dirs.length(1).length(0).bytes(b"srv").u32(2);
+    let mut columns = Writer::new();
+    columns.u8(1).u8(2);
+    for _ in 0..4 {
+        columns.u64(0).u8(1).u8(0).u8(1);
+    }
+    columns.raw(&[9; 16]);
+    let lens = [2, 1, names.len() as u8, dirs.len() as u8];
+    let parts = [&lens[..], names, dirs.as_slice(), columns.as_slice()].concat();
+    write("backup_find_cache", "block", &parts);
 }
 
 fn sync() {

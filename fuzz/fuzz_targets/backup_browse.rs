@@ -200,7 +200,13 @@ fuzz_target!(|data: &[u8]| {
             forge.step();
         }
         let tree = List { depth: forge.byte() % 3, root: forge.made[forge.made.len() - 1].clone() };
-        let root = RootPage { chunker: CHUNKER_ID, tree, host: Vec::new(), sources: Vec::new() };
+        let root = RootPage {
+            chunker: CHUNKER_ID,
+            tree,
+            host: Vec::new(),
+            sources: Vec::new(),
+            path_index: None,
+        };
         forge.seal(Kind::Root, &root.encode());
         roots.extend(forge.made.last().cloned());
     }

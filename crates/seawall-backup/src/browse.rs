@@ -144,7 +144,13 @@ impl View {
         let mut view = Self {
             objects,
             signed: signed.clone(),
-            root: RootPage { chunker: 0, tree: nothing(root), host: vec![], sources: vec![] },
+            root: RootPage {
+                chunker: 0,
+                tree: nothing(root),
+                host: vec![],
+                sources: vec![],
+                path_index: None,
+            },
             top: Arc::new(directory(nothing(root), signed)),
             pages: Mutex::new(Cache::new(PAGES)),
             pieces: Mutex::new(Cache::new(PIECES)),

@@ -17,6 +17,8 @@ const CUT_AT: usize = 256 << 10;
 /// Largest page a reader accepts: one record beyond [`CUT_AT`].
 pub const MAX_PAGE: usize = 2 << 20;
 const VERSION: u8 = 1;
+/// Of a root page that names a path index.
+const VERSION_WITH_INDEX: u8 = 2;
 /// Version, level, count.
 const HEADER: usize = 1 + 1 + 4;
 
@@ -126,7 +128,7 @@ fn open_page(page: &[u8], level: u8) -> Result<(u32, Reader<'_>), WireError> {
     Ok((r.u32()?, r))
 }
 
-fn records<'a, T>(
+pub(crate) fn records<'a, T>(
     page: &'a [u8],
     level: u8,
     mut decode: impl FnMut(&mut Reader<'a>) -> Result<T, WireError>,
@@ -247,6 +249,8 @@ pub struct RootPage {
     pub host: Vec<u8>,
     /// The absolute paths that were asked for.
     pub sources: Vec<Vec<u8>>,
+    /// The snapshot's path index, if it has one: its pages belong to the reference set.
+    pub path_index: Option<List>,
 }
 
 /// Most sources of one snapshot.
@@ -257,12 +261,17 @@ impl RootPage {
     /// The page's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.u8(VERSION).u16(self.chunker);
+        let version = if self.path_index.is_some() { VERSION_WITH_INDEX } else { VERSION };
+        w.u8(version).u16(self.chunker);
         self.tree.root.encode(&mut w);
         w.u8(self.tree.depth);
         w.bytes(&self.host).length(self.sources.len());
         for source in &self.sources {
             w.bytes(source);
+        }
+        if let Some(index) = &self.path_index {
+            index.root.encode(&mut w);
+            w.u8(index.depth);
         }
         w.into_vec()
     }
@@ -270,23 +279,31 @@ impl RootPage {
     /// Parses a root page.
     pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
         let mut r = Reader::new(bytes);
-        if r.u8()? != VERSION {
+        let version = r.u8()?;
+        if version != VERSION && version != VERSION_WITH_INDEX {
             return Err(r.invalid("version of a root page (a newer seawall may read it)"));
         }
         let chunker = r.u16()?;
-        let tree = List { root: ObjectRef::decode(&mut r)?, depth: r.u8()? };
-        if tree.depth > MAX_DEPTH {
-            return Err(r.invalid("depth of the tree"));
-        }
+        let tree = decode_list(&mut r)?;
         let host = r.bytes(255)?.to_vec();
         let count = r.length(MAX_SOURCES)?;
         let mut sources = Vec::new();
         for _ in 0..count {
             sources.push(r.bytes(MAX_PATH)?.to_vec());
         }
+        let path_index =
+            if version == VERSION_WITH_INDEX { Some(decode_list(&mut r)?) } else { None };
         r.finish()?;
-        Ok(Self { chunker, tree, host, sources })
+        Ok(Self { chunker, tree, host, sources, path_index })
     }
+}
+
+fn decode_list(r: &mut Reader<'_>) -> Result<List, WireError> {
+    let list = List { root: ObjectRef::decode(r)?, depth: r.u8()? };
+    if list.depth > MAX_DEPTH {
+        return Err(r.invalid("depth of a tree"));
+    }
+    Ok(list)
 }
 
 #[cfg(test)]
@@ -391,11 +408,15 @@ mod tests {
             tree,
             host: b"site-a".to_vec(),
             sources: vec![b"/srv/\xff".to_vec()],
+            path_index: None,
         };
-        let bytes = root.encode();
-        assert_eq!(RootPage::decode(&bytes), Ok(root));
-        for n in 0..bytes.len() {
-            assert!(RootPage::decode(&bytes[..n]).is_err());
+        let with_index = RootPage { path_index: Some(shelf.list(&stretches(3))), ..root.clone() };
+        for root in [root, with_index] {
+            let bytes = root.encode();
+            assert_eq!(RootPage::decode(&bytes), Ok(root));
+            for n in 0..bytes.len() {
+                assert!(RootPage::decode(&bytes[..n]).is_err());
+            }
         }
     }
 

@@ -23,6 +23,7 @@ use seawall_record::reference_set::{self, Pages, ReferenceSetError, Visit};
 use seawall_record::{ManifestCore, Totals};
 use seawall_seal::{ObjectRef, SealError};
 
+pub(crate) use self::fetch::Opener;
 pub use self::fetch::{FetchError, Objects};
 use self::walk::{Channels, Walk, Walked};
 use self::writing::work;
@@ -168,6 +169,9 @@ pub fn restore(
         let mut walk = Walk::new(objects, signed, &mut target, channels, progress);
         let root_page = walk.root_page(root).map_err(RestoreError::Root)?;
         walk.tree(&root_page.tree)?;
+        if let Some(index) = &root_page.path_index {
+            walk.path_index(index);
+        }
         let walked = walk.finish();
         early.join().map_err(|_| RestoreError::WorkerLost)?.map_err(RestoreError::Target)?;
         Ok::<_, RestoreError>((root_page, walked))

@@ -30,6 +30,7 @@ use self::writer::{Channels, TreeWriter, Written};
 use crate::chunker::CHUNKER_ID;
 use crate::entry::{InvalidEntry, List};
 use crate::pages::{MAX_SOURCES, RootPage};
+use crate::path_index::{PathIndexRoot, PathIndexWriter};
 use crate::source::filter::Excluded;
 use crate::source::{Problem, Source, SourceError, Step};
 
@@ -43,6 +44,8 @@ pub struct Plan<'a> {
     pub class: u8,
     /// Within which equal pieces are stored once.
     pub domain: &'a Domain,
+    /// The domain of path indexes, if the snapshot gets one.
+    pub index_domain: Option<&'a Domain>,
     /// Where the objects go.
     pub store: &'a Store,
     /// Threads that seal.
@@ -91,6 +94,8 @@ pub struct Progress {
 pub struct Snapshot {
     /// Opens everything.
     pub root: ObjectRef,
+    /// Where its path index begins, if it has one.
+    pub path_index: Option<PathIndexRoot>,
     /// Everything, by id.
     pub reference_set: ReferenceSet,
     /// What is in the tree.
@@ -117,6 +122,14 @@ pub enum SnapshotError {
     /// A piece could not be sealed: a bug, for all pieces are within bounds.
     #[error("sealing: {0}")]
     Seal(#[from] SealError),
+    /// An entry taken over from the last run could not be read: a bug, for it was read then.
+    #[error("entry {} of the last snapshot: {source}; delete `cache` in the home", String::from_utf8_lossy(.name))]
+    Record {
+        /// Its name.
+        name: Vec<u8>,
+        /// What is wrong.
+        source: seawall_base::wire::WireError,
+    },
     /// An entry could not be encoded: a bug, for the walk yields valid ones.
     #[error("entry {}: {source}", String::from_utf8_lossy(.name))]
     Entry {
@@ -177,13 +190,14 @@ pub fn write(
         fresh
     });
     let sealer = Sealer::new(plan, rng);
-    let (tree, mut written, (problems, excluded)) =
+    let ((tree, index), mut written, (problems, excluded)) =
         run(plan, source, cache, &sealer, &secret, progress)?;
     let root_page = RootPage {
         chunker: CHUNKER_ID,
         tree,
         host: plan.host.clone(),
         sources: plan.sources.clone(),
+        path_index: index.clone(),
     };
     let root = sealer.seal_page(Kind::Root, &root_page.encode())?;
     written.members.push(Member { id: root.object.id, len: root.sealed_len });
@@ -201,6 +215,8 @@ pub fn write(
     let cache_lost = written.cache.and_then(|cache| cache.finish(&written.sparse).err());
     Ok(Snapshot {
         root: root.object,
+        path_index: index
+            .map(|tree| PathIndexRoot { line: PathIndexRoot::line(&plan.sources), tree }),
         reference_set,
         totals: written.totals,
         problems,
@@ -210,6 +226,8 @@ pub fn write(
     })
 }
 
+/// The topmost directory in the tree, and in the path index if there is one.
+type Roots = (List, Option<List>);
 /// What a walk did not tell as part of the tree.
 type Met = (Vec<Problem>, Excluded);
 
@@ -221,7 +239,7 @@ fn run<'a>(
     sealer: &Sealer<'a>,
     secret: &[u8; 32],
     progress: &mut dyn FnMut(&Progress),
-) -> Result<(List, Written, Met), SnapshotError> {
+) -> Result<(Roots, Written, Met), SnapshotError> {
     std::thread::scope(|scope| {
         let workers = plan.workers.max(1);
         let (jobs, queue) = bounded(2 * workers);
@@ -247,7 +265,9 @@ fn run<'a>(
             }
         });
         let channels = Channels { jobs, done, checkpoints };
-        let mut writer = TreeWriter::new(sealer, channels, secret, cache, plan.checkpoints);
+        let index = plan.index_domain.map(PathIndexWriter::new);
+        let mut writer =
+            TreeWriter::new(sealer, channels, secret, (cache, index), plan.checkpoints);
         let tree = writer.run(&steps, progress);
         drop(steps);
         let written = writer.finish();

@@ -153,8 +153,13 @@ impl Maker {
     }
 
     fn sign(&mut self, tree: List) -> (ObjectRef, ManifestCore) {
-        let page =
-            RootPage { chunker: CHUNKER_ID, tree, host: b"h".to_vec(), sources: vec![b"/".into()] };
+        let page = RootPage {
+            chunker: CHUNKER_ID,
+            tree,
+            host: b"h".to_vec(),
+            sources: vec![b"/".into()],
+            path_index: None,
+        };
         let root = self.seal(Kind::Root, &page.encode());
         let members: Vec<_> = self.members.iter().map(|(&id, &len)| Member { id, len }).collect();
         let set = reference_set::build(&members, &mut |id, page| {

@@ -135,6 +135,7 @@ fn region_view(dir: &Path, victim: usize) -> Vec<u32> {
         host: b"host".to_vec(),
         class: CLASS,
         domain: &domain,
+        index_domain: None,
         store: &store,
         workers: 2,
         checkpoints: Checkpoints::new(&SystemClock),

@@ -68,8 +68,8 @@ impl Forge {
     }
 
     fn directory(&mut self, entries: &[Entry]) -> List {
-        let records: Vec<_> =
-            entries.iter().map(|e| encode_entry(e).expect("a valid entry")).collect();
+        let record = |e| encode_entry(e).expect("a valid entry");
+        let records: Vec<_> = entries.iter().map(record).collect();
         List { root: self.seal(Kind::Directory, &page(0, &records)), depth: 0 }
     }
 
@@ -94,7 +94,7 @@ impl Forge {
     }
 
     fn root_with(&mut self, tree: List, chunker: u16) -> ObjectRef {
-        let page = RootPage { chunker, tree, host: b"h".to_vec(), sources: vec![b"/s".to_vec()] };
+        let page = RootPage { chunker, tree, host: vec![], sources: vec![], path_index: None };
         self.seal(Kind::Root, &page.encode())
     }
 
@@ -723,7 +723,7 @@ fn a_root_that_cannot_be_read_restores_nothing() {
         (chunk, "does not open"),
         (garbage, "version of a root page"),
         (other_class, "does not open"),
-        (deep, "depth of the tree"),
+        (deep, "depth of a tree"),
         (nothing_at(NOBODY), "is missing"),
     ];
     let set = forge.reference_set();

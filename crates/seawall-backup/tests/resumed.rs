@@ -81,6 +81,7 @@ impl World {
             host: b"host".to_vec(),
             class: CLASS,
             domain: &Domain::derive(&[9; 32], DomainScope::Tenant),
+            index_domain: Some(&Domain::derive(&[9; 32], DomainScope::PathIndex)),
             store: &store,
             workers: 2,
             checkpoints,

@@ -30,6 +30,10 @@ fn domain() -> Domain {
     Domain::derive(&SECRET, DomainScope::Tenant)
 }
 
+fn index_domain() -> Domain {
+    Domain::derive(&[9; 32], DomainScope::PathIndex)
+}
+
 fn open(disk: Arc<dyn Disk>) -> Store {
     Store::open(disk, "", seawall_store::Options::default()).expect("the store opens").0
 }
@@ -82,11 +86,14 @@ impl Trees {
         domain: &Domain,
         workers: usize,
     ) -> Result<Snapshot, SnapshotError> {
+        let (index, is_ours) =
+            (index_domain(), domain.chunker_secret() == self::domain().chunker_secret());
         let plan = Plan {
             sources: vec![self.from.as_os_str().as_bytes().to_vec()],
             host: b"host".to_vec(),
             class: CLASS,
             domain,
+            index_domain: is_ours.then_some(&index),
             store,
             workers,
             checkpoints: Checkpoints::new(&SystemClock),
@@ -451,6 +458,7 @@ fn too_many_sources_are_refused_before_anything_is_read() {
         host: vec![],
         class: CLASS,
         domain: &domain(),
+        index_domain: None,
         store: &store,
         workers: 1,
         checkpoints: Checkpoints::new(&SystemClock),

@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use proptest::prelude::*;
+use seawall_backup::path_index::{Listing, PathEntry, decode_inline, decode_page};
 use seawall_backup::restore::restore;
 use seawall_backup::snapshot::{Checkpoints, FileCache, Plan, Snapshot, write};
 use seawall_backup::source::FileTree;
 use seawall_backup::target::{Options, Target, compare};
 use seawall_base::{Disk, ObjectId, OpenMode, Rng, Timestamp};
 use seawall_host::{FsDisk, SystemClock};
-use seawall_seal::{Domain, DomainScope};
+use seawall_seal::{Domain, DomainScope, Kind, ObjectRef, Placement};
 use seawall_sim::{SeededRng, SimDisk};
 use seawall_store::Store;
 use support::{CLASS, signed, temporary};
@@ -31,6 +32,8 @@ struct Site {
     disk: SimDisk,
     rng: SeededRng,
     restores: u32,
+    /// Whether snapshots get a path index.
+    indexed: bool,
 }
 
 impl Site {
@@ -42,7 +45,7 @@ impl Site {
         let options = seawall_store::Options::default();
         let (store, _) = Store::open(Arc::new(objects), "", options).expect("opened");
         let (disk, rng) = (SimDisk::new(), SeededRng::new(7));
-        Self { dir, from, store, disk, rng, restores: 0 }
+        Self { dir, from, store, disk, rng, restores: 0, indexed: true }
     }
 
     fn file(&mut self, name: &str, len: usize) {
@@ -66,9 +69,17 @@ impl Site {
     fn snapshot_with(&mut self, cache: Option<FileCache>) -> Snapshot {
         let (domain, sources) = self.plan();
         let host = b"host".to_vec();
-        let checkpoints = Checkpoints::new(&SystemClock);
-        let (class, store) = (CLASS, &self.store);
-        let plan = Plan { sources, host, class, domain: &domain, store, workers: 2, checkpoints };
+        let index = Domain::derive(&[9; 32], DomainScope::PathIndex);
+        let plan = Plan {
+            sources,
+            host,
+            class: CLASS,
+            domain: &domain,
+            index_domain: self.indexed.then_some(&index),
+            store: &self.store,
+            workers: 2,
+            checkpoints: Checkpoints::new(&SystemClock),
+        };
         let source = FileTree::new(&[&self.from]).expect("an absolute path");
         let written = write(&plan, Box::new(source), cache, &mut self.rng, &mut |_| ());
         let snapshot = written.expect("nothing fails");
@@ -102,7 +113,33 @@ impl Site {
 
     /// The tree as a snapshot without a cache sees it: the same, to the reference.
     fn equals_a_fresh_one(&mut self, snapshot: &Snapshot) {
-        assert_eq!(self.snapshot_with(None).totals, snapshot.totals);
+        let fresh = self.snapshot_with(None);
+        assert_eq!(fresh.totals, snapshot.totals);
+        // What it says of content may differ, since bundles do; an index has no content.
+        assert_eq!(self.indexed(&fresh), self.indexed(snapshot));
+    }
+}
+
+impl Site {
+    /// What a snapshot's path index has of the tree; the directories above belong to all tests.
+    fn indexed(&self, snapshot: &Snapshot) -> Option<Vec<PathEntry>> {
+        let index = snapshot.path_index.as_ref()?;
+        let open = |page: &ObjectRef| {
+            let bytes = self.store.get(page.id).expect("read").expect("there");
+            let placement = Placement { kind: Kind::PathIndex, class: CLASS };
+            decode_page(&seawall_seal::open(page, placement, &bytes).expect("opens"))
+                .expect("a leaf")
+        };
+        let mut entries = open(&index.tree.root);
+        for component in self.from.components().skip(1) {
+            let name = component.as_os_str().as_encoded_bytes();
+            let on_the_way = entries.into_iter().find(|e| e.name == name).expect("on the way");
+            entries = match on_the_way.listing.expect("a directory") {
+                Listing::Inline(records) => decode_inline(&records).expect("records"),
+                Listing::Pages(list) => open(&list.root),
+            };
+        }
+        Some(entries)
     }
 }
 
@@ -129,8 +166,8 @@ fn an_unchanged_tree_is_not_read_and_costs_nothing() {
     let second = site.snapshot();
     assert_eq!((second.progress.unchanged, second.progress.files), (second.totals.files, 0));
     // The directories above belong to all tests: `/`, `/dev`, `/dev/shm` may have changed, and
-    // with them the root page.
-    assert!(second.progress.new_objects <= 4, "{:?}", second.progress);
+    // with them the root pages of snapshot and index.
+    assert!(second.progress.new_objects <= 5, "{:?}", second.progress);
     assert_eq!(second.totals, first.totals);
     site.check(&second);
     site.equals_a_fresh_one(&second);
@@ -213,6 +250,45 @@ fn an_object_the_store_lost_is_read_and_put_again() {
 }
 
 /// Every file of the cache with every one of some damages: the snapshot is right all the same.
+#[test]
+fn an_index_is_made_for_a_tree_that_had_none_and_did_not_change() {
+    let mut site = Site::new();
+    some_files(&mut site);
+    site.indexed = false;
+    assert!(site.snapshot().path_index.is_none());
+    site.indexed = true;
+    let second = site.snapshot();
+    assert_eq!(second.progress.files, 0, "no file is read for it");
+    assert!(second.path_index.is_some());
+    site.equals_a_fresh_one(&second);
+    site.check(&second);
+    let third = site.snapshot();
+    // As above: the directories above belong to all tests.
+    assert!(third.progress.new_objects <= 5, "{:?}", third.progress);
+    site.indexed = false;
+    let fourth = site.snapshot();
+    assert!(fourth.path_index.is_none());
+    assert!(fourth.reference_set.count < third.reference_set.count);
+    site.check(&fourth);
+}
+
+#[test]
+fn a_page_of_the_index_that_the_store_lost_is_put_again() {
+    let mut site = Site::new();
+    for n in 0..300 {
+        site.file(&format!("wide/file-with-quite-a-long-name-{n}"), 10);
+    }
+    let first = site.snapshot();
+    let objects = site.dir.path().join("other");
+    let other = FsDisk::create(&objects).expect("created");
+    let options = seawall_store::Options::default();
+    let (other, _) = Store::open(Arc::new(other), "", options).expect("opened");
+    site.store = other;
+    let second = site.snapshot();
+    assert_eq!(second.path_index, first.path_index);
+    site.check(&second);
+}
+
 #[test]
 fn a_damaged_cache_costs_time_and_nothing_else() {
     let mut site = Site::new();

@@ -171,7 +171,7 @@ impl World {
     fn manifest(&mut self, sequence: u64, group: usize) -> Manifest {
         let core = self.core(sequence, group);
         let capsule = Base64(self.capsule(&core, group));
-        Manifest { core, capsule }
+        Manifest { core, capsule, path_index: Vec::new() }
     }
 
     /// The request file for a manifest, which is the third entry of its node's log.
@@ -406,7 +406,7 @@ fn a_capsule_moved_into_an_innocent_manifest_is_refused() {
     let mut core = world.core(3, 0);
     let foreign = world.manifest(3, 1).capsule;
     core.sequence = 3;
-    let parts = world.parts(Manifest { core, capsule: foreign });
+    let parts = world.parts(Manifest { core, capsule: foreign, path_index: Vec::new() });
     let why = world.examine(&parts).expect_err("sealed to the weaker group");
     assert!(matches!(why, CustodianError::Capsule(CapsuleError::OtherGroup { .. })), "{why}");
 }

@@ -24,6 +24,12 @@ pub struct Reach {
 }
 
 impl Reach {
+    /// The store alone: nothing far away is asked.
+    pub fn local(home: &Home) -> Result<Self, HomeError> {
+        let (store, _) = home.store()?;
+        Ok(Self { store, regions: Vec::new(), bucket: None })
+    }
+
     /// Opens what can be opened. What cannot be reached is returned with the reason.
     pub fn open(home: &Home) -> Result<(Self, Unreached), HomeError> {
         let fleet = home.fleet()?;

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::home::{Home, HomeError};
 use crate::keys::{self, Purpose};
+use crate::operators;
 
 /// HPKE `info` of the tenant's secret in a bundle.
 const SECRET_INFO: &[u8] = b"seawall 2026-11 tenant secret v1";
@@ -25,7 +26,7 @@ pub fn member_keys(home: &Home, rng: &mut dyn Rng) -> Result<MemberCard, HomeErr
     let disk = disk.as_ref();
     let identity = keys::signing_or_new(disk, "keys/identity.key", Purpose::Identity, rng)?;
     let transport = keys::signing_or_new(disk, "keys/transport.key", Purpose::Transport, rng)?;
-    let recipient = keys::recipient_or_new(disk, "keys/recipient.key", rng)?;
+    let recipient = keys::recipient_or_new(disk, "keys/recipient.key", Purpose::Recipient, rng)?;
     Ok(MemberCard {
         format: MemberCard::FORMAT.to_owned(),
         name: home.name().to_owned(),
@@ -58,7 +59,7 @@ fn sign_enrolment(
     Ok(envelope)
 }
 
-fn sign_as_root(
+pub(crate) fn sign_as_root(
     home: &Home,
     sign: impl FnOnce(&[&SigningKey]) -> Result<Envelope, seawall_sign::SignError>,
 ) -> Result<Envelope, HomeError> {
@@ -100,15 +101,20 @@ pub fn enrolment_bundle(
         .iter()
         .map(|r| Ok((r.address.clone(), EnrolmentBundle::region_digest(r)?)))
         .collect::<Result<_, RecordError>>()?;
+    let policy = operators::policy(home, &fleet)?.map(|(_, statement)| statement);
     let heart = BundlePredicate {
         fleet: fleet.id(),
         member,
         regions: listed,
         sealed_secrets: Base64(sealed),
         created: clock.now(),
+        index_policy: policy.as_ref().map(Envelope::digest),
     };
     let heart = sign_as_root(home, |roots| heart.statement().sign(roots))?;
-    let bundle = EnrolmentBundle::new(&fleet, &enrolment, regions, &heart);
+    let mut bundle = EnrolmentBundle::new(&fleet, &enrolment, regions, &heart);
+    if let Some(policy) = &policy {
+        bundle = bundle.with_index_policy(policy);
+    }
     Ok(serde_json::to_string_pretty(&bundle).expect("a bundle serialises") + "\n")
 }
 
@@ -129,6 +135,9 @@ pub fn enroll(
         let why = format!("the bundle is of {}, not of {pinned}", opened.fleet.id());
         return Err(HomeError::refused(why));
     }
+    if let Some((policy, _)) = &opened.index_policy {
+        operators::check_newer(home, &opened.fleet, policy)?;
+    }
     let identity = keys::signing(disk.as_ref(), "keys/identity.key", Purpose::Identity)?;
     if identity.public() != opened.enrolment.identity {
         return Err(HomeError::refused(
@@ -148,6 +157,9 @@ pub fn enroll(
     keys::write(disk.as_ref(), "keys/tenant.key", Purpose::Tenant, &secret)?;
     for region in &opened.regions {
         home.keep_region(&region.open(&opened.fleet)?.name, region)?;
+    }
+    if let Some((_, policy)) = &opened.index_policy {
+        home.write_envelope(operators::POLICY, policy)?;
     }
     // A log begins with the enrolment it was begun under; that one stays.
     if home.read("enrolment.json")?.is_none() {

@@ -11,6 +11,7 @@ use zeroize::Zeroizing;
 use crate::enrol;
 use crate::home::{Home, HomeError, file_name};
 use crate::keys::{self, Purpose};
+use crate::operators::{self, PolicyChange};
 
 /// What a fleet is founded with.
 pub struct Founding<'a> {
@@ -30,6 +31,8 @@ pub struct Founding<'a> {
     pub custodians: Vec<String>,
     /// How many of them it takes.
     pub threshold: u16,
+    /// Whether snapshots get path indexes, which this home's operator key reads.
+    pub index: bool,
     /// A plain directory that stands in for a region.
     pub bucket: Option<&'a str>,
 }
@@ -96,7 +99,7 @@ fn settle(
     rng: &mut dyn Rng,
 ) -> Result<(), HomeError> {
     let home = Home::create(founding.home, founding.node_name, founding.bucket)?;
-    let _lock = home.lock()?;
+    let lock = home.lock()?;
     let dir = founding.shares_dir;
     let shares_disk =
         seawall_host::FsDisk::create(dir).map_err(HomeError::io(&dir.display().to_string()))?;
@@ -112,7 +115,12 @@ fn settle(
     rng.fill(&mut *tenant_secret);
     keys::write(disk.as_ref(), "keys/tenant.key", Purpose::Tenant, &tenant_secret)?;
     let card = enrol::member_keys(&home, rng)?;
-    enrol::enrol_here(&home, fleet, &card, founding.tenant, clock)
+    enrol::enrol_here(&home, fleet, &card, founding.tenant, clock)?;
+    if founding.index {
+        let on = PolicyChange::On(founding.class.to_owned());
+        operators::change_locked(&home, &lock, &on, clock, rng)?;
+    }
+    Ok(())
 }
 
 /// What a founding that fails half-way takes back: a marker or share left behind would make the

@@ -14,6 +14,7 @@
 //! log/                      this node's log (docs/formats/log.md)
 //! zones/, index/, locks/, reclaim/   this node's objects (docs/formats/zone.md)
 //! receipts/<region>/        what regions have signed for
+//! find/                     what `find` knows, encrypted
 //! requests/<digest>.key     one-time secrets of open restore requests
 //! pins/<origin>.checkpoint  the newest checkpoint seen of every other log
 //! cache/                    file caches (docs/formats/file-cache.md); may be deleted at any time
@@ -139,6 +140,9 @@ pub enum HomeError {
     /// The bucket that stands in for a region.
     #[error(transparent)]
     Bucket(#[from] crate::bucket::BucketError),
+    /// The cache of `find`.
+    #[error(transparent)]
+    Cache(#[from] seawall_backup::find::CacheError),
     /// Stored receipts.
     #[error(transparent)]
     Receipts(#[from] seawall_sync::ReceiptsError),
@@ -425,6 +429,14 @@ impl Home {
         let secret = keys::read(self.disk.as_ref(), PATH, Purpose::Tenant)?
             .ok_or_else(|| HomeError::Missing(PATH.to_owned()))?;
         Ok(Domain::derive(&secret, DomainScope::Tenant))
+    }
+
+    /// The tenant's dedup domain of path indexes.
+    pub(crate) fn index_domain(&self) -> Result<Domain, HomeError> {
+        const PATH: &str = "keys/tenant.key";
+        let secret = keys::read(self.disk.as_ref(), PATH, Purpose::Tenant)?
+            .ok_or_else(|| HomeError::Missing(PATH.to_owned()))?;
+        Ok(Domain::derive(&secret, DomainScope::PathIndex))
     }
 
     pub(crate) fn transport(&self) -> Result<SigningKey, HomeError> {

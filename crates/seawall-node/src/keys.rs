@@ -36,6 +36,10 @@ pub(crate) enum Purpose {
     Tenant = 6,
     /// Opens the approvals of one request.
     OneTime = 7,
+    /// Reads path indexes.
+    Operator = 8,
+    /// Encrypts what `find` keeps on this disk.
+    FindCache = 9,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -129,13 +133,14 @@ pub(crate) fn signing_or_new(
 pub(crate) fn recipient_or_new(
     disk: &dyn Disk,
     path: &str,
+    purpose: Purpose,
     rng: &mut dyn Rng,
 ) -> Result<OneTimeSecret, HomeError> {
-    if let Some(secret) = read(disk, path, Purpose::Recipient)? {
+    if let Some(secret) = read(disk, path, purpose)? {
         return Ok(OneTimeSecret::from_bytes(&secret));
     }
     let secret = OneTimeSecret::generate(rng);
-    write(disk, path, Purpose::Recipient, &secret.to_bytes())?;
+    write(disk, path, purpose, &secret.to_bytes())?;
     Ok(secret)
 }
 

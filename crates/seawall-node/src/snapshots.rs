@@ -6,13 +6,15 @@ use seawall_backup::source::{Problem, Source};
 use seawall_base::{Clock, Rng, Sha256, Timestamp};
 use seawall_escrow::{Capsule, Group, Label};
 use seawall_record::{
-    Accepted, Base64, EscrowGroupRecord, Fleet, MAX_TAGS, Manifest, ManifestCore, check_tag,
+    Accepted, Base64, EscrowGroupRecord, Fleet, MAX_TAGS, Manifest, ManifestCore, Operator,
+    check_tag,
 };
 use seawall_tlog::Origin;
 
 use crate::file_cache;
 use crate::home::{Home, HomeError, append, replay};
 use crate::input::{self, Input, Ready};
+use crate::operators;
 use crate::tiers::PulledLog;
 
 /// How to make a snapshot.
@@ -83,11 +85,14 @@ pub fn create_snapshot(
     let (store, _) = home.store_for_writing()?;
     let Ready { source, names: sources, is_whole } = input.ready(clock)?;
     let domain = home.domain()?;
+    let readers = operators::readers(home, &fleet, &record.class)?;
+    let index_domain = (!readers.is_empty()).then(|| home.index_domain()).transpose()?;
     let plan = Plan {
         sources,
         host: home.name().as_bytes().to_vec(),
         class: record.class_number,
         domain: &domain,
+        index_domain: index_domain.as_ref(),
         store: &store,
         workers: options.workers,
         checkpoints: Checkpoints::new(clock),
@@ -95,7 +100,7 @@ pub fn create_snapshot(
     let tree = read_tree(home, &plan, (source, is_whole), clock, rng, progress)?;
 
     let names = Names { set: options.set, tags };
-    let listed = log_snapshot(home, &fleet, record, names, &tree, clock, rng)?;
+    let listed = log_snapshot(home, (&fleet, record), names, (&tree, &readers), clock, rng)?;
     let Snapshot { problems, excluded, progress, .. } = tree;
     Ok(Written { listed, problems, excluded, progress })
 }
@@ -110,10 +115,9 @@ struct Names<'a> {
 /// have taken days, and others may have logged theirs since.
 fn log_snapshot(
     home: &Home,
-    fleet: &Fleet,
-    record: &EscrowGroupRecord,
+    (fleet, record): (&Fleet, &EscrowGroupRecord),
     names: Names<'_>,
-    tree: &Snapshot,
+    (tree, readers): (&Snapshot, &[Operator]),
     clock: &dyn Clock,
     rng: &mut dyn Rng,
 ) -> Result<Listed, HomeError> {
@@ -142,7 +146,11 @@ fn log_snapshot(
     tree.root.encode(&mut root);
     let root = zeroize::Zeroizing::new(root.into_vec());
     let capsule = Capsule::seal(&group, &Label::of_manifest(&core)?, &root, rng)?;
-    let manifest = Manifest { core, capsule: Base64(capsule.encode()) };
+    let path_index = match &tree.path_index {
+        Some(root) => operators::seal_root(readers, &core, root, rng)?,
+        None => Vec::new(),
+    };
+    let manifest = Manifest { core, capsule: Base64(capsule.encode()), path_index };
     let envelope = manifest.clone().statement().sign(&[&subkey])?;
     let index = append(&mut log, &mut state, &envelope)?;
     log.sign_checkpoint(&subkey)?;

@@ -5,7 +5,7 @@ use seawall_sign::{Envelope, Predicate, Statement, Subject, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Base64, Enrolment, Fleet, RecordError, Role, check_text};
+use crate::{Base64, Enrolment, Fleet, IndexPolicy, RecordError, Role, check_text};
 
 /// Largest bundle or fleet card in bytes of JSON.
 pub const MAX_BUNDLE: usize = 1 << 20;
@@ -129,7 +129,7 @@ impl RegionCard {
     }
 }
 
-fn parse<T: for<'de> Deserialize<'de>>(
+pub(crate) fn parse<T: for<'de> Deserialize<'de>>(
     what: &'static str,
     json: &[u8],
     format: &str,
@@ -162,6 +162,10 @@ pub struct BundlePredicate {
     pub sealed_secrets: Base64,
     /// When it was made.
     pub created: Timestamp,
+    /// Digest of the statement about who may read path indexes, if there is one: an older one
+    /// cannot be put in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index_policy: Option<Sha256>,
 }
 
 impl Predicate for BundlePredicate {
@@ -182,6 +186,9 @@ pub struct EnrolmentBundle {
     pub regions: Vec<RegionAddress>,
     /// The signed [`BundlePredicate`].
     pub bundle: Box<RawValue>,
+    /// Who may read path indexes, if anybody may: the root-signed [`crate::IndexPolicy`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub index_policy: Option<Box<RawValue>>,
 }
 
 /// An enrolment bundle whose every signature has been checked.
@@ -197,6 +204,8 @@ pub struct OpenedBundle {
     pub sealed_secrets: Vec<u8>,
     /// The regions, each checked.
     pub regions: Vec<RegionAddress>,
+    /// Who may read path indexes, checked, and its statement.
+    pub index_policy: Option<(IndexPolicy, Envelope)>,
 }
 
 impl EnrolmentBundle {
@@ -215,7 +224,14 @@ impl EnrolmentBundle {
             enrolment: raw(enrolment),
             regions,
             bundle: raw(bundle),
+            index_policy: None,
         }
+    }
+
+    /// The same with a statement about who may read path indexes.
+    #[must_use]
+    pub fn with_index_policy(self, policy: &Envelope) -> Self {
+        Self { index_policy: Some(raw(policy)), ..self }
     }
 
     /// Digest of a region's enrolment, as listed in [`BundlePredicate::regions`].
@@ -251,12 +267,25 @@ impl EnrolmentBundle {
             return Err(RecordError::refused(WHAT, "its regions are not the ones signed for"));
         }
         let sealed_secrets = heart.sealed_secrets.0;
+        let index_policy = it.index_policy.as_ref().map(|raw| {
+            let statement = envelope("index policy", raw)?;
+            Ok::<_, RecordError>((IndexPolicy::open(&fleet, &statement)?, statement))
+        });
+        let index_policy = index_policy.transpose()?;
+        if index_policy.as_ref().map(|(_, statement)| statement.digest()) != heart.index_policy {
+            return Err(RecordError::refused(WHAT, "its index policy is not the one signed for"));
+        }
+        if index_policy.as_ref().is_some_and(|(p, _)| enrolment.tenant.as_ref() != Some(&p.tenant))
+        {
+            return Err(RecordError::refused(WHAT, "its index policy is of another tenant"));
+        }
         Ok(OpenedBundle {
             fleet,
             enrolment,
             enrolment_envelope,
             sealed_secrets,
             regions: it.regions,
+            index_policy,
         })
     }
 }

@@ -13,6 +13,7 @@ mod encoding;
 mod enrolment;
 mod forget;
 mod genesis;
+mod index_policy;
 mod log_state;
 mod manifest;
 pub mod reference_set;
@@ -27,8 +28,11 @@ pub use encoding::{Base64, Hex32};
 pub use enrolment::{Enrolment, Role, Subkey};
 pub use forget::{Forget, Forgotten};
 pub use genesis::{CustodianRecord, EscrowGroupRecord, Fleet, Genesis, WitnessRecord};
+pub use index_policy::{IndexPolicy, MAX_OPERATORS, Operator, OperatorCard};
 pub use log_state::{Accepted, LogState};
-pub use manifest::{MAX_TAG, MAX_TAGS, Manifest, ManifestCore, ReferenceSet, Totals, check_tag};
+pub use manifest::{
+    MAX_TAG, MAX_TAGS, Manifest, ManifestCore, ReferenceSet, SealedRoot, Totals, check_tag,
+};
 pub use request::{Approval, Receipt, Request};
 
 use seawall_base::FleetId;

@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 use seawall_base::{NodeId, Seconds, Sha256, Timestamp};
 use seawall_sign::{Envelope, Predicate, Statement, VerifyingKey, predicate_type};
 
-use crate::{Enrolment, Fleet, Forget, Manifest, RecordError, Role, Subkey};
+use crate::{
+    Enrolment, Fleet, Forget, MAX_OPERATORS, Manifest, RecordError, Role, SealedRoot, Subkey,
+};
 
 /// How far a node's clock may be set back between two snapshots.
 const CLOCK_STEP: Seconds = Seconds::hours(25);
@@ -317,6 +319,16 @@ pub(crate) fn check_manifest(
     }
     if manifest.capsule.0.len() > 8_192 {
         return Err(RecordError::refused(WHAT, "its capsule is above 8 KiB"));
+    }
+    let roots = &manifest.path_index;
+    if roots.len() > MAX_OPERATORS || roots.iter().any(|r| r.sealed.0.len() > SealedRoot::MAX) {
+        return Err(RecordError::refused(
+            WHAT,
+            "its path index is sealed to too many, or too long",
+        ));
+    }
+    if roots.windows(2).any(|w| w[0].key >= w[1].key) {
+        return Err(RecordError::refused(WHAT, "its path index names operators out of order"));
     }
     core.check_names()
 }

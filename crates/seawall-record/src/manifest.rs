@@ -4,7 +4,7 @@ use seawall_base::{FleetId, GroupId, NodeId, ObjectId, Sha256, Timestamp};
 use seawall_sign::{Predicate, Statement, Subject};
 use serde::{Deserialize, Serialize};
 
-use crate::{Base64, RecordError, check_text};
+use crate::{Base64, Hex32, RecordError, check_text};
 
 /// A snapshot's manifest: everything the capsule's label covers, and the capsule.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,25 @@ pub struct Manifest {
     pub core: ManifestCore,
     /// The sealed root reference and its escrowed key (`seawall-escrow`); opaque here.
     pub capsule: Base64,
+    /// Where the snapshot's path index begins, sealed to each operator who may read it, by
+    /// ascending key; empty if it has none. The core's digest is the associated data of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub path_index: Vec<SealedRoot>,
+}
+
+/// The beginning of a path index, sealed to one operator's key; opaque here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SealedRoot {
+    /// SHA-256 of the operator's public key.
+    pub key: Hex32,
+    /// HPKE ciphertext.
+    pub sealed: Base64,
+}
+
+impl SealedRoot {
+    /// Longest ciphertext in bytes.
+    pub const MAX: usize = 2_048;
 }
 
 /// The part of a manifest that the capsule's label covers.

@@ -11,6 +11,8 @@ pub enum DomainScope<'a> {
     Tenant,
     /// Only snapshots of the named set share: for data whose readers must not meet.
     Set(&'a str),
+    /// Pages of path indexes: apart from content, so that neither confirms guesses of the other.
+    PathIndex,
 }
 
 /// Where an object stands in the private index (`ix → id`). Stolen, the index opens nothing:
@@ -34,6 +36,7 @@ impl Domain {
         match scope {
             DomainScope::Tenant => hasher.update(&[0]),
             DomainScope::Set(name) => hasher.update(&[1]).update(name.as_bytes()),
+            DomainScope::PathIndex => hasher.update(&[2]),
         };
         Self { secret: Some(*hasher.finalize().as_bytes()) }
     }

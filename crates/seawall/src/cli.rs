@@ -2,12 +2,16 @@
 
 #![allow(clippy::doc_markdown, reason = "these comments are the help text, shown as they stand")]
 
+mod find;
+
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use seawall_policy::Span;
 use seawall_policy::retention::Count;
+
+pub(crate) use self::find::{FindArgs, FindKind};
 
 /// Backup whose restores need a quorum: sealed on the node, mirrored by regions that cannot
 /// read it, opened only when enough custodians agree.
@@ -66,6 +70,9 @@ pub(crate) enum Command {
         after_help = "Example: seawall diff old.json new.json --approval o1.json --approval o2.json --approval n1.json --approval n2.json\nExit codes: 0 they are equal, 1 they differ (or it failed), 3 some paths could not be compared."
     )]
     Diff(DiffArgs),
+    /// Find paths in all snapshots, with this operator's key and without asking custodians
+    #[command(after_help = find::HELP)]
+    Find(Box<FindArgs>),
     /// Check every object, proof and signature held here; needs no key
     #[command(
         after_help = "Example: seawall verify --json\n  seawall verify --read-data-subset 1/7\n  seawall verify --repair"
@@ -229,6 +236,9 @@ pub(crate) struct InitArgs {
     /// Solo: a directory, or s3://BUCKET/PREFIX, that stands in for a region
     #[arg(long, value_name = "DIR|S3-URL")]
     pub(crate) bucket: Option<String>,
+    /// Write no path indexes, so that nothing is found without custodians (see fleet index)
+    #[arg(long)]
+    pub(crate) no_index: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -554,6 +564,12 @@ pub(crate) enum FleetCommand {
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
     },
+    /// Decide which snapshots get a path index, for `seawall find`
+    #[command(subcommand)]
+    Index(IndexCommand),
+    /// Decide who reads path indexes
+    #[command(subcommand)]
+    Operator(OperatorCommand),
     /// Print the recovery sheet
     #[command(after_help = "Example: seawall fleet sheet --html --out sheet.html")]
     Sheet {
@@ -567,6 +583,41 @@ pub(crate) enum FleetCommand {
 }
 
 #[derive(Debug, Subcommand)]
+pub(crate) enum IndexCommand {
+    /// Show classes with path indexes, and who reads them
+    #[command(after_help = "Example: seawall fleet index show --json")]
+    Show,
+    /// Snapshots of a class get a path index from now on; needs the root key
+    #[command(after_help = "Example: seawall fleet index on default")]
+    On {
+        /// The data class
+        class: String,
+    },
+    /// They get none any more; needs the root key
+    #[command(after_help = "Example: seawall fleet index off default")]
+    Off {
+        /// The data class
+        class: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum OperatorCommand {
+    /// Let somebody read the path indexes made from now on; needs the root key
+    #[command(after_help = "Example: seawall fleet operator add anna.json")]
+    Add {
+        /// The card that `seawall node operator` wrote
+        card: PathBuf,
+    },
+    /// Let somebody read none of those made from now on; needs the root key
+    #[command(after_help = "Example: seawall fleet operator remove anna")]
+    Remove {
+        /// The operator's name
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
 pub(crate) enum NodeCommand {
     /// Make this node's keys and write its public card
     #[command(after_help = "Example: seawall node keys --name site-b --out site-b.json")]
@@ -574,6 +625,13 @@ pub(crate) enum NodeCommand {
         /// Name of this node [default: the host's name]
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
+        /// Where to write the card
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        out: PathBuf,
+    },
+    /// Make an operator's key on this node, and write its public card
+    #[command(after_help = "Example: seawall node operator --out anna.json")]
+    Operator {
         /// Where to write the card
         #[arg(long, value_name = "FILE", default_value = "-")]
         out: PathBuf,

@@ -3,6 +3,7 @@
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod export;
+pub(crate) mod find;
 pub(crate) mod fleet;
 pub(crate) mod init;
 pub(crate) mod log;

@@ -39,6 +39,7 @@ fn run(cli: Cli, printer: &Printer) -> anyhow::Result<Outcome> {
         Command::Mount(args) => commands::mount::run(&args, &home()?, printer),
         Command::Export(args) => commands::export::run(&args, &home()?, printer),
         Command::Diff(args) => commands::diff::run(&args, &home()?, printer),
+        Command::Find(args) => commands::find::run(&args, &home()?, printer),
         Command::Verify(args) => commands::verify::run(&args, &home()?, printer),
         Command::Fleet(command) => commands::fleet::run(&command, &home()?, printer),
         Command::Node(command) => commands::node::run(&command, &home()?, printer),

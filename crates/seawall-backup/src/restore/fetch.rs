@@ -60,7 +60,7 @@ impl Objects for Store {
 }
 
 /// Opens objects, fetching those that will be needed soon in the same request.
-pub(super) struct Opener<'a> {
+pub(crate) struct Opener<'a> {
     objects: &'a dyn Objects,
     class: u8,
     /// What will be asked for, in order, as far as it is known.
@@ -71,7 +71,7 @@ pub(super) struct Opener<'a> {
 }
 
 impl<'a> Opener<'a> {
-    pub(super) fn new(objects: &'a dyn Objects, class: u8) -> Self {
+    pub(crate) fn new(objects: &'a dyn Objects, class: u8) -> Self {
         Self {
             objects,
             class,
@@ -87,12 +87,12 @@ impl<'a> Opener<'a> {
         self.visited.extend_from_slice(visited);
     }
 
-    pub(super) fn take_visited(&mut self) -> Vec<ObjectId> {
+    pub(crate) fn take_visited(&mut self) -> Vec<ObjectId> {
         std::mem::take(&mut self.visited)
     }
 
     /// Announces what will be opened next, before anything announced earlier.
-    pub(super) fn announce(&mut self, ids: impl DoubleEndedIterator<Item = ObjectId>) {
+    pub(crate) fn announce(&mut self, ids: impl DoubleEndedIterator<Item = ObjectId>) {
         for id in ids.rev() {
             if self.upcoming.front() != Some(&id) {
                 self.upcoming.push_front(id);
@@ -103,7 +103,7 @@ impl<'a> Opener<'a> {
     }
 
     /// Opens an object.
-    pub(super) fn open(
+    pub(crate) fn open(
         &mut self,
         object: &ObjectRef,
         kind: Kind,

@@ -15,6 +15,7 @@ use super::writing::{DirId, Done, File, Finished, Job, LongFile, Piece};
 use super::{EntryError, Lost, Progress, RestoreError, malformed};
 use crate::entry::{Content, Entry, EntryKind, List, Meta};
 use crate::pages::{self, RootPage, Stretch};
+use crate::path_index;
 use crate::target::{Place, Target, TargetError};
 
 /// Bundles whose files are collected at one time: neighbours share bundles.
@@ -153,6 +154,30 @@ impl<'a> Walk<'a> {
             self.take_done(true)?;
         }
         Ok(())
+    }
+
+    /// Visits the pages of the snapshot's path index. Nothing is restored from them, but they
+    /// are part of what was signed.
+    pub(super) fn path_index(&mut self, index: &List) {
+        let mut met = HashSet::new();
+        let mut open = vec![(index.root.clone(), index.depth)];
+        while let Some((page, level)) = open.pop() {
+            if !met.insert(page.id) {
+                continue;
+            }
+            match self.index_page(&page, level) {
+                Ok(below) => open.extend(below),
+                Err(why) => self.lost.push(Lost { path: b"(its path index)".to_vec(), why }),
+            }
+        }
+    }
+
+    fn index_page(&mut self, page: &ObjectRef, level: u8) -> Entries<Vec<(ObjectRef, u8)>> {
+        let plain = self.opener.open(page, Kind::PathIndex)?;
+        let below = path_index::Page::decode(&plain, level).and_then(|p| p.references(level));
+        let below = below.map_err(|e| malformed(page, e))?;
+        self.opener.announce(below.iter().map(|(r, _)| r.id));
+        Ok(below)
     }
 
     pub(super) fn finish(mut self) -> Walked {

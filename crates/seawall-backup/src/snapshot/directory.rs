@@ -2,10 +2,12 @@
 
 use std::rc::Rc;
 
+use seawall_base::wire::WireError;
 use seawall_record::reference_set::Member;
 
 use super::file_cache::{CachedDir, DirKey, FrameWriter};
 use crate::entry::{List, Meta};
+use crate::path_index::{Indexed, PathEntry};
 use crate::source::Stamp;
 
 /// Number of a directory within one run.
@@ -57,6 +59,8 @@ pub(super) struct Fresh {
     pub(super) size: u64,
     /// The objects it needs.
     pub(super) members: Vec<Member>,
+    /// What the path index has of a directory.
+    pub(super) indexed: Option<Indexed>,
 }
 
 /// One entry of a complete directory, wherever it is from.
@@ -70,7 +74,28 @@ pub(super) struct Known<'a> {
     made: &'a Made,
 }
 
+/// The list of a directory's pages, in the tree or in the path index.
+pub(super) struct Listed<T> {
+    pub(super) list: T,
+    pub(super) pages: Vec<Member>,
+    /// The last run's list, whose pages are all still there.
+    pub(super) is_cached: bool,
+}
+
 impl Known<'_> {
+    /// What the path index has of it, if it is a directory that is indexed.
+    pub(super) fn indexed(&self) -> Option<&Indexed> {
+        match self.made {
+            Made::Fresh(fresh) => fresh.indexed.as_ref(),
+            Made::Waiting | Made::Gone | Made::Cached(_) => None,
+        }
+    }
+
+    /// Its entry in the path index.
+    pub(super) fn path(&self) -> Result<PathEntry, WireError> {
+        PathEntry::of_record(self.record, self.indexed().map(|i| i.listing.clone()))
+    }
+
     /// Whether what the cache has of it is what it would get.
     pub(super) fn is_in_cache(&self) -> bool {
         matches!(self.made, Made::Cached(_)) || self.stamp.is_none()
@@ -162,10 +187,10 @@ impl Dir {
     pub(super) fn frame(
         &self,
         known: &[Known<'_>],
-        listing: &List,
-        pages: &[Member],
+        tree: &Listed<List>,
+        index: Option<&Listed<Indexed>>,
     ) -> zeroize::Zeroizing<Vec<u8>> {
-        let mut frame = FrameWriter::new(&self.key, Some(listing), pages);
+        let mut frame = FrameWriter::whole(&self.key, tree, index);
         for entry in known {
             self.put(&mut frame, entry);
         }
@@ -184,7 +209,7 @@ impl Dir {
         let end = end.map_or(self.entries.len(), |n| self.kept + n);
         let fresh = |made: &&Made| matches!(made, Made::Fresh(f) if f.stamp.is_some());
         let new: Vec<_> = self.entries[self.kept..end].iter().filter(fresh).collect();
-        let mut frame = (!new.is_empty()).then(|| FrameWriter::new(&self.key, None, &[]));
+        let mut frame = (!new.is_empty()).then(|| FrameWriter::part(&self.key));
         if let Some(frame) = &mut frame {
             for entry in new.into_iter().filter_map(|made| self.known(made)) {
                 self.put(frame, &entry);

@@ -25,11 +25,13 @@ use seawall_record::reference_set::Member;
 use seawall_seal::{FrameKey, ObjectRef};
 use zeroize::Zeroizing;
 
+use super::directory::Listed;
 use crate::entry::{List, MAX_DEPTH, MAX_NAME};
 use crate::pages::MAX_PAGE;
+use crate::path_index::Indexed;
 use crate::source::Stamp;
 
-const MAGIC: &[u8; 16] = b"seawall files 1\n";
+const MAGIC: &[u8; 16] = b"seawall files 2\n";
 /// Longest plaintext of a frame. A directory that needs more is not cached.
 const MAX_FRAME: usize = 1 << 30;
 /// Length and nonce in front of a frame's ciphertext.
@@ -525,6 +527,9 @@ pub(super) struct CachedDir {
     /// The whole directory as it was sealed; none if only parts of it are known.
     pub(super) listing: Option<List>,
     list_members: (usize, usize),
+    /// What the path index had of it, if it was indexed.
+    pub(super) indexed: Option<Indexed>,
+    index_members: (usize, usize),
     entries: Vec<CachedEntry>,
 }
 
@@ -553,6 +558,8 @@ impl CachedDir {
             listing = Some(List { root, depth });
         }
         let list_members = members(&mut r)?;
+        let indexed = if r.u8()? == 0 { None } else { Some(Indexed::decode(&mut r)?) };
+        let index_members = members(&mut r)?;
         let count = r.u32()?;
         let mut entries = Vec::with_capacity((count as usize).min(plain.len() / 16));
         for _ in 0..count {
@@ -574,7 +581,7 @@ impl CachedDir {
             });
         }
         r.finish()?;
-        Ok(Self { parts: Vec::new(), listing, list_members, entries })
+        Ok(Self { parts: Vec::new(), listing, list_members, indexed, index_members, entries })
     }
 
     /// One view of several frames: of a name in more than one, the last counts.
@@ -582,8 +589,14 @@ impl CachedDir {
         if frames.len() < 2 {
             return frames.pop();
         }
-        let mut merged =
-            Self { parts: Vec::new(), listing: None, list_members: (0, 0), entries: Vec::new() };
+        let mut merged = Self {
+            parts: Vec::new(),
+            listing: None,
+            list_members: (0, 0),
+            indexed: None,
+            index_members: (0, 0),
+            entries: Vec::new(),
+        };
         for frame in frames {
             let part = merged.parts.len();
             merged.entries.extend(frame.entries.into_iter().map(|e| CachedEntry { part, ..e }));
@@ -634,7 +647,18 @@ impl CachedDir {
 
     /// The pages of the listing.
     pub(super) fn list_members(&self) -> impl ExactSizeIterator<Item = Member> {
-        let (count, start) = self.list_members;
+        self.first_members(self.list_members)
+    }
+
+    /// The pages of the path index's listing.
+    pub(super) fn index_members(&self) -> impl ExactSizeIterator<Item = Member> {
+        self.first_members(self.index_members)
+    }
+
+    fn first_members(
+        &self,
+        (count, start): (usize, usize),
+    ) -> impl ExactSizeIterator<Item = Member> {
         let whole = self.parts.first().map_or(&[][..], |p| &p[start..start + count * MEMBER]);
         decode_members(whole)
     }
@@ -689,15 +713,34 @@ pub(super) struct FrameWriter {
 }
 
 impl FrameWriter {
-    /// `listing` and its pages, if the directory is complete.
-    pub(super) fn new(key: &DirKey, listing: Option<&List>, pages: &[Member]) -> Self {
+    /// The frame of a complete directory.
+    pub(super) fn whole(
+        key: &DirKey,
+        tree: &Listed<List>,
+        index: Option<&Listed<Indexed>>,
+    ) -> Self {
         let mut w = Writer::new();
-        w.raw(key).u8(u8::from(listing.is_some()));
-        if let Some(List { root, depth }) = listing {
-            root.encode(&mut w);
-            w.u8(*depth);
+        w.raw(key).u8(1);
+        tree.list.root.encode(&mut w);
+        w.u8(tree.list.depth);
+        put_members(&mut w, tree.pages.iter().copied());
+        w.u8(u8::from(index.is_some()));
+        if let Some(index) = index {
+            index.list.encode(&mut w);
         }
+        let pages = index.map_or(&[][..], |index| &index.pages);
         put_members(&mut w, pages.iter().copied());
+        Self::counting(w)
+    }
+
+    /// A frame of some entries of a directory.
+    pub(super) fn part(key: &DirKey) -> Self {
+        let mut w = Writer::new();
+        w.raw(key).u8(0).u32(0).u8(0).u32(0);
+        Self::counting(w)
+    }
+
+    fn counting(mut w: Writer) -> Self {
         let count_at = w.len();
         w.u32(0);
         Self { w, count: 0, count_at }

@@ -43,6 +43,7 @@ pub(super) struct Done {
 
 pub(super) struct Sealer<'a> {
     domain: &'a Domain,
+    index_domain: Option<&'a Domain>,
     store: &'a Store,
     class: u8,
     rng: Mutex<&'a mut (dyn Rng + Send)>,
@@ -67,6 +68,7 @@ impl<'a> Sealer<'a> {
     pub(super) fn new(plan: &Plan<'a>, rng: &'a mut (dyn Rng + Send)) -> Self {
         Self {
             domain: plan.domain,
+            index_domain: plan.index_domain,
             store: plan.store,
             class: plan.class,
             rng: Mutex::new(rng),
@@ -102,7 +104,11 @@ impl<'a> Sealer<'a> {
         workspace: &mut Workspace,
     ) -> Result<SealedPiece, SnapshotError> {
         let placement = Placement { kind, class: self.class };
-        let prepared = Prepared::new(self.domain, placement, plain, &mut Shared(&self.rng));
+        let domain = match (kind, self.index_domain) {
+            (Kind::PathIndex, Some(domain)) => domain,
+            _ => self.domain,
+        };
+        let prepared = Prepared::new(domain, placement, plain, &mut Shared(&self.rng));
         if let Some(id) = prepared.index.as_ref().and_then(|ix| self.store.known(ix))
             && let Some(sealed_len) = self.length_of(id)
         {

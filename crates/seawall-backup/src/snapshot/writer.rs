@@ -1,5 +1,7 @@
 //! The thread that reads, and owns what is known of the tree so far.
 
+mod listing;
+
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 
@@ -14,12 +16,13 @@ use super::directory::{Dir, DirId, Fresh, Known, Made};
 use super::file_cache::{FileCache, ROOT_KEY, child_key};
 use super::long_file::{Piece, Pieces};
 use super::sealer::{Done, Job, SealedPiece, Sealer, Ticket};
-use super::{Checkpoints, Progress, SnapshotError};
+use super::{Checkpoints, Progress, Roots, SnapshotError};
 use crate::chunker::{Chunker, MIN};
 use crate::entry::{
     Content as Kept, Entry, EntryKind, List, MAX_INLINE, MAX_LINK_COMPONENTS, Meta,
 };
 use crate::pages::{ListWriter, Stretch, encode_entry};
+use crate::path_index::PathIndexWriter;
 use crate::source::{
     Content, Directory, Leaf, LinkTable, Node, Opened, Problem, Reason, Stamp, Step,
 };
@@ -100,7 +103,8 @@ pub(super) struct TreeWriter<'s, 'a> {
     closed_bundles: HashMap<u64, Vec<(Slot, u32, u32)>>,
     uses: HashMap<[u8; 32], Use>,
     next_id: u64,
-    tree: Option<List>,
+    index: Option<PathIndexWriter>,
+    tree: Option<Roots>,
     members: Vec<Member>,
     /// The object asked for last and found: neighbours share bundles.
     held: Option<Member>,
@@ -121,7 +125,7 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
         sealer: &'s Sealer<'a>,
         channels: Channels,
         secret: &[u8; 32],
-        cache: Option<FileCache>,
+        (cache, index): (Option<FileCache>, Option<PathIndexWriter>),
         checkpoints: Checkpoints<'a>,
     ) -> Self {
         Self {
@@ -139,6 +143,7 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
             closed_bundles: HashMap::new(),
             uses: HashMap::new(),
             next_id: 0,
+            index,
             tree: None,
             members: Vec::new(),
             held: None,
@@ -154,12 +159,12 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
         }
     }
 
-    /// Takes the whole walk and returns the root directory's listing.
+    /// Takes the whole walk and returns the root directory's listings.
     pub(super) fn run(
         &mut self,
         steps: &Receiver<Vec<Step>>,
         progress: &mut dyn FnMut(&Progress),
-    ) -> Result<List, SnapshotError> {
+    ) -> Result<Roots, SnapshotError> {
         for batch in steps {
             for step in batch {
                 match step {
@@ -695,13 +700,14 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
     fn seal_directory(&mut self, mut id: DirId) -> Result<(), SnapshotError> {
         loop {
             let dir = self.dirs.remove(&id).expect("sealed once, when nothing waits");
-            let listing = self.listing(&dir)?;
+            let (listing, indexed) = self.listing(&dir)?;
             let Some((parent, at)) = dir.parent else {
-                self.tree = Some(listing);
+                self.tree = Some((listing, self.index_root(indexed)?));
                 return Ok(());
             };
             let kind = EntryKind::Directory { listing };
-            let fresh = Fresh::of(Entry { name: dir.name, meta: dir.meta, kind }, None)?;
+            let entry = Entry { name: dir.name, meta: dir.meta, kind };
+            let fresh = Fresh { indexed, ..Fresh::of(entry, None)? };
             let above = self.dirs.get_mut(&parent).expect("a directory outlives those in it");
             above.entries[at] = Made::Fresh(Box::new(fresh));
             above.waiting -= 1;
@@ -710,39 +716,6 @@ impl<'s, 'a> TreeWriter<'s, 'a> {
             }
             id = parent;
         }
-    }
-
-    /// Writes the pages of a complete directory, unless they are those of the last run.
-    fn listing(&mut self, dir: &Dir) -> Result<List, SnapshotError> {
-        let known = dir.sorted();
-        for entry in &known {
-            self.count(dir, entry);
-        }
-        let cached = dir.unchanged(&known).cloned();
-        if let Some(cached) = cached.filter(|c| c.list_members().all(|m| self.holds(m))) {
-            let pages: Vec<_> = cached.list_members().collect();
-            let listing = cached.listing.clone().expect("only a whole directory is unchanged");
-            if let Some(cache) = &mut self.cache {
-                match cached.whole().filter(|_| known.iter().all(Known::is_in_cache)) {
-                    Some(frame) => cache.put_same(&dir.key, frame),
-                    None => cache.put(&dir.key, &dir.frame(&known, &listing, &pages), false),
-                }
-            }
-            self.members.extend(pages);
-            return Ok(listing);
-        }
-        let mut pages = Vec::new();
-        let mut seal = |page: &[u8]| seal_page(self.sealer, Kind::Directory, page, &mut pages);
-        let mut list = ListWriter::new(&self.secret);
-        for entry in &known {
-            list.push(entry.record, &mut seal)?;
-        }
-        let listing = list.finish(&mut seal)?;
-        if let Some(cache) = &mut self.cache {
-            cache.put(&dir.key, &dir.frame(&known, &listing, &pages), false);
-        }
-        self.members.extend(pages);
-        Ok(listing)
     }
 
     /// Adds the objects of an entry to the reference set, and to the use of its bundle.
@@ -765,7 +738,8 @@ impl Fresh {
         let record = encode_entry(&entry)
             .map_err(|source| SnapshotError::Entry { name: entry.name.clone(), source })?;
         let (is_link, bundle_len, size, members) = (false, 0, 0, Vec::new());
-        Ok(Self { name: entry.name, record, stamp, is_link, bundle_len, size, members })
+        let name = entry.name;
+        Ok(Self { name, record, stamp, is_link, bundle_len, size, members, indexed: None })
     }
 }
 

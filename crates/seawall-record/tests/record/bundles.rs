@@ -26,6 +26,7 @@ fn heart() -> BundlePredicate {
         regions: vec![(ADDRESS.to_owned(), digest)],
         sealed_secrets: Base64(vec![0x5e; 40]),
         created: NOW,
+        index_policy: None,
     }
 }
 
@@ -51,9 +52,16 @@ fn refused(json: &[u8]) -> RecordError {
 #[test]
 fn a_good_bundle_opens_with_and_without_a_pin() {
     for pin in [None, Some(fleet().id())] {
-        let OpenedBundle { fleet: found, enrolment, enrolment_envelope, sealed_secrets, regions } =
-            EnrolmentBundle::open(&good(), pin).expect("opens");
+        let OpenedBundle {
+            fleet: found,
+            enrolment,
+            enrolment_envelope,
+            sealed_secrets,
+            regions,
+            index_policy,
+        } = EnrolmentBundle::open(&good(), pin).expect("opens");
         assert_eq!(found.id(), fleet().id());
+        assert!(index_policy.is_none());
         assert_eq!(enrolment, node_enrolment());
         assert_eq!(enrolment_envelope, by_root(node_enrolment()));
         assert_eq!(sealed_secrets, [0x5e; 40]);

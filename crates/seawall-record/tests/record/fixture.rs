@@ -167,6 +167,7 @@ pub(crate) fn manifest(sequence: u64, previous: Option<Sha256>) -> Manifest {
             tags: Vec::new(),
         },
         capsule: Base64(vec![0xca; 300]),
+        path_index: Vec::new(),
     }
 }
 

@@ -7,6 +7,7 @@ mod fixture;
 mod forgetting;
 mod genesis_rules;
 mod hostile_bytes;
+mod index_policies;
 mod log_rules;
 mod predicates;
 mod requests;

@@ -123,6 +123,7 @@ fn bundle() {
         regions: vec![("10.0.0.5:7443".to_owned(), by_root(region_enrolment()).digest())],
         sealed_secrets: Base64(vec![0x5e; 12]),
         created: NOW,
+        index_policy: None,
     };
     insta::assert_snapshot!(shown(&signed(&bundle.statement(), 1)));
 }

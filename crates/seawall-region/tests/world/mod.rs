@@ -206,7 +206,10 @@ impl Node {
             tags: Vec::new(),
         };
         let capsule = Base64(Writer::new().u64(1).clone().into_vec());
-        Manifest { core, capsule }.statement().sign(&[&self.subkey]).expect("small")
+        Manifest { core, capsule, path_index: Vec::new() }
+            .statement()
+            .sign(&[&self.subkey])
+            .expect("small")
     }
 
     /// Makes a snapshot of `bodies` and logs it; returns its index.

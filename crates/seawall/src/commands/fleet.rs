@@ -1,4 +1,6 @@
-//! `seawall fleet show | card | bundle | adopt | root-key | recover | sheet`.
+//! `seawall fleet show | card | bundle | adopt | root-key | recover | index | operator | sheet`.
+
+mod index;
 
 use std::path::Path;
 
@@ -53,6 +55,8 @@ pub(crate) fn run(
             );
             printer.result(&value, &words)?;
         }
+        FleetCommand::Index(command) => index::run(&home, command, printer)?,
+        FleetCommand::Operator(command) => index::operator(&home, command, printer)?,
         FleetCommand::Sheet { html, out } => {
             let fleet = home.fleet()?;
             let regions = regions(&home)?;

@@ -37,6 +37,7 @@ pub(crate) fn run(args: &InitArgs, home: &Path, printer: &Printer) -> anyhow::Re
         class: "default",
         custodians,
         threshold: args.threshold,
+        index: !args.no_index,
         bucket: bucket.as_deref(),
     };
     // Kept as it is: having nobody to ask is an error of usage.

@@ -1,11 +1,11 @@
-//! `seawall node keys | enroll`.
+//! `seawall node keys | operator | enroll`.
 
 use std::path::Path;
 
 use anyhow::Context as _;
 use seawall_base::FleetId;
 use seawall_host::OsRng;
-use seawall_node::{Home, HomeError, enroll, member_keys};
+use seawall_node::{Home, HomeError, enroll, member_keys, operator_card};
 use serde_json::json;
 
 use crate::cli::NodeCommand;
@@ -27,6 +27,14 @@ pub(crate) fn run(
             let card = member_keys(&home, &mut OsRng)?;
             let text = serde_json::to_string_pretty(&card).context("a card is JSON")? + "\n";
             printer.document(out, text.as_bytes())?;
+        }
+        NodeCommand::Operator { out } => {
+            let home = Home::open(home)?;
+            let _lock = home.lock()?;
+            let card = operator_card(&home, &mut OsRng)?;
+            let text = serde_json::to_string_pretty(&card).context("a card is JSON")? + "\n";
+            printer.document(out, text.as_bytes())?;
+            printer.say(&format!("whoever has the root key adds {} by this card", card.name));
         }
         NodeCommand::Enroll { bundle, fleet_id } => {
             let pinned = fleet_id.as_deref().map(parse_fleet_id).transpose()?;

@@ -202,7 +202,7 @@ mod tests {
             index: 0,
             node: "node-1".to_owned(),
             seen_in: "local".to_owned(),
-            manifest: Manifest { core, capsule: Base64(Vec::new()) },
+            manifest: Manifest { core, capsule: Base64(Vec::new()), path_index: Vec::new() },
             receipts: Vec::new(),
             forgotten: None,
         }

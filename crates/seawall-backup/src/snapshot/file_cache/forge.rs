@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn a_forged_cache_is_a_cache() {
         let other = child_key(&ROOT_KEY, b"other");
-        let frame = |key| FrameWriter::new(key, None, &[]).finish().to_vec();
+        let frame = |key| FrameWriter::part(key).finish().to_vec();
         let frames = [(1, frame(&ROOT_KEY)), (2, frame(&other))];
         let (finished, interrupted) = (SimDisk::new(), SimDisk::new());
         FileCache::forge(&finished, "cache/f", &frames, true).expect("a healthy disk");

@@ -51,6 +51,7 @@ impl Scene {
             class: "default",
             custodians: ["anna", "ben", "cleo"].map(str::to_owned).to_vec(),
             threshold: 2,
+            index: true,
             bucket: None,
         };
         let mut ask = |_: &str| Ok(passphrase.clone());
