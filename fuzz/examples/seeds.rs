@@ -160,7 +160,8 @@ fn forgetting() -> Vec<u8> {
     let core = ManifestCore { sequence: 2, previous: Some(digest(&first)), ..first.core.clone() };
     let label = Label::of_manifest(&core).expect("a short origin");
     let capsule = Capsule::seal(group(), &label, b"a root reference", &mut rng());
-    let second = Manifest { core, capsule: Base64(capsule.expect("a short payload").encode()) };
+    let capsule = Base64(capsule.expect("a short payload").encode());
+    let second = Manifest { core, capsule, path_index: Vec::new() };
     let forget = Forget {
         fleet: fleet().id(),
         node: enrolment().node(),

@@ -61,7 +61,7 @@ impl Forge<'_> {
         let sealed = seal(&domain, Placement { kind, class: 1 }, plain, &mut SeededRng::new(1))
             .expect("short enough");
         self.members.insert(sealed.object_ref.id, sealed.bytes.len() as u32);
-        self.shelf.0.insert(sealed.object_ref.id, sealed.bytes);
+        self.shelf.0.insert(sealed.object_ref.id, sealed.bytes.to_vec());
         self.made.push(sealed.object_ref);
     }
 

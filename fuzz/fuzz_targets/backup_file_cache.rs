@@ -93,6 +93,7 @@ fn snapshot(disk: &SimDisk) -> Result<Snapshot, SnapshotError> {
         host: b"edge".to_vec(),
         class: 1,
         domain: &Domain::derive(&[1; 32], DomainScope::Tenant),
+        index_domain: Some(&Domain::derive(&[1; 32], DomainScope::PathIndex)),
         store: &store,
         workers: 1,
         checkpoints: Checkpoints { bytes: u64::MAX, every: Seconds(u64::MAX), clock: &clock },
