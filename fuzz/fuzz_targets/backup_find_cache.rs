@@ -6,7 +6,7 @@
 use libfuzzer_sys::fuzz_target;
 use seawall_backup::find::{Cache, Filter, Match, Pattern};
 use seawall_base::wire::Writer;
-use seawall_base::{Disk as _, DiskFile as _, OpenMode};
+use seawall_base::{Disk as _, OpenMode};
 use seawall_seal::FrameKey;
 use seawall_sim::SimDisk;
 

@@ -526,7 +526,12 @@ impl Segment {
         block: usize,
         buffer: &'a mut Vec<u8>,
     ) -> Result<&'a [u8], CacheError> {
-        self.block_part(block, 0, buffer)
+        let names = self.block_part(block, 0, buffer)?;
+        // Searches rely on a NUL in front of the first name and behind the last.
+        if names.len() < 2 || names[0] != 0 || names[names.len() - 1] != 0 {
+            return Err(self.damaged("its names are not between NULs"));
+        }
+        Ok(names)
     }
 
     /// A block's directories.
@@ -552,7 +557,7 @@ impl Segment {
         let mut buffer = Vec::new();
         let names = self.names(block, &mut buffer)?.to_vec();
         let starts = name_starts(&names);
-        if starts.len() != self.blocks[block].rows as usize || names.last() != Some(&0) {
+        if starts.len() != self.blocks[block].rows as usize {
             return Err(self.damaged("its names are not as many as its rows"));
         }
         let dirs = self.dirs(block, &mut buffer)?;
