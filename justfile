@@ -20,6 +20,13 @@ tidy:
 vectors:
     set -e; for checker in docs/vectors/check_*.py; do python3 "$checker"; done
 
+# the attacks of the threat table, with what stopped each
+attack:
+    #!/usr/bin/env bash
+    set -euo pipefail
+    cargo nextest run --cargo-quiet --package seawall --locked --success-output immediate attack:: 2>&1 |
+        grep --line-buffered -E '^ *attack: |FAIL|Summary|error|panicked'
+
 # licences, banned and duplicate crates, sources
 deny: (install "deny")
     cargo deny --log-level error check licenses bans sources

@@ -155,8 +155,8 @@ fn a_file_that_is_no_share_is_refused() {
     let asked = Asked::new();
     let large = asked.file("large", &vec![b' '; 9_000]);
     asked.refuses(&asked.request, &large, &["large", "too large to be a share file"]);
-    let huge = asked.file("huge", &vec![b' '; (1 << 20) + 1]);
-    asked.refuses(&asked.request, &huge, &["huge", "larger than 1 MiB"]);
+    let huge = asked.file("huge", &vec![b' '; (4 << 20) + 1]);
+    asked.refuses(&asked.request, &huge, &["huge", "larger than 4 MiB"]);
     asked.refuses(&asked.request, &asked.request, &["request.json"]);
     asked.refuses(&asked.request, &asked.fleet.path("none"), &["cannot read", "none"]);
     let mut costly = json(&asked.fleet.shares()[0]);

@@ -3,6 +3,7 @@
 //! One binary, one module per subject. Every test works in a directory of its own and talks to
 //! the program only through its command line, its files and its exit codes.
 
+mod attack;
 mod beside;
 mod bombs;
 mod browse;

@@ -40,6 +40,7 @@ macro_rules! pages {
 
 pages! {
     browse(Fleet::found(), looked_into);
+    fleet_policy(Fleet::found(), two_of_three_decide);
     getting_started(Fleet::nowhere(), a_second_machine_has_it);
     find(Fleet::found(), found);
     retention(Fleet::found(), pruned);
@@ -241,6 +242,18 @@ fn found(here: &Here) {
     assert_eq!((&found["path"], &found["stands"]), (&arg(&there).into(), &false.into()));
     let index = here.fleet.run(&["fleet", "index", "show", "--json"]).ok().json();
     assert_eq!(index["operators"].as_array().map(Vec::len), Some(1), "the desk was removed");
+}
+
+fn two_of_three_decide(here: &Here) {
+    let shown = here.fleet.run(&["fleet", "policy", "show", "--json"]).ok().json();
+    assert_eq!((shown["version"].as_u64(), shown["root_threshold"].as_u64()), (Some(3), Some(2)));
+    assert_eq!(shown["root_keys"].as_array().map(Vec::len), Some(3));
+    let args = ["fleet", "policy", "propose", "--deletion-min-days", "1"];
+    let alone = here.path("alone.json");
+    let more = ["--deletion-custodians", "1", "--out", arg(&alone)];
+    here.fleet.run(&[&args[..], &more].concat()).ok();
+    let said = here.fleet.run(&["fleet", "policy", "apply", arg(&alone)]).code(1);
+    said.says(&["0 of the trusted keys, 2 needed"]);
 }
 
 fn pruned(here: &Here) {

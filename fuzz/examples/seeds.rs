@@ -207,6 +207,7 @@ fn dossier(statements: [&Envelope; 3], entries: &[Vec<u8>]) -> Vec<u8> {
     let parts = DossierParts {
         request: sign(&json(&request.statement()), &key(SUBKEY)),
         genesis: fleet().envelope().clone(),
+        policies: Vec::new(),
         requester: [enrolled.clone(), certified.clone()],
         author: [enrolled.clone(), certified.clone(), certified.clone()],
         manifest: manifest.clone(),

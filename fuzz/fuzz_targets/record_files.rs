@@ -13,7 +13,7 @@ fuzz_target!(|data: &[u8]| {
         assert_eq!(RegionCard::parse(&card.to_json()), Ok(card));
     }
     let pinned = fleet().id();
-    if EnrolmentBundle::open(data, Some(pinned)).is_ok() {
+    if EnrolmentBundle::open(data, Some(seawall_record::Pin::Id(pinned))).is_ok() {
         assert!(EnrolmentBundle::open(data, None).is_ok(), "a pin only adds a check");
     }
     let _ = EnrolmentBundle::open(data, None);

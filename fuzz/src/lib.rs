@@ -65,6 +65,8 @@ pub fn genesis() -> Genesis {
         name: format!("custodian {}", member.index()),
         signing_key: key(10 + member.index() as u8).public(),
         share: Hex32(member.verification_share()),
+        kem: None,
+        endpoint: None,
     });
     Genesis {
         policy_version: 1,
@@ -78,6 +80,8 @@ pub fn genesis() -> Genesis {
             threshold: group().threshold(),
             key: Hex32(group().key()),
             ceremony: "local".into(),
+            share_epoch: 0,
+            retired: false,
             custodians: custodians.collect(),
         }],
         witnesses: vec![],

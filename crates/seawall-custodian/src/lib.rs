@@ -6,14 +6,14 @@
 //! Whoever answers and whoever restores look at a request through the same [`examine`]: in
 //! DESIGN's order, fleet id, node key and subkey, log inclusion, capsule proof and label.
 
-use seawall_base::{Clock, FleetId, GroupId, Rng, Sha256, Timestamp};
+use seawall_base::{Clock, GroupId, Rng, Sha256, Timestamp};
 use seawall_escrow::{
     Capsule, CapsuleError, CheckedCapsule, Group, GroupError, Label, LabelError, OneTimeError,
     OneTimePublic, OneTimeSecret, Partial, PartialError, ShareFileError, SharePublic, ShareSecret,
     VerifiedPartial,
 };
 use seawall_record::{
-    Approval, Base64, Dossier, DossierParts, EscrowGroupRecord, RecordError, VerifiedDossier,
+    Approval, Base64, Dossier, DossierParts, EscrowGroupRecord, Pin, RecordError, VerifiedDossier,
 };
 use seawall_sign::{Envelope, SignError, SigningKey, Statement};
 use seawall_tlog::{CheckpointError, Kind, MerkleError, NoteError, SignedCheckpoint, Verifier};
@@ -111,10 +111,10 @@ pub struct Examined {
     pub log_size: u64,
 }
 
-/// Checks a request file against the pinned fleet id.
-pub fn examine(json: &[u8], pinned: FleetId) -> Result<Examined, CustodianError> {
+/// Checks a request file against the pinned fleet id, or against all that is known of the fleet.
+pub fn examine<'p>(json: &[u8], pin: impl Into<Pin<'p>>) -> Result<Examined, CustodianError> {
     let parts = Dossier::parse(json)?;
-    let dossier = parts.verify(pinned)?;
+    let dossier = parts.verify(pin)?;
     let log_size = check_inclusion(&parts, &dossier)?;
     let core = &dossier.manifest.core;
     let group = Group::of_record(group_record(&dossier)?)?;

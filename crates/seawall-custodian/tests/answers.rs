@@ -73,6 +73,8 @@ fn record(group: &Group, number: usize) -> EscrowGroupRecord {
         name: format!("custodian-{}", m.index()),
         signing_key: custodian_key(number, m.index()).public(),
         share: Hex32(m.verification_share()),
+        kem: None,
+        endpoint: None,
     };
     EscrowGroupRecord {
         id: group.id(),
@@ -81,6 +83,8 @@ fn record(group: &Group, number: usize) -> EscrowGroupRecord {
         threshold: group.threshold(),
         key: Hex32(group.key()),
         ceremony: "local".to_owned(),
+        share_epoch: 0,
+        retired: false,
         custodians: group.members().iter().map(custodian).collect(),
     }
 }
@@ -186,6 +190,7 @@ impl World {
         DossierParts {
             request: request.statement().sign(&[&key(ASKER_SUBKEY)]).expect("signed"),
             genesis: self.fleet.envelope().clone(),
+            policies: Vec::new(),
             requester: [self.enrolment(ASKER, ROOT), self.subkey(ASKER, ASKER_SUBKEY)],
             author: [enrolled, certified.clone(), certified],
             manifest,

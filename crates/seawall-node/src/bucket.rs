@@ -160,8 +160,8 @@ impl Bucket {
                 other.id(),
                 fleet.id()
             ))),
-            Some(_) => Ok(()),
-            None => {
+            Some(held) if held.newest(fleet.clone())?.version() == held.version() => Ok(()),
+            _ => {
                 let card = serde_json::to_vec(&FleetCard::new(fleet)).expect("a card serialises");
                 Ok(self.blobs.put("fleet.json", card)?)
             }

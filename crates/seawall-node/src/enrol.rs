@@ -7,7 +7,7 @@
 use seawall_base::{Clock, Disk as _, FleetId, Rng, Timestamp};
 use seawall_escrow::OneTimePublic;
 use seawall_record::{
-    Base64, BundlePredicate, Enrolment, EnrolmentBundle, Fleet, MemberCard, RecordError,
+    Base64, BundlePredicate, Enrolment, EnrolmentBundle, Fleet, MemberCard, Pin, RecordError,
     RegionAddress, RegionCard, Role,
 };
 use seawall_sign::{Envelope, SigningKey};
@@ -19,6 +19,9 @@ use crate::operators;
 
 /// HPKE `info` of the tenant's secret in a bundle.
 const SECRET_INFO: &[u8] = b"seawall 2026-11 tenant secret v1";
+
+/// Enrolments of nodes that were signed here.
+const ISSUED: &str = "root/enrolments";
 
 /// Makes a member's keys, or finds them, and returns its card.
 pub fn member_keys(home: &Home, rng: &mut dyn Rng) -> Result<MemberCard, HomeError> {
@@ -54,9 +57,27 @@ fn sign_enrolment(
         tenant: Some(tenant.to_owned()),
         issued: now,
     };
+    let (node, epoch) = (enrolment.node(), enrolment.epoch);
     let envelope = sign_as_root(home, |roots| enrolment.statement().sign(roots))?;
     Enrolment::open(fleet, &envelope, Role::Node)?;
+    home.disk().create_dir_all(ISSUED).map_err(HomeError::io(ISSUED))?;
+    home.write_envelope(&format!("{ISSUED}/{}-{epoch}.json", node.to_hex()), &envelope)?;
     Ok(envelope)
+}
+
+/// The enrolments signed in this home, and those of the regions it knows: what new root keys
+/// have to carry over.
+pub(crate) fn issued(home: &Home, fleet: &Fleet) -> Result<Vec<Envelope>, HomeError> {
+    let names = home.disk().list(ISSUED).map_err(HomeError::io(ISSUED))?;
+    let mut out = Vec::new();
+    for name in names.iter().filter(|name| name.ends_with(".json")) {
+        out.push(home.read_envelope(&format!("{ISSUED}/{name}"))?);
+    }
+    out.push(home.enrolment(fleet)?.1);
+    for (region, _) in home.regions(fleet)? {
+        out.push(Envelope::parse(region.enrolment.get().as_bytes())?);
+    }
+    Ok(out)
 }
 
 pub(crate) fn sign_as_root(
@@ -127,10 +148,11 @@ pub fn enroll(
 ) -> Result<(Fleet, Enrolment), HomeError> {
     let disk = home.disk();
     let known = match home.read("fleet/genesis.json")? {
-        Some(_) => Some(home.fleet()?.id()),
+        Some(_) => Some(home.fleet()?),
         None => None,
     };
-    let opened = EnrolmentBundle::open(bundle, known.or(pinned))?;
+    let pin = known.as_ref().map(Pin::Known).or(pinned.map(Pin::Id));
+    let opened = EnrolmentBundle::open(bundle, pin)?;
     if let Some(pinned) = pinned.filter(|p| *p != opened.fleet.id()) {
         let why = format!("the bundle is of {}, not of {pinned}", opened.fleet.id());
         return Err(HomeError::refused(why));
@@ -165,7 +187,7 @@ pub fn enroll(
     if home.read("enrolment.json")?.is_none() {
         home.write_envelope("enrolment.json", &opened.enrolment_envelope)?;
     }
-    home.write_envelope("fleet/genesis.json", opened.fleet.envelope())?;
+    home.keep_fleet(&opened.fleet)?;
     disk.sync_dir("").map_err(HomeError::io("."))?;
     Ok((opened.fleet, opened.enrolment))
 }

@@ -230,6 +230,8 @@ fn genesis(
             name: name.clone(),
             signing_key: signer.public(),
             share: Hex32(member.verification_share()),
+            kem: None,
+            endpoint: None,
         })
         .collect();
     let mut nonce = [0; 32];
@@ -246,6 +248,8 @@ fn genesis(
             threshold: group.threshold(),
             key: Hex32(group.key()),
             ceremony: "local".to_owned(),
+            share_epoch: 0,
+            retired: false,
             custodians,
         }],
         witnesses: Vec::new(),

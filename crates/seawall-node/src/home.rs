@@ -31,7 +31,8 @@ use seawall_escrow::{
 };
 use seawall_host::FsDisk;
 use seawall_record::{
-    Accepted, Enrolment, Fleet, LogState, RecordError, RegionAddress, Role, Subkey,
+    Accepted, Enrolment, Fleet, LogState, MAX_BUNDLE, PolicyChain, RecordError, RegionAddress,
+    Role, Subkey,
 };
 use seawall_seal::{Domain, DomainScope};
 use seawall_sign::{Envelope, SignError, SigningKey};
@@ -44,6 +45,8 @@ use crate::still::StillDisk;
 
 const FORMAT: &str = "seawall-home/1";
 const MAX_FILE: usize = 1 << 20;
+/// Policies since the founding.
+const POLICIES: &str = "fleet/policies.json";
 /// A subkey is replaced when less than this is left of it.
 const RENEW_BEFORE: Seconds = Seconds::days(2);
 /// How long a fresh subkey lasts.
@@ -313,7 +316,11 @@ impl Home {
     }
 
     pub(crate) fn read(&self, path: &str) -> Result<Option<Vec<u8>>, HomeError> {
-        read_file(self.disk.as_ref(), path, MAX_FILE).map_err(HomeError::io(path))
+        self.read_up_to(path, MAX_FILE)
+    }
+
+    fn read_up_to(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, HomeError> {
+        read_file(self.disk.as_ref(), path, limit).map_err(HomeError::io(path))
     }
 
     pub(crate) fn write_envelope(&self, path: &str, it: &Envelope) -> Result<(), HomeError> {
@@ -325,10 +332,44 @@ impl Home {
         Envelope::parse(&bytes).map_err(|e| HomeError::damaged(path, e.to_string()))
     }
 
-    /// The fleet this home belongs to.
+    /// The fleet this home belongs to, with every policy it has seen.
     pub fn fleet(&self) -> Result<Fleet, HomeError> {
         const PATH: &str = "fleet/genesis.json";
-        Fleet::open(self.read_envelope(PATH)?).map_err(|e| HomeError::damaged(PATH, e.to_string()))
+        let fleet = Fleet::open(self.read_envelope(PATH)?)
+            .map_err(|e| HomeError::damaged(PATH, e.to_string()))?;
+        let Some(bytes) = self.read_up_to(POLICIES, MAX_BUNDLE)? else { return Ok(fleet) };
+        let damaged = |e: RecordError| HomeError::damaged(POLICIES, e.to_string());
+        let (of, policies) = PolicyChain::parse(&bytes).map_err(damaged)?;
+        if of != fleet.id() {
+            return Err(HomeError::damaged(POLICIES, "another fleet's policies"));
+        }
+        fleet.advance_all(policies).map_err(damaged)
+    }
+
+    /// Keeps what is known of the fleet: its genesis statement and its policies.
+    pub(crate) fn keep_fleet(&self, fleet: &Fleet) -> Result<(), HomeError> {
+        self.write_envelope("fleet/genesis.json", fleet.envelope())?;
+        if fleet.policies().is_empty() {
+            return Ok(());
+        }
+        write_atomic(self.disk.as_ref(), POLICIES, &PolicyChain::of(fleet).to_json())
+            .map_err(HomeError::io(POLICIES))
+    }
+
+    /// Takes newer policies of this fleet, whoever showed them. The fleet as it is then known.
+    pub fn learn_policies(&self, policies: Vec<Envelope>) -> Result<Fleet, HomeError> {
+        let _lock = self.lock()?;
+        self.learn_locked(policies)
+    }
+
+    /// As [`Home::learn_policies`], in a home that is locked.
+    pub(crate) fn learn_locked(&self, policies: Vec<Envelope>) -> Result<Fleet, HomeError> {
+        let known = self.fleet()?;
+        let newest = Fleet::open_chain(known.envelope().clone(), policies, &known)?;
+        if newest.version() > known.version() {
+            self.keep_fleet(&newest)?;
+        }
+        Ok(newest)
     }
 
     /// This node's enrolment, checked, and its statement.
@@ -346,9 +387,13 @@ impl Home {
         for name in names.iter().filter(|n| n.ends_with(".json")) {
             let path = format!("regions/{name}");
             let address: RegionAddress = self.read_json(&path)?;
-            let enrolment =
-                address.open(fleet).map_err(|e| HomeError::damaged(&path, e.to_string()))?;
-            out.push((address, enrolment));
+            match address.open(fleet) {
+                Ok(enrolment) => out.push((address, enrolment)),
+                Err(e @ RecordError::Revoked { .. }) => {
+                    tracing::warn!(path, error = %e, "region is not used any more");
+                }
+                Err(e) => return Err(HomeError::damaged(&path, e.to_string())),
+            }
         }
         Ok(out)
     }
@@ -444,7 +489,8 @@ impl Home {
     }
 
     /// The fleet's root keys that are here.
-    pub(crate) fn root_keys(&self) -> Result<Vec<SigningKey>, HomeError> {
+    /// The root keys kept in this home; an error if there are none.
+    pub fn root_keys(&self) -> Result<Vec<SigningKey>, HomeError> {
         let names = self.disk.list("root").map_err(HomeError::io("root"))?;
         let keys: Vec<_> = names
             .iter()
@@ -525,7 +571,11 @@ pub(crate) fn append(
 ) -> Result<u64, HomeError> {
     let entry = envelope.to_json();
     let mut next = state.clone();
-    next.accept(&entry)?;
+    if matches!(next.accept(&entry)?, Accepted::Disbelieved) {
+        return Err(HomeError::refused(
+            "this node was revoked by the fleet's policy; nobody believes what it writes from here on. Enrol it anew, with new keys",
+        ));
+    }
     let range = log.append(&[entry])?;
     *state = next;
     Ok(range.start)

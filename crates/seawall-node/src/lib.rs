@@ -14,6 +14,7 @@ mod command_source;
 mod enrol;
 mod file_cache;
 mod find;
+mod fleet_policy;
 mod founding;
 mod history;
 mod home;
@@ -39,6 +40,10 @@ pub use bucket::{Bucket, BucketError, BucketPushed};
 pub use command_source::CommandLine;
 pub use enrol::{adopt_region, enroll, enrolment_bundle, member_keys};
 pub use find::{Finder, Tiers, Updated};
+pub use fleet_policy::{
+    PolicyEdits, Proposal, apply_policy, believed_entries, member_named, propose_policy,
+    sign_proposal,
+};
 pub use founding::{AskPassphrase, Founded, Founding, found};
 pub use history::{Vouched, check_history};
 pub use home::{Home, HomeError, Lock};
@@ -48,7 +53,7 @@ pub use mount::{MountOptions, Unmounted, mount};
 pub use opening::{Answer, Opened, examine_request, open_request};
 pub use operators::{PolicyChange, change_index_policy, index_policy, operator_card};
 pub use prune::{PrunePlan, PruneStep, Pruned, REWRITE_BELOW, plan_prune, prune};
-pub use recovery::{CardSource, export_root_key, recover};
+pub use recovery::{CardSource, export_root_key, new_root_key, recover};
 pub use restore::{RequestOptions, RequestWritten, Requestable, forget_expired, request};
 pub use retention::{DEFAULT_COPIES, DEFAULT_MIN_AGE, Decision, Held, Retention};
 pub use sheet::{sheet_html, sheet_text};

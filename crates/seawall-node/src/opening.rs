@@ -1,7 +1,7 @@
 //! From a request and its approvals to the snapshot's root: the checks before any object is read.
 
+use seawall_base::Sha256;
 use seawall_base::wire::Reader;
-use seawall_base::{FleetId, Sha256};
 use seawall_custodian::{CustodianError, Examined, examine};
 use seawall_escrow::{OneTimeSecret, VerifiedPartial};
 use seawall_seal::ObjectRef;
@@ -36,8 +36,7 @@ pub struct Opened {
 
 /// Checks a request file against this home's fleet.
 pub fn examine_request(home: &Home, request: &[u8]) -> Result<Examined, HomeError> {
-    let pinned: FleetId = home.fleet()?.id();
-    examine(request, pinned).map_err(|e| HomeError::refused(e.to_string()))
+    examine(request, &home.fleet()?).map_err(|e| HomeError::refused(e.to_string()))
 }
 
 /// Opens the snapshot of a request with its approvals.

@@ -30,6 +30,18 @@ pub fn export_root_key(
     Ok(RootKeyFile::seal(fleet.id(), &key, &root.seed(), passphrase, rng)?)
 }
 
+/// A fresh key in a sealed copy, for whoever is to hold a root key beside this home's. It becomes
+/// one by a policy that names it.
+pub fn new_root_key(
+    home: &Home,
+    passphrase: &[u8],
+    rng: &mut dyn Rng,
+) -> Result<RootKeyFile, HomeError> {
+    let fresh = SigningKey::generate(rng);
+    let key = fresh.public().to_string();
+    Ok(RootKeyFile::seal(home.fleet()?.id(), &key, &fresh.seed(), passphrase, rng)?)
+}
+
 /// Where the fleet's card comes from.
 pub enum CardSource<'a> {
     /// A fleet card, or the genesis statement itself.
@@ -66,7 +78,7 @@ pub fn recover(
         return Err(HomeError::refused(why));
     }
     let seed = root.open(passphrase)?;
-    if !fleet.genesis().root_keys.contains(&SigningKey::from_seed(&seed).public()) {
+    if !fleet.root_keys().contains(&SigningKey::from_seed(&seed).public()) {
         return Err(HomeError::refused("the root key is not one of this fleet's"));
     }
     let home = Home::create(path, name, bucket)?;
@@ -74,7 +86,7 @@ pub fn recover(
     let disk = home.disk();
     disk.create_dir_all("root").map_err(HomeError::io("root"))?;
     keys::write(disk.as_ref(), "root/root-1.key", Purpose::Root, &seed)?;
-    home.write_envelope("fleet/genesis.json", fleet.envelope())?;
+    home.keep_fleet(&fleet)?;
     let mut tenant = Zeroizing::new([0; 32]);
     rng.fill(&mut *tenant);
     keys::write(disk.as_ref(), "keys/tenant.key", Purpose::Tenant, &tenant)?;

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use seawall_base::ObjectId;
-use seawall_record::{Enrolment, Fleet};
+use seawall_record::{Enrolment, Fleet, MAX_BUNDLE, PolicyChain};
 use seawall_sign::{Envelope, SigningKey};
 use seawall_sync::message::{EnrolRequest, ErrorBody, MAX_JSON_BODY, ReceiptRequest};
 use seawall_sync::wire::{self, MAX_GET, MAX_IDS_BODY, MAX_OBJECTS_BODY};
@@ -55,7 +55,8 @@ impl RegionClient {
         enrolment: &Envelope,
     ) -> Result<Self, TierError> {
         let label = format!("region {:?} at {address}", region.name);
-        let hello = enrol_body(fleet.id(), enrolment, &[]);
+        let hello = EnrolRequest::new(fleet.id(), enrolment, &[]).with_policies(fleet.policies());
+        let hello = serde_json::to_vec(&hello).expect("envelopes always serialise");
         let connection =
             Connection::open(label.clone(), address, region.transport, transport, hello)?;
         Ok(Self {
@@ -65,6 +66,19 @@ impl RegionClient {
             fleet: fleet.id(),
             enrolment: enrolment.clone(),
         })
+    }
+
+    /// Shows the region the fleet's policies as they are known here, and is shown its own. They
+    /// are not verified: whoever takes them does that.
+    pub fn exchange_policies(&self, fleet: &Fleet) -> Result<Vec<Envelope>, TierError> {
+        let body = PolicyChain::of(fleet).to_json();
+        let reply = self.post("/v1/policies", JSON, body, MAX_BUNDLE)?;
+        let (of, policies) = PolicyChain::parse(&self.ok(reply)?).map_err(|e| self.protocol(&e))?;
+        if of == fleet.id() {
+            Ok(policies)
+        } else {
+            Err(self.protocol(&"it showed another fleet's policies"))
+        }
     }
 
     /// The region's name.

@@ -109,6 +109,7 @@ pub fn request(
     let parts = DossierParts {
         request: request.clone(),
         genesis: fleet.envelope().clone(),
+        policies: fleet.policies().to_vec(),
         requester: [own_envelope, certificate(&requester, requester_log.public())?],
         author: [
             author

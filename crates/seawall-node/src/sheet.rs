@@ -12,11 +12,12 @@ pub fn sheet_text(fleet: &Fleet, regions: &[(String, Enrolment)]) -> String {
         fleet.id().to_hex(),
         fleet.id().fingerprint()
     );
-    for group in &genesis.groups {
+    for group in fleet.groups() {
         out.push_str(&format!(
-            "\nEscrow group {} (class \"{}\"): {} of {} custodians open a snapshot\n",
+            "\nEscrow group {} (class \"{}\"{}): {} of {} custodians open a snapshot\n",
             &group.id.to_hex()[..16],
             group.class,
+            if group.retired { ", retired" } else { "" },
             group.threshold,
             group.custodians.len()
         ));
@@ -25,7 +26,7 @@ pub fn sheet_text(fleet: &Fleet, regions: &[(String, Enrolment)]) -> String {
         }
     }
     out.push_str("\nRoot keys\n");
-    for key in &genesis.root_keys {
+    for key in fleet.root_keys() {
         out.push_str(&format!("  {key}\n"));
     }
     out.push_str("\nRegions\n");

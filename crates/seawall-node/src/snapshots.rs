@@ -76,7 +76,8 @@ pub fn create_snapshot(
     let tags = names(options)?;
     let fleet = home.fleet()?;
     let record = fleet.group_of_class(options.class).ok_or_else(|| {
-        let known: Vec<_> = fleet.genesis().groups.iter().map(|g| g.class.as_str()).collect();
+        let known: Vec<_> =
+            fleet.groups().iter().filter(|g| !g.retired).map(|g| g.class.as_str()).collect();
         let class = options.class.unwrap_or("");
         HomeError::refused(format!("no data class {class:?}; the fleet has {}", known.join(", ")))
     })?;

@@ -104,6 +104,7 @@ pub fn sync(
         let name = region.name.clone();
         let mut receipts = receipts_of(home, &region)?;
         let result = RegionLink::open(home, &fleet, &address, region.clone()).and_then(|link| {
+            learn(home, &fleet, &link)?;
             let mut push = Push {
                 fleet: &fleet,
                 region: &region,
@@ -130,6 +131,17 @@ pub fn sync(
         outcomes.push(SyncOutcome { region: "bucket".to_owned(), result });
     }
     Ok(outcomes)
+}
+
+/// Shows a region the policies known here and takes newer ones that it has; they hold from the
+/// next command on.
+fn learn(home: &Home, fleet: &Fleet, link: &RegionLink) -> Result<(), HomeError> {
+    let newest = home.learn_policies(link.tier.exchange_policies(fleet)?)?;
+    if newest.version() > fleet.version() {
+        let (version, region) = (newest.version(), &link.region.name);
+        tracing::info!(version, region, "a newer policy of the fleet was learned");
+    }
+    Ok(())
 }
 
 /// Sees to it that a checkpoint covers the whole log.

@@ -5,10 +5,11 @@ use seawall_sign::{Envelope, Predicate, Statement, Subject, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Base64, Enrolment, Fleet, IndexPolicy, RecordError, Role, check_text};
+use crate::fleet::MAX_POLICIES;
+use crate::{Base64, Enrolment, Fleet, IndexPolicy, Pin, RecordError, Role, check_text};
 
 /// Largest bundle or fleet card in bytes of JSON.
-pub const MAX_BUNDLE: usize = 1 << 20;
+pub const MAX_BUNDLE: usize = 4 << 20;
 
 /// Where a region is reached, and its enrolment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -33,6 +34,14 @@ pub(crate) fn envelope(what: &'static str, raw: &RawValue) -> Result<Envelope, R
     Envelope::parse(raw.get().as_bytes()).map_err(RecordError::statement(what))
 }
 
+/// Parses the policies embedded in a larger JSON document.
+pub(crate) fn policies(raw: &[Box<RawValue>]) -> Result<Vec<Envelope>, RecordError> {
+    if raw.len() > MAX_POLICIES {
+        return Err(RecordError::refused("fleet policy", "more of them than a fleet can have"));
+    }
+    raw.iter().map(|it| envelope("fleet policy", it)).collect()
+}
+
 /// An envelope as a part of a larger JSON document.
 pub(crate) fn raw(envelope: &Envelope) -> Box<RawValue> {
     let json = String::from_utf8(envelope.to_json()).expect("JSON is UTF-8");
@@ -47,6 +56,9 @@ pub struct FleetCard {
     pub format: String,
     /// The genesis statement (a DSSE envelope).
     pub genesis: Box<RawValue>,
+    /// The policies since, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Box<RawValue>>,
 }
 
 impl FleetCard {
@@ -54,13 +66,55 @@ impl FleetCard {
 
     /// The card of a fleet.
     pub fn new(fleet: &Fleet) -> Self {
-        Self { format: Self::FORMAT.to_owned(), genesis: raw(fleet.envelope()) }
+        Self {
+            format: Self::FORMAT.to_owned(),
+            genesis: raw(fleet.envelope()),
+            policies: fleet.policies().iter().map(raw).collect(),
+        }
     }
 
     /// Parses and checks a card.
     pub fn open(json: &[u8]) -> Result<Fleet, RecordError> {
         let card: Self = parse("fleet card", json, Self::FORMAT, |c: &Self| &c.format)?;
-        Fleet::open(envelope("genesis statement", &card.genesis)?)
+        Fleet::open(envelope("genesis statement", &card.genesis)?)?
+            .advance_all(policies(&card.policies)?)
+    }
+}
+
+/// A fleet's policies by themselves: as a home keeps them, and as members and regions show them to
+/// one another.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyChain {
+    /// Names the format: `seawall-policies/1`.
+    pub format: String,
+    /// The fleet.
+    pub fleet: FleetId,
+    /// All policies since the founding, in order.
+    pub policies: Vec<Box<RawValue>>,
+}
+
+impl PolicyChain {
+    const FORMAT: &str = "seawall-policies/1";
+
+    /// All policies of a fleet.
+    pub fn of(fleet: &Fleet) -> Self {
+        Self {
+            format: Self::FORMAT.to_owned(),
+            fleet: fleet.id(),
+            policies: fleet.policies().iter().map(raw).collect(),
+        }
+    }
+
+    /// Parses a chain; nothing in it has been verified ([`Fleet::open_chain`] does).
+    pub fn parse(json: &[u8]) -> Result<(FleetId, Vec<Envelope>), RecordError> {
+        let it: Self = parse("fleet policies", json, Self::FORMAT, |c: &Self| &c.format)?;
+        Ok((it.fleet, policies(&it.policies)?))
+    }
+
+    /// The chain as JSON.
+    pub fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("envelopes always serialise")
     }
 }
 
@@ -136,7 +190,7 @@ pub(crate) fn parse<T: for<'de> Deserialize<'de>>(
     format_of: impl Fn(&T) -> &String,
 ) -> Result<T, RecordError> {
     if json.len() > MAX_BUNDLE {
-        return Err(RecordError::refused(what, "larger than 1 MiB"));
+        return Err(RecordError::refused(what, "larger than 4 MiB"));
     }
     let it: T = serde_json::from_slice(json)
         .map_err(|e| RecordError::refused(what, format!("not a {format} file: {e}")))?;
@@ -180,6 +234,9 @@ pub struct EnrolmentBundle {
     pub format: String,
     /// The genesis statement.
     pub genesis: Box<RawValue>,
+    /// The policies since, in order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub policies: Vec<Box<RawValue>>,
     /// The member's enrolment.
     pub enrolment: Box<RawValue>,
     /// The regions it may use.
@@ -221,6 +278,7 @@ impl EnrolmentBundle {
         Self {
             format: Self::FORMAT.to_owned(),
             genesis: raw(fleet.envelope()),
+            policies: fleet.policies().iter().map(raw).collect(),
             enrolment: raw(enrolment),
             regions,
             bundle: raw(bundle),
@@ -239,15 +297,16 @@ impl EnrolmentBundle {
         Ok(envelope("region enrolment", &region.enrolment)?.digest())
     }
 
-    /// Parses a bundle and checks every signature in it against `pinned`, or against the
-    /// bundle's own genesis when there is no pin yet.
-    pub fn open(json: &[u8], pinned: Option<FleetId>) -> Result<OpenedBundle, RecordError> {
+    /// Parses a bundle and checks every signature in it against `pin`, or against the bundle's
+    /// own genesis when there is no pin yet.
+    pub fn open(json: &[u8], pin: Option<Pin<'_>>) -> Result<OpenedBundle, RecordError> {
         const WHAT: &str = "enrolment bundle";
         let it: Self = parse(WHAT, json, Self::FORMAT, |b: &Self| &b.format)?;
         let genesis = envelope("genesis statement", &it.genesis)?;
-        let fleet = match pinned {
-            Some(pinned) => Fleet::open_pinned(genesis, pinned)?,
-            None => Fleet::open(genesis)?,
+        let policies = policies(&it.policies)?;
+        let fleet = match pin {
+            Some(pin) => Fleet::open_chain(genesis, policies, pin)?,
+            None => Fleet::open(genesis)?.advance_all(policies)?,
         };
         let enrolment_envelope = envelope("enrolment", &it.enrolment)?;
         let enrolment = Enrolment::open(&fleet, &enrolment_envelope, Role::Node)?;

@@ -1,16 +1,16 @@
 //! A request with all its evidence in one file, so that a custodian needs no network.
 
-use seawall_base::{FleetId, Sha256};
+use seawall_base::Sha256;
 use seawall_sign::{Envelope, Statement};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::bundle::{envelope, raw};
+use crate::bundle::{envelope, policies, raw};
 use crate::log_state::check_manifest;
-use crate::{Enrolment, Fleet, Hex32, Manifest, RecordError, Request, Role, Subkey};
+use crate::{Enrolment, Fleet, Hex32, Manifest, Pin, RecordError, Request, Role, Subkey};
 
 /// Largest dossier in bytes of JSON.
-pub const MAX_DOSSIER: usize = 1 << 20;
+pub const MAX_DOSSIER: usize = 4 << 20;
 
 const WHAT: &str = "request file";
 
@@ -21,6 +21,8 @@ pub struct Dossier {
     format: String,
     request: Box<RawValue>,
     genesis: Box<RawValue>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    policies: Vec<Box<RawValue>>,
     /// Enrolment and subkey of the requester.
     requester: [Box<RawValue>; 2],
     /// Enrolment of the node that wrote the snapshot, and the subkeys that signed the manifest
@@ -38,6 +40,8 @@ pub struct DossierParts {
     pub request: Envelope,
     /// The genesis statement.
     pub genesis: Envelope,
+    /// The fleet's policies since, in order.
+    pub policies: Vec<Envelope>,
     /// Enrolment and subkey of the requester.
     pub requester: [Envelope; 2],
     /// Enrolment of the snapshot's author, and the subkeys that signed the manifest and the
@@ -60,6 +64,7 @@ impl Dossier {
             format: Self::FORMAT.to_owned(),
             request: raw(&parts.request),
             genesis: raw(&parts.genesis),
+            policies: parts.policies.iter().map(raw).collect(),
             requester: parts.requester.each_ref().map(raw),
             author: parts.author.each_ref().map(raw),
             manifest: raw(&parts.manifest),
@@ -71,7 +76,7 @@ impl Dossier {
     /// Parses a dossier. Verifying it is the custodian's (and the restorer's) work.
     pub fn parse(json: &[u8]) -> Result<DossierParts, RecordError> {
         if json.len() > MAX_DOSSIER {
-            return Err(RecordError::refused(WHAT, "larger than 1 MiB"));
+            return Err(RecordError::refused(WHAT, "larger than 4 MiB"));
         }
         let it: Self = serde_json::from_slice(json)
             .map_err(|e| RecordError::refused(WHAT, format!("not a {} file: {e}", Self::FORMAT)))?;
@@ -85,6 +90,7 @@ impl Dossier {
         Ok(DossierParts {
             request: envelope("restore request", &it.request)?,
             genesis: envelope("genesis statement", &it.genesis)?,
+            policies: policies(&it.policies)?,
             requester: [
                 envelope("requester's enrolment", &it.requester[0])?,
                 envelope("requester's subkey", &it.requester[1])?,
@@ -128,11 +134,15 @@ pub struct VerifiedDossier {
 }
 
 impl DossierParts {
-    /// Checks every signature and every cross-reference, beginning with the fleet's id.
-    pub fn verify(&self, pinned: FleetId) -> Result<VerifiedDossier, RecordError> {
-        let fleet = Fleet::open_pinned(self.genesis.clone(), pinned)?;
+    /// Checks every signature and every cross-reference, beginning with the fleet. Where more of
+    /// the fleet's policy is known than the file shows, what is known decides.
+    pub fn verify<'p>(&self, pin: impl Into<Pin<'p>>) -> Result<VerifiedDossier, RecordError> {
+        let fleet = Fleet::open_chain(self.genesis.clone(), self.policies.clone(), pin)?;
         let [enrolment, subkey] = &self.requester;
         let requester = Enrolment::open(&fleet, enrolment, Role::Node)?;
+        if let Some(why) = fleet.revocation(requester.node(), requester.epoch) {
+            return Err(RecordError::revoked("requester", why));
+        }
         let requester_subkey = Subkey::open(&requester, subkey)?;
         let request = Request::open(&self.request, requester_subkey.key)?;
         let refuse = |why: &str| Err(RecordError::refused("restore request", why));
@@ -153,6 +163,12 @@ impl DossierParts {
             .map_err(RecordError::statement("manifest"))?
             .predicate;
         check_manifest(&fleet, &author_subkey, &manifest)?;
+        if let Some(why) = fleet.revocation(author.node(), author.epoch)
+            && why.epoch == author.epoch
+            && request.index >= why.log_size
+        {
+            return Err(RecordError::revoked("the snapshot's node", why));
+        }
         if checkpoint_subkey.not_after < manifest.core.created {
             return refuse(
                 "its checkpoint is signed by a subkey that had ended before the snapshot",

@@ -68,7 +68,11 @@ impl Enrolment {
             return Err(RecordError::refused(WHAT, why.to_lowercase()));
         }
         check_text(WHAT, &it.name, 64)?;
+        // A node's past stays readable; who reads its log looks at how far it is believed.
         let is_node = role == Role::Node;
+        if let (false, Some(why)) = (is_node, fleet.revocation(it.node(), it.epoch)) {
+            return Err(RecordError::revoked("the region", why));
+        }
         if is_node != it.tenant.is_some() || is_node != it.recipient.is_some() {
             let why = "a node, and only a node, has a tenant and a recipient key";
             return Err(RecordError::refused(WHAT, why));

@@ -1,18 +1,22 @@
-//! The genesis statement: root keys, escrow groups and witnesses of one fleet.
+//! The genesis statement: root keys, escrow groups and witnesses with which a fleet begins.
 //!
 //! Its payload's SHA-256 *is* the fleet id. Everything else is believed because a chain of
-//! signatures leads to it, and it is believed because people hold its id on paper.
+//! signatures leads to it, and it is believed because people hold its id on paper. What changes
+//! later is said by policies (`fleet_policy`), which name the same kinds of records.
 
 use std::collections::BTreeSet;
 
-use seawall_base::{FleetId, GroupId, Timestamp};
-use seawall_sign::{Envelope, Predicate, Statement, Subject, VerifyingKey};
+use seawall_base::{GroupId, Timestamp};
+use seawall_sign::{Predicate, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
-use crate::{Hex32, RecordError, check_text};
+use crate::{Base64, Hex32, RecordError, check_text};
 
 const WHAT: &str = "genesis statement";
-const MAX_GROUPS: usize = 16;
+/// Most escrow groups of a fleet that take new snapshots; retired ones count too.
+pub(crate) const MAX_GROUPS: usize = 16;
+/// Length of an ML-KEM-768 encapsulation key (FIPS 203, table 3).
+const KEM_KEY: usize = 1_184;
 const MAX_CUSTODIANS: usize = 64;
 
 /// What a fleet begins with.
@@ -51,10 +55,34 @@ pub struct EscrowGroupRecord {
     pub threshold: u16,
     /// The group key: a compressed ristretto255 point.
     pub key: Hex32,
-    /// How the key was made: `local` (one process) or, later, `distributed`.
+    /// How the key was made: `local` (one process) or `distributed` (between the custodians).
     pub ceremony: String,
+    /// How often the shares were refreshed or shared anew; partials of two epochs do not combine.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub share_epoch: u32,
+    /// Opens what was sealed to it and takes no new snapshots.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub retired: bool,
     /// The custodians, by ascending share index.
     pub custodians: Vec<CustodianRecord>,
+}
+
+const fn is_zero(epoch: &u32) -> bool {
+    *epoch == 0
+}
+
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+/// Where a custodian or a witness is reached: an address is a hint, the key is what is trusted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Endpoint {
+    /// `HOST:PORT` of its TLS endpoint.
+    pub address: String,
+    /// Key of that endpoint, pinned (RFC 7250 raw public key).
+    pub transport: VerifyingKey,
 }
 
 /// One custodian of an escrow group.
@@ -69,6 +97,13 @@ pub struct CustodianRecord {
     pub signing_key: VerifyingKey,
     /// Verification share: a compressed ristretto255 point.
     pub share: Hex32,
+    /// ML-KEM-768 encapsulation key (FIPS 203) of the post-quantum half; without it the group's
+    /// capsules have none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kem: Option<Base64>,
+    /// Where its daemon answers, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
 }
 
 /// A log witness. Several keys of one operator count once.
@@ -81,131 +116,94 @@ pub struct WitnessRecord {
     pub name: String,
     /// Its cosignature key.
     pub key: VerifyingKey,
+    /// Where it is reached, if it is no region.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<Endpoint>,
 }
 
 impl Predicate for Genesis {
     const TYPE: &'static str = "urn:seawall:predicate:genesis:1";
 }
 
-/// A fleet whose genesis statement has been checked.
-#[derive(Debug, Clone)]
-pub struct Fleet {
-    id: FleetId,
-    genesis: Genesis,
-    envelope: Envelope,
-}
-
-impl Fleet {
-    /// The genesis statement's subject: the fleet's name under the hash of its root keys.
-    pub fn subject(genesis: &Genesis) -> Subject {
-        let keys = serde_json::to_vec(&genesis.root_keys).expect("keys serialise as text");
-        Subject::sha256("fleet", seawall_base::Sha256::of(&keys))
-    }
-
-    /// Checks a genesis statement against itself: signed by its own root keys, well formed.
-    ///
-    /// This proves nothing about *which* fleet it is; compare [`Fleet::id`] with a pinned one or
-    /// use [`Fleet::open_pinned`].
-    pub fn open(envelope: Envelope) -> Result<Self, RecordError> {
-        let claimed = Statement::<Genesis>::read_unverified(&envelope)
-            .map_err(RecordError::statement(WHAT))?
-            .predicate;
-        claimed.check()?;
-        let genesis = Statement::<Genesis>::open(
-            &envelope,
-            &claimed.root_keys,
-            usize::from(claimed.root_threshold),
-        )
-        .map_err(RecordError::statement(WHAT))?
-        .predicate;
-        Ok(Self { id: FleetId(envelope.digest().0), genesis, envelope })
-    }
-
-    /// Checks a genesis statement and that it is the one of the fleet `pinned`.
-    pub fn open_pinned(envelope: Envelope, pinned: FleetId) -> Result<Self, RecordError> {
-        let fleet = Self::open(envelope)?;
-        if fleet.id != pinned {
-            let (expected, found) = (pinned, fleet.id);
-            return Err(RecordError::OtherFleet { what: WHAT, expected, found });
-        }
-        Ok(fleet)
-    }
-
-    /// The fleet's id.
-    pub const fn id(&self) -> FleetId {
-        self.id
-    }
-
-    /// What the statement says.
-    pub const fn genesis(&self) -> &Genesis {
-        &self.genesis
-    }
-
-    /// The statement as it was signed.
-    pub const fn envelope(&self) -> &Envelope {
-        &self.envelope
-    }
-
-    /// Opens a statement that k root keys must have signed.
-    pub fn open_root_signed<P: Predicate>(
-        &self,
-        what: &'static str,
-        envelope: &Envelope,
-    ) -> Result<P, RecordError> {
-        let threshold = usize::from(self.genesis.root_threshold);
-        Statement::<P>::open(envelope, &self.genesis.root_keys, threshold)
-            .map(|s| s.predicate)
-            .map_err(RecordError::statement(what))
-    }
-
-    /// The escrow group with this id.
-    pub fn group(&self, id: GroupId) -> Option<&EscrowGroupRecord> {
-        self.genesis.groups.iter().find(|g| g.id == id)
-    }
-
-    /// The escrow group of a data class; the strictest for an unnamed one.
-    pub fn group_of_class(&self, class: Option<&str>) -> Option<&EscrowGroupRecord> {
-        match class {
-            Some(class) => self.genesis.groups.iter().find(|g| g.class == class),
-            None => self.genesis.groups.first(),
-        }
-    }
-}
-
 impl Genesis {
-    fn check(&self) -> Result<(), RecordError> {
-        let refuse = |why: &str| Err(RecordError::refused(WHAT, why));
+    pub(crate) fn check(&self) -> Result<(), RecordError> {
         check_text(WHAT, &self.fleet_name, 64)?;
         if self.policy_version == 0 {
-            return refuse("policy versions count from 1");
+            return Err(RecordError::refused(WHAT, "policy versions count from 1"));
         }
-        let keys: BTreeSet<_> = self.root_keys.iter().collect();
-        if keys.len() != self.root_keys.len() || keys.is_empty() || keys.len() > 16 {
-            return refuse("a fleet has 1 to 16 distinct root keys");
-        }
-        if self.root_threshold == 0 || usize::from(self.root_threshold) > keys.len() {
-            return refuse("the root threshold must be between 1 and the number of root keys");
-        }
-        if self.groups.is_empty() || self.groups.len() > MAX_GROUPS {
-            return refuse("a fleet has 1 to 16 escrow groups");
-        }
-        for (i, group) in self.groups.iter().enumerate() {
-            group.check()?;
-            let clash = |g: &EscrowGroupRecord| {
-                g.id == group.id || g.class == group.class || g.class_number == group.class_number
-            };
-            if self.groups[..i].iter().any(clash) {
-                return refuse("two escrow groups share an id, a class or a class number");
+        check_roots(WHAT, &self.root_keys, self.root_threshold)?;
+        check_groups(WHAT, &self.groups)?;
+        check_witnesses(WHAT, &self.witnesses)
+    }
+}
+
+/// 1 to 16 distinct keys, and a threshold they can reach.
+pub(crate) fn check_roots(
+    what: &'static str,
+    keys: &[VerifyingKey],
+    threshold: u16,
+) -> Result<(), RecordError> {
+    let distinct: BTreeSet<_> = keys.iter().collect();
+    if distinct.len() != keys.len() || keys.is_empty() || keys.len() > 16 {
+        return Err(RecordError::refused(what, "a fleet has 1 to 16 distinct root keys"));
+    }
+    if threshold == 0 || usize::from(threshold) > keys.len() {
+        let why = "the root threshold must be between 1 and the number of root keys";
+        return Err(RecordError::refused(what, why));
+    }
+    Ok(())
+}
+
+/// Every group by itself, and no two that a manifest could confuse. Retired groups may share
+/// class and number with the one that followed them.
+pub(crate) fn check_groups(
+    what: &'static str,
+    groups: &[EscrowGroupRecord],
+) -> Result<(), RecordError> {
+    if groups.is_empty() || groups.len() > MAX_GROUPS {
+        return Err(RecordError::refused(what, "a fleet has 1 to 16 escrow groups"));
+    }
+    if groups.iter().all(|g| g.retired) {
+        return Err(RecordError::refused(what, "every escrow group is retired"));
+    }
+    for (i, group) in groups.iter().enumerate() {
+        group.check(what)?;
+        for other in &groups[..i] {
+            let (class, number) =
+                (other.class == group.class, other.class_number == group.class_number);
+            let both_active = !other.retired && !group.retired;
+            if other.id == group.id || class != number || (class && both_active) {
+                let why = "two escrow groups share an id, a class or a class number";
+                return Err(RecordError::refused(what, why));
             }
         }
-        if self.witnesses.len() > 64 {
-            return refuse("a fleet has at most 64 witnesses");
-        }
-        for witness in &self.witnesses {
-            check_text(WHAT, &witness.operator, 64)?;
-            check_text(WHAT, &witness.name, 128)?;
-        }
-        Ok(())
+    }
+    Ok(())
+}
+
+/// At most 64, each with a name and a key of its own.
+pub(crate) fn check_witnesses(
+    what: &'static str,
+    witnesses: &[WitnessRecord],
+) -> Result<(), RecordError> {
+    if witnesses.len() > 64 {
+        return Err(RecordError::refused(what, "a fleet has at most 64 witnesses"));
+    }
+    for witness in witnesses {
+        check_text(what, &witness.operator, 64)?;
+        check_text(what, &witness.name, 128)?;
+        witness.endpoint.iter().try_for_each(|e| e.check(what))?;
+    }
+    let keys: BTreeSet<_> = witnesses.iter().map(|w| w.key).collect();
+    if keys.len() != witnesses.len() {
+        return Err(RecordError::refused(what, "two witnesses share a key"));
+    }
+    Ok(())
+}
+
+impl Endpoint {
+    fn check(&self, what: &'static str) -> Result<(), RecordError> {
+        check_text(what, &self.address, 256)
     }
 }
 
@@ -215,8 +213,13 @@ impl EscrowGroupRecord {
         self.custodians.iter().find(|c| c.index == index)
     }
 
-    fn check(&self) -> Result<(), RecordError> {
-        let refuse = |why: &str| Err(RecordError::refused(WHAT, why));
+    /// Checks a record that is in no fleet yet.
+    pub fn check_form(&self) -> Result<(), RecordError> {
+        self.check("escrow group")
+    }
+
+    fn check(&self, what: &'static str) -> Result<(), RecordError> {
+        let refuse = |why: &str| Err(RecordError::refused(what, why));
         let n = self.custodians.len();
         if n == 0 || n > MAX_CUSTODIANS {
             return refuse("an escrow group has 1 to 64 custodians");
@@ -236,8 +239,19 @@ impl EscrowGroupRecord {
         if self.class_number == 0 {
             return refuse("class numbers count from 1");
         }
-        check_text(WHAT, &self.class, 64)?;
-        check_text(WHAT, &self.ceremony, 32)?;
-        self.custodians.iter().try_for_each(|c| check_text(WHAT, &c.name, 64))
+        let kem: Vec<_> = self.custodians.iter().filter_map(|c| c.kem.as_ref()).collect();
+        if !kem.is_empty() && kem.len() != n {
+            return refuse("all custodians of a group have an ML-KEM-768 key, or none has");
+        }
+        let distinct: BTreeSet<_> = kem.iter().map(|k| &k.0).collect();
+        if distinct.len() != kem.len() || kem.iter().any(|k| k.0.len() != KEM_KEY) {
+            return refuse("ML-KEM-768 keys are distinct, of 1184 bytes each");
+        }
+        check_text(what, &self.class, 64)?;
+        check_text(what, &self.ceremony, 32)?;
+        self.custodians.iter().try_for_each(|c| {
+            check_text(what, &c.name, 64)?;
+            c.endpoint.iter().try_for_each(|e| e.check(what))
+        })
     }
 }

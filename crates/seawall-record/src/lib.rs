@@ -11,6 +11,8 @@ mod bundle;
 mod dossier;
 mod encoding;
 mod enrolment;
+mod fleet;
+mod fleet_policy;
 mod forget;
 mod genesis;
 mod index_policy;
@@ -20,14 +22,16 @@ pub mod reference_set;
 mod request;
 
 pub use bundle::{
-    BundlePredicate, EnrolmentBundle, FleetCard, MAX_BUNDLE, MemberCard, OpenedBundle,
+    BundlePredicate, EnrolmentBundle, FleetCard, MAX_BUNDLE, MemberCard, OpenedBundle, PolicyChain,
     RegionAddress, RegionCard,
 };
 pub use dossier::{Dossier, DossierParts, MAX_DOSSIER, VerifiedDossier};
 pub use encoding::{Base64, Hex32};
 pub use enrolment::{Enrolment, Role, Subkey};
+pub use fleet::{Fleet, MAX_POLICIES, Pin};
+pub use fleet_policy::{DeletionRule, FleetPolicy, Revocation, WitnessQuorum};
 pub use forget::{Forget, Forgotten};
-pub use genesis::{CustodianRecord, EscrowGroupRecord, Fleet, Genesis, WitnessRecord};
+pub use genesis::{CustodianRecord, Endpoint, EscrowGroupRecord, Genesis, WitnessRecord};
 pub use index_policy::{IndexPolicy, MAX_OPERATORS, Operator, OperatorCard};
 pub use log_state::{Accepted, LogState};
 pub use manifest::{
@@ -59,6 +63,14 @@ pub enum RecordError {
         /// The fleet found.
         found: FleetId,
     },
+    /// It is said by a member that was revoked before.
+    #[error("{what} was revoked ({reason}): what it says since is not believed")]
+    Revoked {
+        /// Which member.
+        what: &'static str,
+        /// The reason in the fleet's policy.
+        reason: String,
+    },
     /// A rule of the record is broken.
     #[error("{what}: {why}")]
     Refused {
@@ -72,6 +84,10 @@ pub enum RecordError {
 impl RecordError {
     fn refused(what: &'static str, why: impl Into<String>) -> Self {
         Self::Refused { what, why: why.into() }
+    }
+
+    fn revoked(what: &'static str, revocation: &Revocation) -> Self {
+        Self::Revoked { what, reason: revocation.reason.clone() }
     }
 
     fn statement(what: &'static str) -> impl FnOnce(SignError) -> Self {

@@ -35,6 +35,8 @@ pub enum Accepted {
     Manifest(Sha256, Box<Manifest>),
     /// The node no longer keeps some of its snapshots.
     Forget(Box<Forget>),
+    /// The node was revoked before it wrote this: whatever it says, it does not count.
+    Disbelieved,
 }
 
 /// Where a log stands after the entries accepted so far.
@@ -131,6 +133,10 @@ impl LogState {
 
     /// Takes the next entry, or says why the log is not believed from here on.
     pub fn accept(&mut self, entry: &[u8]) -> Result<Accepted, RecordError> {
+        if self.is_past_revocation() {
+            self.entries += 1;
+            return Ok(Accepted::Disbelieved);
+        }
         let envelope = Envelope::parse(entry).map_err(RecordError::statement("log entry"))?;
         // Proofs hash the entry, dossiers carry the envelope: there may be one spelling only, or
         // a snapshot could be accepted here and never be provable at its restore.
@@ -174,6 +180,16 @@ impl LogState {
         };
         self.entries += 1;
         Ok(accepted)
+    }
+
+    /// Whether the next entry is behind those that a revoked node is still believed.
+    ///
+    /// Such entries are counted, so that proofs and mirrors go on, and not even parsed: refusing
+    /// them would take everybody else's past in this log along.
+    pub fn is_past_revocation(&self) -> bool {
+        self.owner()
+            .and_then(|(node, epoch)| self.fleet.revocation(node, epoch).zip(Some(epoch)))
+            .is_some_and(|(it, epoch)| it.epoch == epoch && self.entries >= it.log_size)
     }
 
     fn accept_enrolment(&mut self, envelope: Envelope) -> Result<Accepted, RecordError> {

@@ -40,6 +40,9 @@ impl Member {
     fn check(fleet: &Fleet, request: &EnrolRequest) -> Result<Self, String> {
         let (envelope, offered) = request.envelopes().map_err(|e| e.to_string())?;
         let enrolment = Enrolment::open(fleet, &envelope, Role::Node).map_err(|e| e.to_string())?;
+        if let Some(why) = fleet.revocation(enrolment.node(), enrolment.epoch) {
+            return Err(format!("this node was revoked ({})", why.reason));
+        }
         let name = enrolment.tenant.as_deref().ok_or("a node without a tenant")?;
         let tenant = tenant_id(fleet.id(), name);
         let origin = Origin::of_node(fleet.id(), enrolment.node(), enrolment.epoch);
@@ -118,7 +121,15 @@ impl Region {
             let bytes = must_read(self.disk.as_ref(), &path)?;
             let request: EnrolRequest =
                 serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-            let member = Member::check(fleet, &request).map_err(damaged)?;
+            let member = match Member::check(fleet, &request) {
+                Ok(member) => member,
+                // A policy may take back what was good when the record was written.
+                Err(why) if !fleet.policies().is_empty() => {
+                    tracing::warn!(path, why, "no member any more");
+                    continue;
+                }
+                Err(why) => return Err(damaged(why)),
+            };
             self.members_mut().insert(member.enrolment.transport, Arc::new(member));
         }
         Ok(())
@@ -139,6 +150,14 @@ impl Region {
                 "ask the region's operator to add the fleet's card",
             )
         })?;
+        let fleet = match request.policies() {
+            Ok(policies) if policies.is_empty() => fleet,
+            Ok(policies) => self.learn_policies(&fleet, policies)?,
+            Err(e) => {
+                let why = format!("malformed policy: {e}");
+                return Err(Refusal::new(400, why, "use a matching version of seawall"));
+            }
+        };
         let mut member = Member::check(&fleet, &request).map_err(|why| {
             Refusal::forbidden(
                 format!("not a member of the fleet: {why}"),

@@ -6,10 +6,10 @@
 use std::fs::File;
 use std::path::Path;
 
-use seawall_base::{Clock, Disk, OpenMode, Rng, Timestamp, read_file, write_atomic};
+use seawall_base::{Clock, Disk, FleetId, OpenMode, Rng, Timestamp, read_file, write_atomic};
 use seawall_host::FsDisk;
-use seawall_record::{Fleet, Hex32, RegionCard};
-use seawall_sign::SigningKey;
+use seawall_record::{Fleet, Hex32, MAX_BUNDLE, PolicyChain, RegionCard};
+use seawall_sign::{Envelope, SigningKey};
 use seawall_tlog::{Kind, Verifier};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
@@ -125,17 +125,42 @@ pub(crate) fn init_on(
     })
 }
 
-/// Keeps a fleet's genesis statement.
+/// Keeps a fleet's genesis statement and policies.
 pub(crate) fn write_fleet(disk: &dyn Disk, fleet: &Fleet) -> Result<(), RegionError> {
     let dir = format!("fleets/{}", fleet.id().to_hex());
     let path = format!("{dir}/genesis.json");
     disk.create_dir_all(&dir).map_err(RegionError::io(format!("creating {dir}")))?;
     write_atomic(disk, &path, &fleet.envelope().to_json())
         .map_err(RegionError::io(format!("writing {path}")))?;
+    if !fleet.policies().is_empty() {
+        let path = policies_path(fleet.id());
+        write_atomic(disk, &path, &PolicyChain::of(fleet).to_json())
+            .map_err(RegionError::io(format!("writing {path}")))?;
+    }
     for dir in ["fleets", ""] {
         disk.sync_dir(dir).map_err(RegionError::io("syncing the fleets"))?;
     }
     Ok(())
+}
+
+fn policies_path(fleet: FleetId) -> String {
+    format!("fleets/{}/policies.json", fleet.to_hex())
+}
+
+/// The policies kept beside a fleet's genesis statement.
+pub(crate) fn read_policies(disk: &dyn Disk, fleet: FleetId) -> Result<Vec<Envelope>, RegionError> {
+    let path = policies_path(fleet);
+    let damaged = |why: String| RegionError::Damaged { path: path.clone(), why };
+    let Some(bytes) =
+        read_file(disk, &path, MAX_BUNDLE).map_err(RegionError::io(format!("reading {path}")))?
+    else {
+        return Ok(Vec::new());
+    };
+    let (of, policies) = PolicyChain::parse(&bytes).map_err(|e| damaged(e.to_string()))?;
+    if of != fleet {
+        return Err(damaged("another fleet's policies".to_owned()));
+    }
+    Ok(policies)
 }
 
 /// Reads configuration and keys.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use seawall_base::{Seconds, Sha256, TenantId, read_file, write_atomic};
+use seawall_base::{FleetId, Seconds, Sha256, TenantId, read_file, write_atomic};
 use seawall_record::{Accepted, Fleet, LogState, ReferenceSet};
 use seawall_sync::{Answer, LogSummary, tenant_id};
 use seawall_tlog::{
@@ -29,7 +29,7 @@ const STEP: u64 = 256;
 pub(crate) struct LogSlot {
     pub(crate) origin: Origin,
     pub(crate) dir: String,
-    pub(crate) fleet: Fleet,
+    pub(crate) fleet: FleetId,
     open: Mutex<Option<MirroredLog>>,
 }
 
@@ -37,6 +37,8 @@ pub(crate) struct LogSlot {
 pub(crate) struct MirroredLog {
     pub(crate) mirror: Mirror,
     pub(crate) state: LogState,
+    /// Version of the fleet's policy under which the entries were judged.
+    judged_under: u64,
     /// Digest and reference set of each manifest, by index.
     pub(crate) manifests: BTreeMap<u64, (Sha256, ReferenceSet)>,
 }
@@ -59,9 +61,11 @@ impl MirroredLog {
         if report.cut_bytes > 0 {
             tracing::info!(origin = %slot.origin, bytes = report.cut_bytes, "cut a torn upload");
         }
+        let fleet = region.hosted(slot.fleet)?;
         let mut it = Self {
             mirror,
-            state: LogState::new(slot.fleet.clone(), slot.origin.as_str()),
+            judged_under: fleet.version(),
+            state: LogState::new(fleet, slot.origin.as_str()),
             manifests: BTreeMap::new(),
         };
         it.replay()?;
@@ -132,19 +136,19 @@ impl Region {
             if origin.hash().to_hex() != name {
                 return Err(damaged("another log's origin"));
             }
-            self.insert_slot(&origin, fleet);
+            self.insert_slot(&origin, fleet.id());
         }
         Ok(())
     }
 
-    fn insert_slot(&self, origin: &Origin, fleet: &Fleet) -> Arc<LogSlot> {
+    fn insert_slot(&self, origin: &Origin, fleet: FleetId) -> Arc<LogSlot> {
         let hash = origin.hash();
         let mut logs = self.logs.lock().expect(UNPOISONED);
         let slot = logs.entry(hash).or_insert_with(|| {
             Arc::new(LogSlot {
                 origin: origin.clone(),
-                dir: format!("fleets/{}/logs/{}", fleet.id().to_hex(), hash.to_hex()),
-                fleet: fleet.clone(),
+                dir: format!("fleets/{}/logs/{}", fleet.to_hex(), hash.to_hex()),
+                fleet,
                 open: Mutex::default(),
             })
         });
@@ -160,15 +164,17 @@ impl Region {
     }
 
     /// Runs `work` on an open log. A failure of its disk closes it: the next use opens it again.
+    /// So does a newer policy of its fleet, which may believe fewer entries.
     pub(crate) fn with_log<T>(
         &self,
         slot: &LogSlot,
         work: impl FnOnce(&mut MirroredLog) -> Result<T, RegionError>,
     ) -> Result<T, RegionError> {
         let mut open = slot.lock();
+        let version = self.hosted(slot.fleet)?.version();
         let mut log = match open.take() {
-            Some(log) => log,
-            None => MirroredLog::open(self, slot)?,
+            Some(log) if log.judged_under == version => log,
+            _ => MirroredLog::open(self, slot)?,
         };
         let done = work(&mut log)?;
         *open = Some(log);
@@ -196,7 +202,7 @@ impl Region {
         for parent in [format!("fleets/{fleet}/logs"), format!("fleets/{fleet}")] {
             self.disk.sync_dir(&parent).map_err(io("syncing"))?;
         }
-        Ok(self.insert_slot(origin, &member.fleet))
+        Ok(self.insert_slot(origin, member.fleet.id()))
     }
 
     /// C2SP tlog-witness `add-checkpoint` for the pending checkpoint of the member's log.
@@ -310,7 +316,7 @@ impl Region {
         let mut out = Vec::new();
         for slot in self.slots() {
             let writer = writers.get(&slot.origin.hash());
-            if slot.fleet.id() != member.fleet.id() || writer.is_some_and(|t| *t != member.tenant) {
+            if slot.fleet != member.fleet.id() || writer.is_some_and(|t| *t != member.tenant) {
                 continue;
             }
             match self.with_log(&slot, |log| Ok((log.tenant(), log.published()))) {

@@ -58,7 +58,7 @@ impl Region {
             return Ok(ReceiptAnswer::Missing(missing));
         }
         let receipt = Receipt {
-            fleet: slot.fleet.id(),
+            fleet: slot.fleet,
             region: self.keys.identity.public().node_id(),
             incarnation: self.config.incarnation,
             manifest,

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuar
 
 use seawall_base::{Clock, Disk, FleetId, Rng, Sha256, TenantId, read_file};
 use seawall_host::{FsDisk, SystemClock};
-use seawall_record::{Fleet, RegionCard};
+use seawall_record::{Fleet, PolicyChain, RegionCard};
 use seawall_sign::{Envelope, VerifyingKey};
 use seawall_store::{Options, Store};
 use seawall_sync::{Leases, MAX_LEASED_IDS, MAX_LEASES, TierIdentity};
@@ -18,7 +18,7 @@ use seawall_tlog::Cosigner;
 
 use crate::home::{self, Config, Keys};
 use crate::logs::LogSlot;
-use crate::{Member, RegionError};
+use crate::{Member, Refusal, RegionError};
 
 /// Largest file of leases in bytes.
 const MAX_LEASE_FILE: usize = 12 + MAX_LEASES * 44 + MAX_LEASED_IDS * 32;
@@ -107,7 +107,9 @@ impl Region {
                 continue;
             };
             let envelope = Envelope::parse(&bytes).map_err(|e| damaged(e.to_string()))?;
-            let fleet = Fleet::open_pinned(envelope, id).map_err(|e| damaged(e.to_string()))?;
+            let policies = home::read_policies(self.disk.as_ref(), id)?;
+            let fleet =
+                Fleet::open_chain(envelope, policies, id).map_err(|e| damaged(e.to_string()))?;
             self.load_members(&fleet)?;
             self.load_logs(&fleet)?;
             self.fleets_mut().insert(id, fleet);
@@ -115,14 +117,62 @@ impl Region {
         Ok(())
     }
 
-    /// Hosts a fleet from now on. True if it was not hosted before.
+    /// Hosts a fleet from now on, or learns of its newer policies. True if anything is new.
+    ///
+    /// Policies are durable before they are acted on. Members they revoke, and members whose
+    /// enrolment they no longer carry, are none from here on; logs are judged anew at their next
+    /// use.
     pub fn add_fleet(&self, fleet: Fleet) -> Result<bool, RegionError> {
-        if self.fleets().contains_key(&fleet.id()) {
+        let mut fleets = self.fleets_mut();
+        let known = fleets.get(&fleet.id());
+        let newest = match known {
+            Some(known) => known.newest(fleet)?,
+            None => fleet,
+        };
+        if known.is_some_and(|known| known.version() == newest.version()) {
             return Ok(false);
         }
-        home::write_fleet(self.disk.as_ref(), &fleet)?;
-        self.fleets_mut().insert(fleet.id(), fleet);
+        home::write_fleet(self.disk.as_ref(), &newest)?;
+        let id = newest.id();
+        fleets.insert(id, newest.clone());
+        drop(fleets);
+        self.members_mut().retain(|_, member| member.fleet.id() != id);
+        self.load_members(&newest)?;
         Ok(true)
+    }
+
+    /// Takes newer policies that somebody shows, whoever it is: root keys have signed them. A
+    /// member is shown the policies held here.
+    pub fn exchange_policies(&self, peer: &VerifyingKey, body: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let (id, policies) = PolicyChain::parse(body).map_err(|e| {
+            Refusal::new(400, format!("malformed: {e}"), "use a matching version of seawall")
+        })?;
+        let known = self.fleet(id).ok_or_else(|| {
+            Refusal::forbidden(
+                format!("{id} is not hosted here"),
+                "ask the region's operator to add the fleet's card",
+            )
+        })?;
+        let newest = self.learn_policies(&known, policies)?;
+        let is_member = self.member(peer).is_some_and(|m| m.fleet.id() == id);
+        Ok(if is_member { PolicyChain::of(&newest).to_json() } else { b"{}".to_vec() })
+    }
+
+    /// Takes policies of a fleet that is `known` so far; the fleet as it is then known.
+    pub(crate) fn learn_policies(
+        &self,
+        known: &Fleet,
+        policies: Vec<Envelope>,
+    ) -> Result<Fleet, Refusal> {
+        let newest = Fleet::open_chain(known.envelope().clone(), policies, known).map_err(|e| {
+            Refusal::new(422, format!("policies not taken: {e}"), "show this fleet's own policies")
+        })?;
+        if newest.version() > known.version() {
+            let (fleet, version) = (newest.id(), newest.version());
+            self.add_fleet(newest.clone())?;
+            tracing::info!(%fleet, version, "a newer policy of the fleet holds");
+        }
+        Ok(newest)
     }
 
     /// The fleets it hosts.
@@ -168,6 +218,14 @@ impl Region {
 
     pub(crate) fn fleet(&self, id: FleetId) -> Option<Fleet> {
         self.fleets().get(&id).cloned()
+    }
+
+    /// A fleet that a log or member here is of.
+    pub(crate) fn hosted(&self, id: FleetId) -> Result<Fleet, RegionError> {
+        self.fleet(id).ok_or_else(|| RegionError::Damaged {
+            path: format!("fleets/{}", id.to_hex()),
+            why: "the fleet of a log is not hosted".to_owned(),
+        })
     }
 
     pub(crate) fn fleets(&self) -> RwLockReadGuard<'_, BTreeMap<FleetId, Fleet>> {

@@ -14,6 +14,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use seawall_base::Sha256;
+use seawall_record::MAX_BUNDLE;
 use seawall_sign::VerifyingKey;
 use seawall_sync::message::{ErrorBody, MAX_ENROL_BODY, MAX_JSON_BODY, ReceiptRequest};
 use seawall_sync::{Answer, ReceiptAnswer, wire};
@@ -169,6 +170,13 @@ impl Routes {
                     .work_in(&self.strangers, request, MAX_ENROL_BODY, move |region, body| {
                         region.enrol(&peer, &body)?;
                         Ok(Reply::new(JSON, "{}"))
+                    })
+                    .await;
+            }
+            (&Method::POST, "/v1/policies") => {
+                return self
+                    .work_in(&self.strangers, request, MAX_BUNDLE, move |region, body| {
+                        Ok(Reply::new(JSON, region.exchange_policies(&peer, &body)?))
                     })
                     .await;
             }

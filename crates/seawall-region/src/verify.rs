@@ -99,12 +99,17 @@ impl Region {
             })
             .collect();
         let own = self.own_verifier()?;
+        let fleets = logs
+            .iter()
+            .map(|standing| self.hosted(standing.slot.fleet))
+            .collect::<Result<Vec<_>, _>>()?;
         let logs = logs
             .iter()
             .zip(&readers)
-            .map(|(standing, entries)| AuditedLog {
+            .zip(&fleets)
+            .map(|((standing, entries), fleet)| AuditedLog {
                 origin: Origin::clone(&standing.slot.origin),
-                fleet: &standing.slot.fleet,
+                fleet,
                 size: standing.size,
                 entries,
                 checkpoint: standing.checkpoint.clone(),

@@ -60,6 +60,16 @@ impl Envelope {
         Self { payload_type: payload_type.to_owned(), payload, signatures }
     }
 
+    /// The same statement with one more signature. The signatures so far are not checked.
+    pub fn and_sign(mut self, key: &SigningKey) -> Result<Self, SignError> {
+        if self.signatures.iter().any(|(signer, _)| *signer == key.public()) {
+            return Err(SignError::DuplicateSigner(key.public()));
+        }
+        let message = pre_authentication_encoding(&self.payload_type, &self.payload);
+        self.signatures.push((key.public(), key.sign(&message)));
+        Ok(self)
+    }
+
     /// Parses an envelope. Unknown fields, unknown algorithms, a signer twice, or no signature
     /// at all are refused.
     pub fn parse(json: &[u8]) -> Result<Self, SignError> {
@@ -179,6 +189,19 @@ mod tests {
         );
         assert!(envelope.verify(&trusted, 0).is_err(), "fails closed");
         assert!(envelope.verify(&[], 1).is_err());
+    }
+
+    #[test]
+    fn a_signature_added_later_counts_like_one_from_the_beginning() {
+        let (a, b) = (key(1), key(2));
+        let one = Envelope::sign("t", b"p".to_vec(), &[&a]);
+        let two = one.clone().and_sign(&b).expect("another signer");
+        assert_eq!(two, Envelope::sign("t", b"p".to_vec(), &[&a, &b]));
+        assert_eq!(
+            (two.digest(), two.verify(&[a.public(), b.public()], 2).is_ok()),
+            (one.digest(), true)
+        );
+        assert_eq!(one.and_sign(&a), Err(SignError::DuplicateSigner(a.public())));
     }
 
     #[test]

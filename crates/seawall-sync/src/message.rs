@@ -22,13 +22,28 @@ pub struct EnrolRequest {
     pub fleet: FleetId,
     enrolment: Box<RawValue>,
     subkeys: Vec<Box<RawValue>>,
+    /// The fleet's policies as the member knows them: its enrolment may be signed by root keys the
+    /// region has not heard of.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    policies: Vec<Box<RawValue>>,
 }
 
 impl EnrolRequest {
     /// A request of a member with statements that certify its subkeys.
     pub fn new(fleet: FleetId, enrolment: &Envelope, subkeys: &[Envelope]) -> Self {
         let subkeys = subkeys.iter().map(raw).collect();
-        Self { fleet, enrolment: raw(enrolment), subkeys }
+        Self { fleet, enrolment: raw(enrolment), subkeys, policies: Vec::new() }
+    }
+
+    /// The same, with the fleet's policies.
+    #[must_use]
+    pub fn with_policies(self, policies: &[Envelope]) -> Self {
+        Self { policies: policies.iter().map(raw).collect(), ..self }
+    }
+
+    /// The policies, none of them verified.
+    pub fn policies(&self) -> Result<Vec<Envelope>, SignError> {
+        self.policies.iter().map(|raw| Envelope::parse(raw.get().as_bytes())).collect()
     }
 
     /// The enrolment and the subkeys, none of them verified.

@@ -165,7 +165,7 @@ impl Push<'_> {
                 Accepted::Subkey(subkey) => {
                     subkeys.extend(state.subkey(subkey.key).map(|(_, envelope)| envelope.clone()));
                 }
-                Accepted::Enrolment(_) | Accepted::Forget(_) => {}
+                Accepted::Enrolment(_) | Accepted::Forget(_) | Accepted::Disbelieved => {}
             }
         }
         snapshots.retain(|s: &Snapshot| state.forgotten(s.manifest.core.sequence).is_none());

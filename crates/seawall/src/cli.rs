@@ -3,6 +3,7 @@
 #![allow(clippy::doc_markdown, reason = "these comments are the help text, shown as they stand")]
 
 mod find;
+mod policy;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use seawall_policy::Span;
 use seawall_policy::retention::Count;
 
 pub(crate) use self::find::{FindArgs, FindKind};
+pub(crate) use self::policy::{PolicyCommand, ProposeArgs};
 
 /// Backup whose restores need a quorum: sealed on the node, mirrored by regions that cannot
 /// read it, opened only when enough custodians agree.
@@ -403,6 +405,10 @@ pub(crate) enum RestoreCommand {
         /// The share file (a pkcs11: URI comes later)
         #[arg(long, value_name = "FILE")]
         share: PathBuf,
+        /// The fleet's card as you last saw it (seawall fleet card): nothing older is believed,
+        /// so that nobody who was revoked since asks with an old one
+        #[arg(long, value_name = "FILE")]
+        fleet: Option<PathBuf>,
         /// Where to write the approval
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
@@ -540,6 +546,9 @@ pub(crate) enum FleetCommand {
         /// Where to write it, outside the home
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
+        /// Make another key instead, for somebody else to hold; a policy makes it a root key
+        #[arg(long)]
+        new: bool,
     },
     /// When every machine is gone: make a new first node from the root key's copy
     #[command(
@@ -564,6 +573,9 @@ pub(crate) enum FleetCommand {
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
     },
+    /// Change what the fleet goes by: root keys, escrow groups, witnesses, deletion, revocations
+    #[command(subcommand)]
+    Policy(PolicyCommand),
     /// Decide which snapshots get a path index, for `seawall find`
     #[command(subcommand)]
     Index(IndexCommand),

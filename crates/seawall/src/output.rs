@@ -205,10 +205,10 @@ pub(crate) fn confirm(prompt: &str) -> anyhow::Result<bool> {
     ask.interact().context("reading the answer")
 }
 
-/// Reads a file of at most 1 MiB that somebody handed over; `-` is standard input.
+/// Reads a file of at most 4 MiB that somebody handed over; `-` is standard input.
 pub(crate) fn read_input(path: &std::path::Path) -> anyhow::Result<Vec<u8>> {
     use std::io::Read as _;
-    const LIMIT: u64 = 1 << 20;
+    const LIMIT: u64 = 4 << 20;
     let mut bytes = Vec::new();
     let read = if path.as_os_str() == "-" {
         std::io::stdin().take(LIMIT + 1).read_to_end(&mut bytes)
@@ -216,7 +216,7 @@ pub(crate) fn read_input(path: &std::path::Path) -> anyhow::Result<Vec<u8>> {
         std::fs::File::open(path).and_then(|f| f.take(LIMIT + 1).read_to_end(&mut bytes))
     };
     read.with_context(|| format!("cannot read {}", path.display()))?;
-    anyhow::ensure!(bytes.len() as u64 <= LIMIT, "{} is larger than 1 MiB", path.display());
+    anyhow::ensure!(bytes.len() as u64 <= LIMIT, "{} is larger than 4 MiB", path.display());
     Ok(bytes)
 }
 

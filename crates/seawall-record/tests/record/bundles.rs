@@ -2,8 +2,8 @@
 
 use seawall_base::FleetId;
 use seawall_record::{
-    Base64, BundlePredicate, EnrolmentBundle, FleetCard, MAX_BUNDLE, OpenedBundle, RecordError,
-    RegionAddress, Role,
+    Base64, BundlePredicate, EnrolmentBundle, FleetCard, MAX_BUNDLE, OpenedBundle, Pin,
+    RecordError, RegionAddress, Role,
 };
 use seawall_sign::{Envelope, SignError, SigningKey};
 
@@ -59,7 +59,7 @@ fn a_good_bundle_opens_with_and_without_a_pin() {
             sealed_secrets,
             regions,
             index_policy,
-        } = EnrolmentBundle::open(&good(), pin).expect("opens");
+        } = EnrolmentBundle::open(&good(), pin.map(Pin::Id)).expect("opens");
         assert_eq!(found.id(), fleet().id());
         assert!(index_policy.is_none());
         assert_eq!(enrolment, node_enrolment());
@@ -72,7 +72,7 @@ fn a_good_bundle_opens_with_and_without_a_pin() {
 
 #[test]
 fn the_pin_decides_which_fleet() {
-    let e = EnrolmentBundle::open(&good(), Some(FleetId([7; 32]))).map(drop);
+    let e = EnrolmentBundle::open(&good(), Some(Pin::Id(FleetId([7; 32])))).map(drop);
     assert!(matches!(e, Err(RecordError::OtherFleet { found, .. }) if found == fleet().id()));
 }
 
@@ -136,7 +136,7 @@ fn files_have_one_form() {
     let mut more = good.clone();
     more["more"] = 1.into();
     assert!(rule(&refused(more.to_string().as_bytes())).contains("more"));
-    assert_eq!(rule(&refused(&vec![b' '; MAX_BUNDLE + 1])), "larger than 1 MiB");
+    assert_eq!(rule(&refused(&vec![b' '; MAX_BUNDLE + 1])), "larger than 4 MiB");
     for part in ["genesis", "enrolment", "bundle"] {
         let mut broken = good.clone();
         broken[part] = serde_json::json!([]);

@@ -172,7 +172,7 @@ fn the_file_has_one_form() {
     let e = refused(&|v| v["inclusion"] = vec!["AA".repeat(32)].into());
     assert!(rule(&e).contains("lowercase hexadecimal"), "{e}");
     let e = Dossier::parse(&vec![b' '; MAX_DOSSIER + 1]).expect_err("too large");
-    assert_eq!(rule(&e), "larger than 1 MiB");
+    assert_eq!(rule(&e), "larger than 4 MiB");
 }
 
 #[test]

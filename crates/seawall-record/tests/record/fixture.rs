@@ -51,6 +51,8 @@ pub(crate) fn group(id: GroupId, class: &str, class_number: u8) -> EscrowGroupRe
         name: format!("custodian-{index}"),
         signing_key: key(100 + 10 * class_number + index as u8).public(),
         share: Hex32([index as u8; 32]),
+        kem: None,
+        endpoint: None,
     };
     EscrowGroupRecord {
         id,
@@ -59,6 +61,8 @@ pub(crate) fn group(id: GroupId, class: &str, class_number: u8) -> EscrowGroupRe
         threshold: 2,
         key: Hex32([0x40 + class_number; 32]),
         ceremony: "local".to_owned(),
+        share_epoch: 0,
+        retired: false,
         custodians: (1..=3).map(custodian).collect(),
     }
 }
@@ -74,6 +78,7 @@ pub(crate) fn genesis() -> Genesis {
             operator: "neighbour".to_owned(),
             name: "witness.example".to_owned(),
             key: key(40).public(),
+            endpoint: None,
         }],
         created: NOW.before(Seconds::days(30)),
         nonce: Hex32([9; 32]),
@@ -209,6 +214,7 @@ pub(crate) fn parts() -> DossierParts {
     DossierParts {
         request: by_requester(request()),
         genesis: fleet().envelope().clone(),
+        policies: Vec::new(),
         requester: [
             by_root(requester_enrolment()),
             requester.sign(&[&requester_identity()]).expect("signed"),

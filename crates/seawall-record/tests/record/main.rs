@@ -9,5 +9,6 @@ mod genesis_rules;
 mod hostile_bytes;
 mod index_policies;
 mod log_rules;
+mod policies;
 mod predicates;
 mod requests;

@@ -48,6 +48,8 @@ impl World {
             name: "custodian".to_owned(),
             signing_key: key(200).public(),
             share: Hex32([1; 32]),
+            kem: None,
+            endpoint: None,
         };
         let group = EscrowGroupRecord {
             id: GroupId([7; 32]),
@@ -56,6 +58,8 @@ impl World {
             threshold: 1,
             key: Hex32([2; 32]),
             ceremony: "local".to_owned(),
+            share_epoch: 0,
+            retired: false,
             custodians: vec![custodian],
         };
         let genesis = Genesis {

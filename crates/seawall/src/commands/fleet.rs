@@ -1,6 +1,8 @@
-//! `seawall fleet show | card | bundle | adopt | root-key | recover | index | operator | sheet`.
+//! `seawall fleet show | card | bundle | adopt | root-key | recover | policy | index | operator |
+//! sheet`.
 
 mod index;
+mod policy;
 
 use std::path::Path;
 
@@ -8,7 +10,8 @@ use anyhow::Context as _;
 use seawall_escrow::RootKeyFile;
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    CardSource, Home, adopt_region, enrolment_bundle, export_root_key, sheet_html, sheet_text,
+    CardSource, Home, adopt_region, enrolment_bundle, export_root_key, new_root_key, sheet_html,
+    sheet_text,
 };
 use seawall_record::{Enrolment, FleetCard, MemberCard, RegionCard};
 use serde_json::json;
@@ -28,7 +31,7 @@ pub(crate) fn run(
     let home = Home::open(home)?;
     match command {
         FleetCommand::Recover { .. } => {}
-        FleetCommand::RootKey { out } => root_key(&home, out, printer)?,
+        FleetCommand::RootKey { out, new } => root_key(&home, out, *new, printer)?,
         FleetCommand::Show => show(&home, printer)?,
         FleetCommand::Card { out } => {
             let card = FleetCard::new(&home.fleet()?);
@@ -55,6 +58,7 @@ pub(crate) fn run(
             );
             printer.result(&value, &words)?;
         }
+        FleetCommand::Policy(command) => policy::run(&home, command, printer)?,
         FleetCommand::Index(command) => index::run(&home, command, printer)?,
         FleetCommand::Operator(command) => index::operator(&home, command, printer)?,
         FleetCommand::Sheet { html, out } => {
@@ -73,13 +77,21 @@ pub(crate) fn run(
     Ok(Outcome::Done)
 }
 
-fn root_key(home: &Home, out: &Path, printer: &Printer) -> anyhow::Result<()> {
+fn root_key(home: &Home, out: &Path, new: bool, printer: &Printer) -> anyhow::Result<()> {
     let passphrase = passphrase("Passphrase for the root key's copy", true)?;
-    let file = export_root_key(home, &passphrase, &mut OsRng)?;
+    let make = if new { new_root_key } else { export_root_key };
+    let file = make(home, &passphrase, &mut OsRng)?;
     write_output(out, file.to_json().as_bytes())?;
     let value = json!({ "file": out, "fleet": file.fleet().to_hex(), "key": file.key() });
-    let words =
-        format!("wrote {}; keep it with the recovery sheet, apart from the shares", out.display());
+    let words = if new {
+        format!(
+            "wrote {}; it is no root key yet: seawall fleet policy propose --root-key {} makes it one",
+            out.display(),
+            file.key()
+        )
+    } else {
+        format!("wrote {}; keep it with the recovery sheet, apart from the shares", out.display())
+    };
     printer.result(&value, &words)
 }
 
@@ -127,13 +139,15 @@ fn show(home: &Home, printer: &Printer) -> anyhow::Result<()> {
         "fingerprint": fleet.id().fingerprint(),
         "name": genesis.fleet_name,
         "created": genesis.created.to_string(),
-        "policy_version": genesis.policy_version,
+        "policy_version": fleet.version(),
         "node": { "id": own.node().to_hex(), "name": own.name, "tenant": own.tenant, "epoch": own.epoch },
-        "groups": genesis.groups.iter().map(|g| json!({
+        "groups": fleet.groups().iter().map(|g| json!({
             "id": g.id.to_hex(),
             "class": g.class,
             "threshold": g.threshold,
             "ceremony": g.ceremony,
+            "share_epoch": g.share_epoch,
+            "retired": g.retired,
             "custodians": g.custodians.iter().map(|c| &c.name).collect::<Vec<_>>(),
         })).collect::<Vec<_>>(),
         "regions": regions.iter().map(|(address, region)| json!({

@@ -56,6 +56,7 @@ fn describe(accepted: &Accepted) -> (&'static str, String) {
             let numbers: Vec<_> = f.snapshots.iter().map(|s| s.sequence.to_string()).collect();
             ("forget", format!("numbers {}, {} ({})", numbers.join(" "), f.created, f.reason))
         }
+        Accepted::Disbelieved => ("disbelieved", "written after the node was revoked".to_owned()),
     }
 }
 

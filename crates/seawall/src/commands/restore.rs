@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use seawall_backup::browse::{Selection, View};
 use seawall_backup::restore::{Objects, Restored, restore};
 use seawall_backup::target::{Options, Target};
-use seawall_base::Seconds;
+use seawall_base::{FleetId, Seconds};
 use seawall_custodian::{Examined, examine};
 use seawall_escrow::{MAX_SHARE_FILE, ShareFile};
 use seawall_host::{OsRng, SystemClock};
@@ -18,6 +18,7 @@ use seawall_node::{
     RequestWritten, Requestable, Vouched, check_history, examine_request, list_snapshots,
     open_request,
 };
+use seawall_record::{Fleet, FleetCard, Pin};
 use serde_json::{Value, json};
 
 pub(crate) use self::part::kind_of;
@@ -39,8 +40,8 @@ pub(crate) fn run(
             let valid = Seconds::hours(*valid);
             request(&home, &RequestOptions { id, reason, valid }, out, printer)
         }
-        RestoreCommand::Approve { request, share, out, yes } => {
-            approve(request, share, out, *yes, printer)
+        RestoreCommand::Approve { request, share, fleet, out, yes } => {
+            approve(request, share, fleet.as_deref(), out, *yes, printer)
         }
         RestoreCommand::Run { request, approvals, to, part, dry_run, privileged, resume } => {
             let home = Home::open(&home()?)?;
@@ -227,6 +228,7 @@ pub(crate) fn make_request(
 fn approve(
     request: &Path,
     share: &Path,
+    card: Option<&Path>,
     out: &Path,
     yes: bool,
     printer: &Printer,
@@ -240,7 +242,9 @@ fn approve(
     );
     let file = ShareFile::parse(&share_bytes).with_context(unusable)?;
     let refused = || format!("{} must not be approved", request.display());
-    let examined = examine(&read_input(request)?, file.public().fleet).with_context(refused)?;
+    let known = card.map(|path| known_fleet(path, file.public().fleet)).transpose()?;
+    let pin = known.as_ref().map_or(Pin::Id(file.public().fleet), Pin::Known);
+    let examined = examine(&read_input(request)?, pin).with_context(refused)?;
     examined.check_share(file.public()).with_context(unusable)?;
     examined.check_time(&SystemClock).with_context(refused)?;
     printer.show(&what_is_asked(&examined));
@@ -262,6 +266,19 @@ fn approve(
     let words = format!("wrote {}; only the requester can use it", out.display());
     printer.result(&value, &words)?;
     Ok(Outcome::Done)
+}
+
+/// The fleet as a custodian knows it from its card.
+fn known_fleet(card: &Path, expected: FleetId) -> anyhow::Result<Fleet> {
+    let fleet = FleetCard::open(&read_input(card)?)
+        .with_context(|| format!("{} is not a fleet's card", card.display()))?;
+    anyhow::ensure!(
+        fleet.id() == expected,
+        "{} is the card of {}, the share is of {expected}",
+        card.display(),
+        fleet.id()
+    );
+    Ok(fleet)
 }
 
 /// What a custodian has to know before saying yes.

@@ -43,7 +43,7 @@ fn decide(home: &Home, change: &PolicyChange, printer: &Printer) -> anyhow::Resu
 fn show(home: &Home, policy: Option<&IndexPolicy>, printer: &Printer) -> anyhow::Result<()> {
     let fleet = home.fleet()?;
     let has = |class: &str| policy.is_some_and(|p| p.classes.iter().any(|c| c == class));
-    let classes: Vec<_> = fleet.genesis().groups.iter().map(|g| g.class.as_str()).collect();
+    let classes: Vec<_> = fleet.groups().iter().map(|g| g.class.as_str()).collect();
     let operators = policy.map_or(&[][..], |p| &p.operators);
     let value = json!({
         "classes": classes.iter().map(|class| json!({

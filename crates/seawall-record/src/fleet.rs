@@ -1,0 +1,293 @@
+//! A fleet as its members know it: the genesis statement and the chain of policies since.
+//!
+//! The founding policy is the genesis statement itself, read as version 1 of a policy, so that
+//! there is one place where keys, groups and witnesses are looked up, whatever changed since.
+//! What root keys signed before they were replaced holds only where the newest policy carries it
+//! over by digest: dates are what a thief of an old key would write.
+
+use seawall_base::{FleetId, GroupId, NodeId, Sha256};
+use seawall_sign::{Envelope, Predicate, Statement, Subject, VerifyingKey};
+
+use crate::fleet_policy::WHAT as POLICY;
+use crate::{
+    DeletionRule, EscrowGroupRecord, FleetPolicy, Genesis, RecordError, Revocation, WitnessQuorum,
+    WitnessRecord,
+};
+
+const WHAT: &str = "genesis statement";
+/// Most policies since the founding: one a week for twenty years.
+pub const MAX_POLICIES: usize = 1_024;
+
+/// A fleet whose genesis statement and policies have been checked.
+#[derive(Debug, Clone)]
+pub struct Fleet {
+    id: FleetId,
+    genesis: Genesis,
+    envelope: Envelope,
+    policies: Vec<Envelope>,
+    /// The newest policy; the founding one as long as there is no other.
+    policy: FleetPolicy,
+}
+
+/// What a reader trusts before it reads: a fleet id from paper, or all it has seen of the fleet.
+#[derive(Debug, Clone, Copy)]
+pub enum Pin<'a> {
+    /// The id; any version of the fleet's policy will be believed.
+    Id(FleetId),
+    /// The fleet as known so far; nothing older will be believed.
+    Known(&'a Fleet),
+}
+
+impl From<FleetId> for Pin<'_> {
+    fn from(id: FleetId) -> Self {
+        Self::Id(id)
+    }
+}
+
+impl<'a> From<&'a Fleet> for Pin<'a> {
+    fn from(fleet: &'a Fleet) -> Self {
+        Self::Known(fleet)
+    }
+}
+
+impl Fleet {
+    /// The genesis statement's subject: the fleet's name under the hash of its root keys.
+    pub fn subject(genesis: &Genesis) -> Subject {
+        let keys = serde_json::to_vec(&genesis.root_keys).expect("keys serialise as text");
+        Subject::sha256("fleet", Sha256::of(&keys))
+    }
+
+    /// Checks a genesis statement against itself: signed by its own root keys, well formed.
+    ///
+    /// This proves nothing about *which* fleet it is; compare [`Fleet::id`] with a pinned one or
+    /// use [`Fleet::open_pinned`].
+    pub fn open(envelope: Envelope) -> Result<Self, RecordError> {
+        let claimed = Statement::<Genesis>::read_unverified(&envelope)
+            .map_err(RecordError::statement(WHAT))?
+            .predicate;
+        claimed.check()?;
+        let genesis = Statement::<Genesis>::open(
+            &envelope,
+            &claimed.root_keys,
+            usize::from(claimed.root_threshold),
+        )
+        .map_err(RecordError::statement(WHAT))?
+        .predicate;
+        let id = FleetId(envelope.digest().0);
+        let policy = founding_policy(id, &envelope, &genesis);
+        Ok(Self { id, genesis, envelope, policies: Vec::new(), policy })
+    }
+
+    /// Checks a genesis statement and that it is the one of the fleet `pinned`.
+    pub fn open_pinned(envelope: Envelope, pinned: FleetId) -> Result<Self, RecordError> {
+        let fleet = Self::open(envelope)?;
+        if fleet.id != pinned {
+            let (expected, found) = (pinned, fleet.id);
+            return Err(RecordError::OtherFleet { what: WHAT, expected, found });
+        }
+        Ok(fleet)
+    }
+
+    /// Checks a genesis statement with the policies since, in order, against what is known.
+    /// Where more is known than is shown, what is known holds.
+    pub fn open_chain<'p>(
+        genesis: Envelope,
+        policies: Vec<Envelope>,
+        pin: impl Into<Pin<'p>>,
+    ) -> Result<Self, RecordError> {
+        let pin = pin.into();
+        let id = match pin {
+            Pin::Id(id) => id,
+            Pin::Known(fleet) => fleet.id,
+        };
+        let shown = Self::open_pinned(genesis, id)?.advance_all(policies)?;
+        match pin {
+            Pin::Id(_) => Ok(shown),
+            Pin::Known(known) => known.newest(shown),
+        }
+    }
+
+    /// The fleet after its next policy.
+    pub fn advance(mut self, envelope: Envelope) -> Result<Self, RecordError> {
+        let claimed = FleetPolicy::read_unverified(&envelope)?;
+        if claimed.fleet != self.id {
+            let (expected, found) = (self.id, claimed.fleet);
+            return Err(RecordError::OtherFleet { what: POLICY, expected, found });
+        }
+        claimed.check_follows(&self.policy)?;
+        if claimed.previous != self.policy_digest() {
+            let why = format!(
+                "version {} does not follow the one known here: the fleet's policy was forked",
+                claimed.version
+            );
+            return Err(RecordError::refused(POLICY, why));
+        }
+        if self.policies.len() == MAX_POLICIES {
+            return Err(RecordError::refused(POLICY, "the fleet has had too many"));
+        }
+        for (keys, threshold) in [
+            (&self.policy.root_keys, self.policy.root_threshold),
+            (&claimed.root_keys, claimed.root_threshold),
+        ] {
+            envelope
+                .verify(keys, usize::from(threshold))
+                .map_err(RecordError::statement(POLICY))?;
+        }
+        self.policies.push(envelope);
+        self.policy = claimed;
+        Ok(self)
+    }
+
+    /// The fleet after these policies, in order.
+    pub fn advance_all(self, policies: Vec<Envelope>) -> Result<Self, RecordError> {
+        policies.into_iter().try_fold(self, Self::advance)
+    }
+
+    /// Whichever of two views of one fleet has seen more; an error if they cannot both be true.
+    pub fn newest(&self, other: Self) -> Result<Self, RecordError> {
+        if self.id != other.id {
+            let (expected, found) = (self.id, other.id);
+            return Err(RecordError::OtherFleet { what: POLICY, expected, found });
+        }
+        let both = self.policies.iter().zip(&other.policies);
+        if let Some(at) = both.into_iter().position(|(a, b)| a.digest() != b.digest()) {
+            let version = self.genesis.policy_version + 1 + at as u64;
+            let why = format!(
+                "there are two of version {version}, both signed by the root keys: find out who holds them before going on"
+            );
+            return Err(RecordError::refused(POLICY, why));
+        }
+        Ok(if other.policies.len() > self.policies.len() { other } else { self.clone() })
+    }
+
+    /// The fleet's id.
+    pub const fn id(&self) -> FleetId {
+        self.id
+    }
+
+    /// What the fleet was founded with. For what holds today, ask the fleet itself.
+    pub const fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The genesis statement as it was signed.
+    pub const fn envelope(&self) -> &Envelope {
+        &self.envelope
+    }
+
+    /// The policies since the founding, as they were signed, in order.
+    pub fn policies(&self) -> &[Envelope] {
+        &self.policies
+    }
+
+    /// The policy that holds, as far as is known here.
+    pub const fn policy(&self) -> &FleetPolicy {
+        &self.policy
+    }
+
+    /// Version of the policy that holds.
+    pub const fn version(&self) -> u64 {
+        self.policy.version
+    }
+
+    /// Digest of the statement with the policy that holds; the next policy names it.
+    pub fn policy_digest(&self) -> Sha256 {
+        self.policies.last().unwrap_or(&self.envelope).digest()
+    }
+
+    /// Keys that enrol members and change policy.
+    pub fn root_keys(&self) -> &[VerifyingKey] {
+        &self.policy.root_keys
+    }
+
+    /// How many of them have to sign.
+    pub const fn root_threshold(&self) -> u16 {
+        self.policy.root_threshold
+    }
+
+    /// All escrow groups, retired ones among them.
+    pub fn groups(&self) -> &[EscrowGroupRecord] {
+        &self.policy.groups
+    }
+
+    /// Log witnesses, counted by operator.
+    pub fn witnesses(&self) -> &[WitnessRecord] {
+        &self.policy.witnesses
+    }
+
+    /// How many operators must have cosigned what is believed to be fresh, if the fleet says so.
+    pub const fn witness_quorum(&self) -> Option<WitnessQuorum> {
+        self.policy.witness_quorum
+    }
+
+    /// When anything may be deleted outside a node; never, if the fleet does not say.
+    pub const fn deletion(&self) -> Option<DeletionRule> {
+        self.policy.deletion
+    }
+
+    /// The revocation that covers a member in this epoch, if there is one.
+    pub fn revocation(&self, member: NodeId, epoch: u32) -> Option<&Revocation> {
+        self.policy.revoked.iter().find(|r| r.member == member && epoch <= r.epoch)
+    }
+
+    /// Whether a member was revoked in this epoch.
+    pub fn is_revoked(&self, member: NodeId, epoch: u32) -> bool {
+        self.revocation(member, epoch).is_some()
+    }
+
+    /// Opens a statement that k root keys must have signed: today's, or earlier ones where the
+    /// policy carries the statement over.
+    pub fn open_root_signed<P: Predicate>(
+        &self,
+        what: &'static str,
+        envelope: &Envelope,
+    ) -> Result<P, RecordError> {
+        let open = |policy: &FleetPolicy| {
+            let threshold = usize::from(policy.root_threshold);
+            Statement::<P>::open(envelope, &policy.root_keys, threshold)
+                .map(|s| s.predicate)
+                .map_err(RecordError::statement(what))
+        };
+        let newest = open(&self.policy);
+        if newest.is_ok() || self.policy.carried.binary_search(&envelope.digest()).is_err() {
+            return newest;
+        }
+        // Today's root keys have signed for its digest; the signature says which type it is.
+        Statement::<P>::read_unverified(envelope)
+            .map(|s| s.predicate)
+            .map_err(RecordError::statement(what))
+    }
+
+    /// The escrow group with this id.
+    pub fn group(&self, id: GroupId) -> Option<&EscrowGroupRecord> {
+        self.groups().iter().find(|g| g.id == id)
+    }
+
+    /// The escrow group that takes new snapshots of a data class; the strictest for an unnamed
+    /// one.
+    pub fn group_of_class(&self, class: Option<&str>) -> Option<&EscrowGroupRecord> {
+        let mut active = self.groups().iter().filter(|g| !g.retired);
+        match class {
+            Some(class) => active.find(|g| g.class == class),
+            None => active.next(),
+        }
+    }
+}
+
+/// The genesis statement, read as the first policy.
+fn founding_policy(fleet: FleetId, envelope: &Envelope, genesis: &Genesis) -> FleetPolicy {
+    FleetPolicy {
+        fleet,
+        version: genesis.policy_version,
+        previous: envelope.digest(),
+        root_keys: genesis.root_keys.clone(),
+        root_threshold: genesis.root_threshold,
+        carried: Vec::new(),
+        groups: genesis.groups.clone(),
+        witnesses: genesis.witnesses.clone(),
+        witness_quorum: None,
+        deletion: None,
+        revoked: Vec::new(),
+        created: genesis.created,
+    }
+}

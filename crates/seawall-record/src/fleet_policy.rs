@@ -1,0 +1,190 @@
+//! What changes in a fleet after its founding: root keys, groups, witnesses, rules, revocations.
+//!
+//! Each policy is whole and names the one before, so that reading the newest is enough to act and
+//! reading the chain is enough to believe it. It is signed by the root keys of the policy before,
+//! and by its own where they differ: nobody can be handed a fleet whose new keys never agreed.
+//!
+//! Invariants, from one policy to the next: the version rises by one; no escrow group disappears
+//! or changes its key (what was sealed to it must open), and no share epoch falls; a revocation
+//! stays. Whoever has seen a version takes no lower one, and no other of the same version.
+//!
+//! Rejected: single changes as statements of their own (a reader would have to hold all of them
+//! to know what holds), and expiry of policies (a site that is cut off for months must go on).
+
+use std::collections::BTreeSet;
+
+use seawall_base::{FleetId, NodeId, Seconds, Sha256, Timestamp};
+use seawall_sign::{Envelope, Predicate, Statement, Subject, VerifyingKey};
+use serde::{Deserialize, Serialize};
+
+use crate::genesis::{check_groups, check_roots, check_witnesses};
+use crate::{EscrowGroupRecord, RecordError, WitnessRecord, check_text};
+
+pub(crate) const WHAT: &str = "fleet policy";
+/// Most earlier statements that a policy carries over to new root keys.
+const MAX_CARRIED: usize = 256;
+/// Most members that can be revoked.
+const MAX_REVOKED: usize = 256;
+
+/// One version of a fleet's policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FleetPolicy {
+    /// The fleet.
+    pub fleet: FleetId,
+    /// One above the version before; the genesis statement has the first.
+    pub version: u64,
+    /// Digest of the policy before, or of the genesis statement.
+    pub previous: Sha256,
+    /// Keys that enrol members and change policy.
+    pub root_keys: Vec<VerifyingKey>,
+    /// How many of them have to sign.
+    pub root_threshold: u16,
+    /// Statements signed under earlier root keys that still hold, by digest, ascending. Empty as
+    /// long as the root keys are the founding ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub carried: Vec<Sha256>,
+    /// Every escrow group the fleet ever had. The first that is not retired takes unnamed sets.
+    pub groups: Vec<EscrowGroupRecord>,
+    /// Log witnesses, counted by operator.
+    pub witnesses: Vec<WitnessRecord>,
+    /// How many operators must have cosigned what is believed to be fresh.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness_quorum: Option<WitnessQuorum>,
+    /// When anything may be deleted outside a node; never, where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion: Option<DeletionRule>,
+    /// Members that are none any more, ascending by member.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub revoked: Vec<Revocation>,
+    /// When it was made.
+    pub created: Timestamp,
+}
+
+/// How many witness operators it takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessQuorum {
+    /// Operators that must have cosigned.
+    pub quorum: u16,
+    /// Operators of which it is assumed that they may lie together.
+    pub faulty: u16,
+}
+
+impl WitnessQuorum {
+    /// Whether any two quorums of `operators` witnesses share an honest one: `q > (W + f) / 2`.
+    pub const fn intersects(self, operators: usize) -> bool {
+        2 * self.quorum as usize > operators + self.faulty as usize
+            && self.quorum as usize <= operators
+    }
+}
+
+/// When regions may delete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeletionRule {
+    /// Age by witnessed time below which only a quorum statement deletes.
+    pub min_age: Seconds,
+    /// Custodians of the snapshot's escrow group that such a statement needs.
+    pub custodians: u16,
+}
+
+/// A member whose keys are not trusted any more.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revocation {
+    /// The member.
+    pub member: NodeId,
+    /// The last epoch that is revoked; an enrolment with a higher one counts.
+    pub epoch: u32,
+    /// Entries of its log in that epoch that are believed; nothing behind them is. Sizes are
+    /// witnessed, times are what the member's own clock claimed.
+    pub log_size: u64,
+    /// Why, for people.
+    pub reason: String,
+    /// When it was noticed.
+    pub since: Timestamp,
+}
+
+impl Predicate for FleetPolicy {
+    const TYPE: &'static str = "urn:seawall:predicate:fleet-policy:1";
+}
+
+impl FleetPolicy {
+    /// The statement for root keys to sign.
+    pub fn statement(self) -> Statement<Self> {
+        Statement::new(Subject::sha256("fleet", Sha256(self.fleet.0)), self)
+    }
+
+    /// Reads what an envelope claims, and its form; for showing it before it is signed.
+    pub fn read_unverified(envelope: &Envelope) -> Result<Self, RecordError> {
+        let it = Statement::<Self>::read_unverified(envelope)
+            .map_err(RecordError::statement(WHAT))?
+            .predicate;
+        it.check_form()?;
+        Ok(it)
+    }
+
+    pub(crate) fn check_form(&self) -> Result<(), RecordError> {
+        let refuse = |why: &str| Err(RecordError::refused(WHAT, why));
+        check_roots(WHAT, &self.root_keys, self.root_threshold)?;
+        check_groups(WHAT, &self.groups)?;
+        check_witnesses(WHAT, &self.witnesses)?;
+        if self.carried.len() > MAX_CARRIED || !self.carried.is_sorted_by(|a, b| a < b) {
+            return refuse("it carries more than 256 statements over, or out of order");
+        }
+        let operators: BTreeSet<_> = self.witnesses.iter().map(|w| &w.operator).collect();
+        if self.witness_quorum.is_some_and(|q| !q.intersects(operators.len())) {
+            return refuse(
+                "two witness quorums could miss each other: quorum q of W operators with f faulty needs q > (W + f) / 2",
+            );
+        }
+        if self.deletion.is_some_and(|d| d.custodians == 0) {
+            return refuse("a deletion needs at least one custodian");
+        }
+        if self.revoked.len() > MAX_REVOKED
+            || !self.revoked.is_sorted_by(|a, b| a.member < b.member)
+        {
+            return refuse("it revokes more than 256 members, or out of order");
+        }
+        self.revoked.iter().try_for_each(|r| check_text(WHAT, &r.reason, 1_000))
+    }
+
+    /// Whether it may follow `before`, leaving signatures aside.
+    pub(crate) fn check_follows(&self, before: &Self) -> Result<(), RecordError> {
+        let refuse = |why: String| Err(RecordError::refused(WHAT, why));
+        if self.version != before.version + 1 {
+            let next = before.version + 1;
+            return refuse(format!("version {} where {next} must follow", self.version));
+        }
+        for old in &before.groups {
+            let Some(new) = self.groups.iter().find(|g| g.id == old.id) else {
+                return refuse(format!("{} is missing: what was sealed to it must open", old.id));
+            };
+            if (new.key, &new.class, new.class_number) != (old.key, &old.class, old.class_number) {
+                return refuse(format!("{} has another key or class: it was swapped", old.id));
+            }
+            if new.share_epoch < old.share_epoch || (old.retired && !new.retired) {
+                return refuse(format!("{} goes back to an earlier sharing", old.id));
+            }
+            let places = |g: &EscrowGroupRecord| -> Vec<_> {
+                g.custodians.iter().map(|c| (c.index, c.share)).collect()
+            };
+            let same = new.threshold == old.threshold && places(new) == places(old);
+            if new.share_epoch == old.share_epoch && !same {
+                return refuse(format!("{} has other shares in the same share epoch", old.id));
+            }
+        }
+        for old in &before.revoked {
+            let stays = self.revoked.iter().any(|new| {
+                new.member == old.member
+                    && new.epoch >= old.epoch
+                    && (new.epoch > old.epoch || new.log_size <= old.log_size)
+            });
+            if !stays {
+                return refuse(format!("the revocation of {} is taken back", old.member));
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,279 @@
+//! The chain of fleet policies: who may change what, and what nobody may change.
+
+use seawall_base::{GroupId, Seconds, Sha256};
+use seawall_record::{
+    Accepted, Base64, DeletionRule, DossierParts, Enrolment, Fleet, FleetCard, FleetPolicy, Hex32,
+    LogState, PolicyChain, RecordError, Revocation, Role, WitnessQuorum, WitnessRecord,
+};
+use seawall_sign::{Envelope, SignError, SigningKey};
+
+use crate::fixture::{
+    GROUP, NOW, ORIGIN, OTHER_GROUP, by_identity, by_root, by_subkey, fleet, group, identity, key,
+    manifest, node_enrolment, other_fleet, parts, region_enrolment, region_identity,
+    requester_identity, root, rule, signature, subkey,
+};
+
+/// The policy after `fleet`'s newest, of which all is as before.
+fn next(fleet: &Fleet) -> FleetPolicy {
+    let mut policy = fleet.policy().clone();
+    policy.version += 1;
+    policy.previous = fleet.policy_digest();
+    policy.created = NOW;
+    policy
+}
+
+fn by(policy: FleetPolicy, keys: &[&SigningKey]) -> Envelope {
+    policy.statement().sign(keys).expect("signed")
+}
+
+fn advanced(edit: impl Fn(&mut FleetPolicy)) -> Result<Fleet, RecordError> {
+    let fleet = fleet();
+    let mut policy = next(&fleet);
+    edit(&mut policy);
+    fleet.advance(by(policy, &[&root()]))
+}
+
+fn revocation(member: &SigningKey, log_size: u64) -> Revocation {
+    Revocation {
+        member: member.public().node_id(),
+        epoch: 1,
+        log_size,
+        reason: "laptop stolen".to_owned(),
+        since: NOW,
+    }
+}
+
+#[test]
+fn a_policy_changes_what_holds_and_not_what_was_founded() {
+    let fleet = advanced(|p| {
+        p.groups[0].retired = true;
+        p.groups.push(group(GroupId([0x63; 32]), "customers", 1));
+        p.witness_quorum = Some(WitnessQuorum { quorum: 1, faulty: 0 });
+        p.deletion = Some(DeletionRule { min_age: Seconds::days(30), custodians: 2 });
+    })
+    .expect("a good policy");
+    assert_eq!(fleet.id(), crate::fixture::fleet().id(), "the id is the genesis statement's");
+    assert_eq!((fleet.version(), fleet.genesis().policy_version), (2, 1));
+    assert_eq!(fleet.group(GROUP).map(|g| g.retired), Some(true), "it still opens");
+    let id = |class| fleet.group_of_class(class).map(|g| g.id);
+    assert_eq!(id(Some("customers")), Some(GroupId([0x63; 32])));
+    assert_eq!(id(None), Some(OTHER_GROUP), "the first that is not retired");
+    assert_eq!(fleet.genesis().groups.len(), 2);
+    insta::assert_snapshot!(
+        String::from_utf8(fleet.policies()[0].unverified_payload().to_vec()).expect("JSON")
+    );
+}
+
+#[test]
+fn what_no_policy_may_do() {
+    type Edit = fn(&mut FleetPolicy);
+    let edits: [(&str, Edit); 17] = [
+        ("version 1 where 2", |p| p.version -= 1),
+        ("version 3 where 2", |p| p.version += 1),
+        ("was forked", |p| p.previous = Sha256([1; 32])),
+        ("is missing", |p| drop(p.groups.remove(1))),
+        ("was swapped", |p| p.groups[0].key = Hex32([0x77; 32])),
+        ("was swapped", |p| p.groups[0].class = "clients".to_owned()),
+        ("was swapped", |p| p.groups[0].class_number = 9),
+        ("other shares in the same", |p| p.groups[0].custodians[1].share = Hex32([9; 32])),
+        ("other shares in the same", |p| p.groups[0].threshold = 1),
+        ("every escrow group is retired", |p| p.groups.iter_mut().for_each(|g| g.retired = true)),
+        ("or none has", |p| p.groups[0].custodians[0].kem = Some(Base64(vec![1; 1_184]))),
+        ("1184 bytes", |p| {
+            for (n, c) in p.groups[0].custodians.iter_mut().enumerate() {
+                c.kem = Some(Base64(vec![n as u8; 1_183]));
+            }
+        }),
+        ("1184 bytes", |p| {
+            p.groups[0].custodians.iter_mut().for_each(|c| c.kem = Some(Base64(vec![1; 1_184])));
+        }),
+        ("could miss each other", |p| {
+            p.witness_quorum = Some(WitnessQuorum { quorum: 1, faulty: 1 });
+        }),
+        ("at least one custodian", |p| {
+            p.deletion = Some(DeletionRule { min_age: Seconds::days(1), custodians: 0 });
+        }),
+        ("out of order", |p| p.revoked = vec![revocation(&identity(), 1); 2]),
+        ("out of order", |p| p.carried = vec![Sha256([1; 32]); 2]),
+    ];
+    for (n, (expected, edit)) in edits.into_iter().enumerate() {
+        let e = advanced(edit).expect_err("a broken rule");
+        assert!(rule(&e).contains(expected), "edit {n}: {e}");
+    }
+}
+
+#[test]
+fn two_quorums_of_witnesses_always_share_an_honest_one() {
+    for operators in 1..=9_u16 {
+        for quorum in 0..=10 {
+            for faulty in 0..=4 {
+                let it = WitnessQuorum { quorum, faulty };
+                // Two quorums overlap in at least 2q - W operators, of whom f may lie.
+                let overlap = 2 * i64::from(quorum) - i64::from(operators);
+                let expected = overlap > i64::from(faulty) && quorum <= operators;
+                assert_eq!(it.intersects(operators.into()), expected, "{operators} {it:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_key_of_one_operator_counts_once_in_the_quorum() {
+    let sister = |p: &mut FleetPolicy| WitnessRecord {
+        name: "sister.example".to_owned(),
+        key: key(41).public(),
+        ..p.witnesses[0].clone()
+    };
+    let e = advanced(|p| {
+        let more = sister(p);
+        p.witnesses.push(more);
+        p.witness_quorum = Some(WitnessQuorum { quorum: 2, faulty: 0 });
+    });
+    assert!(rule(&e.expect_err("one operator is no quorum of two")).contains("miss each other"));
+    let e = advanced(|p| {
+        let twice = WitnessRecord { key: p.witnesses[0].key, ..sister(p) };
+        p.witnesses.push(twice);
+    });
+    assert!(rule(&e.expect_err("one key twice")).contains("share a key"));
+}
+
+#[test]
+fn the_keys_before_decide_and_the_new_ones_agree() {
+    let fleet = fleet();
+    let mut policy = next(&fleet);
+    policy.root_keys = vec![key(2).public(), key(3).public()];
+    policy.root_threshold = 2;
+    for (signers, have, need) in [
+        (vec![key(1)], 0, 2),
+        (vec![key(1), key(2)], 1, 2),
+        (vec![key(2), key(3)], 0, 1),
+        (vec![key(4)], 0, 1),
+    ] {
+        let envelope = by(policy.clone(), &signers.iter().collect::<Vec<_>>());
+        let e = fleet.clone().advance(envelope).expect_err("too few");
+        assert_eq!(signature(e), SignError::BelowThreshold { have, need });
+    }
+    let envelope = by(policy, &[&key(1), &key(2), &key(3)]);
+    let fleet = fleet.advance(envelope).expect("all agree");
+    assert_eq!((fleet.root_keys().len(), fleet.root_threshold()), (2, 2));
+    let e = fleet.clone().advance(by(next(&fleet), &[&key(1)])).expect_err("the old key");
+    assert_eq!(signature(e), SignError::BelowThreshold { have: 0, need: 2 });
+}
+
+#[test]
+fn what_old_root_keys_signed_holds_where_it_is_carried_over() {
+    let old = by_root(node_enrolment());
+    let mut backdated = region_enrolment();
+    backdated.name = "a thief's region".to_owned();
+    let backdated = by_root(backdated);
+    let rotated = |carried: Vec<Sha256>| {
+        let fleet = fleet();
+        let mut policy = next(&fleet);
+        policy.root_keys = vec![key(2).public()];
+        policy.carried = carried;
+        fleet.advance(by(policy, &[&key(1), &key(2)])).expect("rotated")
+    };
+    let fleet = rotated(vec![old.digest()]);
+    Enrolment::open(&fleet, &old, Role::Node).expect("carried over");
+    let e = Enrolment::open(&fleet, &backdated, Role::Region).expect_err("signed by an old key");
+    assert_eq!(signature(e), SignError::BelowThreshold { have: 0, need: 1 });
+    Enrolment::open(&rotated(Vec::new()), &old, Role::Node).expect_err("carried over by nobody");
+    let e = Enrolment::open(&fleet, &old, Role::Region).expect_err("another role");
+    assert!(rule(&e).contains("not as region"));
+}
+
+#[test]
+fn who_has_seen_more_believes_no_less() {
+    let known = advanced(|p| p.revoked = vec![revocation(&requester_identity(), 0)]).expect("good");
+    let genesis = fleet().envelope().clone();
+    let open = |policies, pin: &Fleet| Fleet::open_chain(genesis.clone(), policies, pin);
+    let shown = open(Vec::new(), &known).expect("an older view");
+    assert_eq!(shown.version(), 2, "what is known holds");
+    let newer = known.clone().advance(by(next(&known), &[&root()])).expect("version 3");
+    assert_eq!(open(newer.policies().to_vec(), &known).expect("newer").version(), 3);
+    let fork = advanced(|p| p.created = NOW.after(Seconds(1))).expect("also version 2");
+    let e = open(fork.policies().to_vec(), &known).expect_err("a fork");
+    assert!(rule(&e).contains("two of version 2"), "{e}");
+    let e = Fleet::open_chain(other_fleet().envelope().clone(), Vec::new(), &known);
+    assert!(matches!(e.expect_err("another fleet"), RecordError::OtherFleet { .. }));
+    let e = known.advance_all(newer.policies().to_vec()).expect_err("version 2 again");
+    assert!(rule(&e).contains("version 2 where 3"), "{e}");
+}
+
+#[test]
+fn a_revocation_stays() {
+    let revoked = advanced(|p| p.revoked = vec![revocation(&identity(), 5)]).expect("good");
+    let again = |edit: fn(&mut Revocation)| {
+        let mut policy = next(&revoked);
+        edit(&mut policy.revoked[0]);
+        revoked.clone().advance(by(policy, &[&root()])).map(|f| f.version())
+    };
+    assert_eq!(again(|r| r.log_size = 4), Ok(3), "less may be believed");
+    assert_eq!(again(|r| r.epoch = 2), Ok(3), "a later epoch may be revoked too");
+    assert!(again(|r| r.log_size = 6).is_err() && again(|r| r.epoch = 0).is_err());
+    assert!(again(|r| r.member = key(99).public().node_id()).is_err());
+}
+
+#[test]
+fn a_revoked_node_is_believed_up_to_its_last_good_entry() {
+    let entries = [
+        by_root(node_enrolment()),
+        by_identity(subkey()),
+        by_subkey(manifest(1, None)),
+        by_subkey(manifest(2, Some(by_subkey(manifest(1, None)).digest()))),
+    ];
+    for believed in 1..=4 {
+        let revoked = advanced(|p| p.revoked = vec![revocation(&identity(), believed)]);
+        let mut log = LogState::new(revoked.expect("good"), ORIGIN);
+        for (index, entry) in (0..).zip(&entries) {
+            let accepted = log.accept(&entry.to_json()).expect("counted in any case");
+            let disbelieved = matches!(accepted, Accepted::Disbelieved);
+            assert_eq!(disbelieved, index >= believed, "entry {index} of {believed}");
+        }
+        assert_eq!(log.entries(), 4);
+        assert_eq!(log.last_manifest().map_or(0, |(_, n)| n), believed.saturating_sub(2));
+        assert!(believed == 4 || matches!(log.accept(b"anything"), Ok(Accepted::Disbelieved)));
+    }
+}
+
+#[test]
+fn a_revoked_requester_gets_nothing_and_a_revoked_author_keeps_its_past() {
+    let verify = |edit: &dyn Fn(&mut FleetPolicy), parts: DossierParts| {
+        parts.verify(&advanced(edit).expect("good")).map(drop)
+    };
+    verify(&|_| {}, parts()).expect("nobody is revoked");
+    let e = verify(&|p| p.revoked = vec![revocation(&requester_identity(), 100)], parts());
+    assert!(matches!(e, Err(RecordError::Revoked { what: "requester", .. })));
+    verify(&|p| p.revoked = vec![revocation(&identity(), 3)], parts()).expect("entry 2 of 3");
+    let e = verify(&|p| p.revoked = vec![revocation(&identity(), 2)], parts());
+    assert!(matches!(e, Err(RecordError::Revoked { what: "the snapshot's node", .. })));
+    let old_view = DossierParts { policies: Vec::new(), ..parts() };
+    let e = verify(&|p| p.revoked = vec![revocation(&requester_identity(), 0)], old_view);
+    assert!(e.is_err(), "leaving the policy out of the file does not help");
+}
+
+#[test]
+fn a_revoked_region_is_no_region() {
+    let revoked = advanced(|p| p.revoked = vec![revocation(&region_identity(), 0)]).expect("good");
+    let e = Enrolment::open(&revoked, &by_root(region_enrolment()), Role::Region);
+    assert!(matches!(e, Err(RecordError::Revoked { what: "the region", .. })));
+    let mut later = region_enrolment();
+    later.epoch = 2;
+    Enrolment::open(&revoked, &by_root(later), Role::Region).expect("enrolled anew");
+}
+
+#[test]
+fn cards_and_chains_carry_the_policies() {
+    let fleet = advanced(|_| {}).expect("good");
+    let card = serde_json::to_vec(&FleetCard::new(&fleet)).expect("JSON");
+    assert_eq!(FleetCard::open(&card).expect("opens").version(), 2);
+    let founded = serde_json::to_string(&FleetCard::new(&crate::fixture::fleet())).expect("JSON");
+    assert!(!founded.contains("policies"), "as before there were any");
+    let chain = PolicyChain::of(&fleet).to_json();
+    let (id, policies) = PolicyChain::parse(&chain).expect("parses");
+    assert_eq!((id, policies.len()), (fleet.id(), 1));
+    let wrong = String::from_utf8(chain).expect("JSON").replace("policies/1", "policies/9");
+    assert!(
+        rule(&PolicyChain::parse(wrong.as_bytes()).expect_err("refused")).contains("policies/9")
+    );
+}

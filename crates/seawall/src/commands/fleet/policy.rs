@@ -1,0 +1,224 @@
+//! `seawall fleet policy show | propose | sign | apply`.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use seawall_base::{Clock as _, GroupId, Seconds, Timestamp};
+use seawall_escrow::RootKeyFile;
+use seawall_host::SystemClock;
+use seawall_node::{
+    Home, PolicyEdits, Proposal, apply_policy, believed_entries, member_named, propose_policy,
+    sign_proposal,
+};
+use seawall_record::{
+    DeletionRule, EscrowGroupRecord, Fleet, FleetPolicy, Revocation, WitnessQuorum, WitnessRecord,
+};
+use seawall_sign::{Envelope, SigningKey};
+use serde_json::json;
+
+use crate::cli::{PolicyCommand, ProposeArgs};
+use crate::output::{Printer, Usage, passphrase, read_input, show_path};
+
+pub(super) fn run(home: &Home, command: &PolicyCommand, printer: &Printer) -> anyhow::Result<()> {
+    match command {
+        PolicyCommand::Show { proposal: None } => {
+            let fleet = home.fleet()?;
+            let (value, words) = (as_json(fleet.policy()), in_words(fleet.policy()));
+            printer.result(&value, &words)
+        }
+        PolicyCommand::Show { proposal: Some(path) } => {
+            let proposal = Proposal::of(&home.fleet()?, envelope(path)?)?;
+            show(&proposal, printer)
+        }
+        PolicyCommand::Propose(args) => {
+            let edits = edits(home, args)?;
+            let proposal = propose_policy(home, &edits, &SystemClock)?;
+            write(&proposal, &args.out, printer)
+        }
+        PolicyCommand::Sign { proposal, root_key, out } => {
+            let fleet = home.fleet()?;
+            let signed = sign(home, &fleet, envelope(proposal)?, root_key.as_deref())?;
+            write(&signed, out, printer)
+        }
+        PolicyCommand::Apply { proposal } => {
+            let fleet = apply_policy(home, envelope(proposal)?)?;
+            printer.result(
+                &as_json(fleet.policy()),
+                &format!(
+                    "version {} of the fleet's policy holds here; regions and other nodes learn of it at their next seawall sync",
+                    fleet.version()
+                ),
+            )
+        }
+    }
+}
+
+fn envelope(path: &Path) -> anyhow::Result<Envelope> {
+    let text = read_input(path)?;
+    Envelope::parse(text.trim_ascii())
+        .with_context(|| format!("{} is not a proposal", path.display()))
+}
+
+fn sign(
+    home: &Home,
+    fleet: &Fleet,
+    envelope: Envelope,
+    root_key: Option<&Path>,
+) -> anyhow::Result<Proposal> {
+    let keys = match root_key {
+        Some(path) => {
+            let file = RootKeyFile::parse(&read_input(path)?)
+                .with_context(|| format!("cannot use {}", path.display()))?;
+            let seed = file.open(&passphrase("Passphrase of the root key's copy", false)?)?;
+            vec![SigningKey::from_seed(&seed)]
+        }
+        None => home.root_keys()?,
+    };
+    let mut proposal = Proposal::of(fleet, envelope)?;
+    for key in &keys {
+        proposal = sign_proposal(fleet, proposal.envelope, key)?;
+    }
+    Ok(proposal)
+}
+
+fn parse<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> anyhow::Result<T> {
+    serde_json::from_slice(&read_input(path)?)
+        .with_context(|| format!("{} is not {what}", path.display()))
+}
+
+fn edits(home: &Home, args: &ProposeArgs) -> anyhow::Result<PolicyEdits> {
+    let mut edits = PolicyEdits {
+        remove_witnesses: args.remove_witness.clone(),
+        witness_quorum: args
+            .witness_quorum
+            .zip(args.faulty)
+            .map(|(quorum, faulty)| WitnessQuorum { quorum, faulty }),
+        ..PolicyEdits::default()
+    };
+    for path in &args.group {
+        let group: EscrowGroupRecord = parse(path, "an escrow group's record")?;
+        group.check_form()?;
+        seawall_escrow::Group::of_record(&group)
+            .with_context(|| format!("{} is not a sound escrow group", path.display()))?;
+        edits.groups.push(group);
+    }
+    for id in &args.retire {
+        let id = id.strip_prefix("group:").unwrap_or(id);
+        edits.retire.push(GroupId::from_hex(id).map_err(|e| Usage(e.to_string()))?);
+    }
+    for path in &args.witness {
+        edits.witnesses.push(parse::<WitnessRecord>(path, "a witness's record")?);
+    }
+    if let Some((days, custodians)) = args.deletion_min_days.zip(args.deletion_custodians) {
+        let min_age = Seconds::days(days.into());
+        edits.deletion = Some(DeletionRule { min_age, custodians });
+    }
+    if let Some((name, reason)) = args.revoke.as_ref().zip(args.reason.as_ref()) {
+        edits.revoke.push(revocation(home, args, name, reason)?);
+    }
+    if let Some(threshold) = args.root_threshold {
+        let keys = args
+            .root_key
+            .iter()
+            .map(|key| key.parse().map_err(|e| Usage(format!("{key}: {e}"))))
+            .collect::<Result<Vec<_>, _>>()?;
+        edits.root_keys = Some((keys, threshold));
+    }
+    for path in &args.carry {
+        edits.carry.push(envelope(path)?);
+    }
+    Ok(edits)
+}
+
+fn revocation(
+    home: &Home,
+    args: &ProposeArgs,
+    name: &str,
+    reason: &str,
+) -> anyhow::Result<Revocation> {
+    let member = member_named(home, name)?;
+    let log_size = match args.keep_entries {
+        Some(size) => size,
+        None => believed_entries(home, member, args.epoch)?,
+    };
+    let since = SystemClock.now();
+    Ok(Revocation { member, epoch: args.epoch, log_size, reason: reason.to_owned(), since })
+}
+
+fn write(proposal: &Proposal, out: &Path, printer: &Printer) -> anyhow::Result<()> {
+    let mut json = proposal.envelope.to_json();
+    json.push(b'\n');
+    printer.document(out, &json)?;
+    if out.as_os_str() == "-" {
+        return Ok(());
+    }
+    show(proposal, printer)
+}
+
+fn show(proposal: &Proposal, printer: &Printer) -> anyhow::Result<()> {
+    let mut value = as_json(&proposal.policy);
+    let [now, then] = proposal.signed;
+    value["signed"] = json!({ "by": now.0, "of": now.1, "by_new": then.0, "of_new": then.1 });
+    value["complete"] = proposal.is_complete().into();
+    let state = if proposal.is_complete() {
+        "signed by enough root keys; seawall fleet policy apply puts it in force".to_owned()
+    } else {
+        format!(
+            "signed by {} of {} root keys that decide now and {} of {} that it names; seawall fleet policy sign adds one",
+            now.0, now.1, then.0, then.1
+        )
+    };
+    printer.result(&value, &format!("{}\n{state}", in_words(&proposal.policy)))
+}
+
+fn as_json(policy: &FleetPolicy) -> serde_json::Value {
+    let mut value = serde_json::to_value(policy).expect("a policy serialises");
+    value["created"] = Timestamp::to_string(&policy.created).into();
+    value
+}
+
+fn in_words(policy: &FleetPolicy) -> String {
+    let name = |text: &str| show_path(text.as_bytes());
+    let mut lines = vec![format!("version {} of {}", policy.version, policy.created)];
+    lines.push(format!(
+        "root keys: {} of {}",
+        policy.root_threshold,
+        policy.root_keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    ));
+    for g in &policy.groups {
+        let retired = if g.retired { ", retired: opens, takes nothing new" } else { "" };
+        lines.push(format!(
+            "class {}: {} of {} custodians, {}, share epoch {}{retired}",
+            name(&g.class),
+            g.threshold,
+            g.custodians.len(),
+            g.id,
+            g.share_epoch
+        ));
+    }
+    for w in &policy.witnesses {
+        lines.push(format!("witness {} of {}", name(&w.name), name(&w.operator)));
+    }
+    match policy.witness_quorum {
+        Some(q) => lines
+            .push(format!("witness quorum: {} operators, {} of them may lie", q.quorum, q.faulty)),
+        None => lines.push("witness quorum: none is demanded".to_owned()),
+    }
+    match policy.deletion {
+        Some(d) => lines.push(format!(
+            "regions delete what is {} s old by witnessed time, or what {} custodians sign for",
+            d.min_age.0, d.custodians
+        )),
+        None => lines.push("regions delete nothing".to_owned()),
+    }
+    for r in &policy.revoked {
+        lines.push(format!(
+            "revoked: {} up to epoch {}, {} entries of its log are believed ({})",
+            r.member,
+            r.epoch,
+            r.log_size,
+            name(&r.reason)
+        ));
+    }
+    lines.join("\n")
+}
