@@ -6,7 +6,7 @@ use seawall_backup::entry::EntryKind;
 use seawall_record::Totals;
 use serde_json::Value;
 
-use crate::bombs::{Forger, StolenLog};
+use crate::attack::bombs::{Forger, StolenLog};
 use crate::harness::{Fleet, Region, Said, arg, run};
 
 /// A fleet with a region, and somebody who finds things on a machine of their own.

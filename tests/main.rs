@@ -5,23 +5,19 @@
 
 mod attack;
 mod beside;
-mod bombs;
 mod browse;
 mod buckets;
 mod contract;
-mod custody;
 mod damage;
 mod demo;
 mod fidelity;
 mod find;
 mod full_disk;
 mod harness;
-mod hostile_region;
 mod kills;
 mod main_job;
 mod manual;
 mod postgres;
-mod privacy;
 mod prune;
 mod resumed;
 mod solo;

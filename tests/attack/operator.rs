@@ -32,7 +32,7 @@ fn a_revoked_node_asks_for_a_restore() {
     change(&fleet, &["--revoke", "site-b", "--reason", "laptop stolen", "--keep-entries", "0"]);
     fleet.run(&["sync"]).ok();
     let said = run(&thief, &["sync"]).code(1).says(&["revoked", "laptop stolen"]);
-    stopped("a revoked node syncs", &said.stderr);
+    stopped(&said.stderr);
     // A custodian that knows no more than its share file believes what the request carries; one
     // that was shown the fleet's card does not.
     let (card, share) = (fleet.path("card.json"), fleet.shares()[0].clone());
@@ -41,7 +41,7 @@ fn a_revoked_node_asks_for_a_restore() {
     let args = ["restore", "approve", arg(&request), "--share", arg(&share), "--yes"];
     let args = [&args[..], &["--fleet", arg(&card), "--out", arg(&out)]].concat();
     let said = run(&fleet.path("nowhere"), &args).code(1).says(&["revoked", "laptop stolen"]);
-    stopped("a revoked node asks a custodian", &said.stderr);
+    stopped(&said.stderr);
     assert!(!out.exists());
     region.stop();
 }
@@ -59,7 +59,7 @@ fn an_old_policy_is_shown_to_a_node_that_has_seen_a_newer_one() {
     run(&other, &[&args[..], &edits].concat()).ok();
     let said = fleet.run(&["fleet", "policy", "apply", arg(&forged)]).code(1);
     let said = said.says(&["version 2 where 3 must follow"]);
-    stopped("a policy forked with a stolen root key", &said.stderr);
+    stopped(&said.stderr);
 }
 
 #[test]
@@ -77,7 +77,7 @@ fn a_root_key_that_was_replaced_enrols_a_region() {
     let args = ["fleet", "policy", "propose", "--root-key", &a, "--root-key", &b];
     fleet.run(&[&args[..], &["--root-threshold", "2", "--out", arg(&next)]].concat()).ok();
     let said = fleet.run(&["fleet", "policy", "apply", arg(&next)]).code(1);
-    stopped("a policy whose new root keys never agreed", &said.says(&["0 of the trusted"]).stderr);
+    stopped(&said.says(&["0 of the trusted"]).stderr);
     for file in [&anna, &bert] {
         let args = ["fleet", "policy", "sign", arg(&next), "--root-key", arg(file)];
         fleet.run(&[&args[..], &["--out", arg(&next)]].concat()).ok();
@@ -97,5 +97,5 @@ fn a_root_key_that_was_replaced_enrols_a_region() {
     run(&stolen, &["fleet", "adopt", arg(&region_card)]).ok();
     copy(&stolen.join("regions/trap.json"), &fleet.home().join("regions/trap.json"));
     let said = fleet.run(&["sync"]).code(1).says(&["trap.json", "0 of the trusted keys"]);
-    stopped("a region enrolled by a replaced root key", &said.stderr);
+    stopped(&said.stderr);
 }

@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
+use super::stopped;
 use crate::harness::{Fleet, Said, arg, run, said, seawall};
 
 /// A fleet with one snapshot and an open request for it.
@@ -39,7 +40,9 @@ impl Asked {
     #[track_caller]
     fn refuses(&self, request: &Path, share: &Path, words: &[&str]) {
         let (out, said) = self.answer(request, share);
-        assert_eq!(said.code(1).says(words).stdout, "");
+        let said = said.code(1).says(words);
+        stopped(&said.stderr);
+        assert_eq!(said.stdout, "");
         assert!(!out.exists(), "nothing was written");
     }
 
@@ -56,7 +59,9 @@ impl Asked {
     #[track_caller]
     fn stays_closed(&self, approvals: &[&Path], words: &[&str]) {
         let (to, said) = self.run(&self.request, approvals);
-        assert_eq!(said.code(1).says(&["the snapshot was not opened"]).says(words).stdout, "");
+        let said = said.code(1).says(&["the snapshot was not opened"]).says(words);
+        stopped(&said.stderr);
+        assert_eq!(said.stdout, "");
         assert!(!to.exists(), "nothing is written without a quorum");
     }
 

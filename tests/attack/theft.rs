@@ -11,6 +11,7 @@ use seawall_escrow::{ShareFile, ShareSecret};
 use seawall_host::OsRng;
 use seawall_seal::{Domain, DomainScope, Kind, Placement, padme};
 
+use super::stopped;
 use crate::harness::{Fleet, PASSPHRASE, Region, arg, noise, said, seawall};
 
 /// Names and contents that appear nowhere but in the tree below.
@@ -229,6 +230,7 @@ fn no_plaintext_and_no_custodian_secret_is_on_the_disks() {
             searched += bytes.len();
         }
         assert!(searched > 3 << 20, "{}: only {searched} bytes", home.display());
+        stopped(&format!("sealing: of names, contents and secrets, none is in {searched} bytes"));
     }
 }
 
@@ -361,6 +363,8 @@ fn nothing_kept_opens_what_was_deleted() {
             assert_eq!(locks.opened_by_any(keyed.as_bytes()), None, "{}", object.id);
         }
     }
+    let objects = earlier.len();
+    stopped(&format!("keys derived from content: no 32 bytes of the disk open any of {objects}"));
 }
 
 fn key_of(path: &Path) -> Vec<u8> {
@@ -402,4 +406,6 @@ fn the_loudest_log_tells_no_secret() {
     let args = ["snapshot", "show", "ffffffff", "-vvv"];
     let failed = crate::harness::run(&home, &args).code(1);
     assert_eq!(needles.found(failed.stderr.as_bytes()), HashSet::new());
+    let bytes = run.log.len() + log.len();
+    stopped(&format!("secrets that no line carries, of {bytes} bytes of logs"));
 }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::stopped;
 use crate::harness::{
     Fleet, Region, arg, assert_same, copy, free_address, noise_of, restored, run,
 };
@@ -90,7 +91,8 @@ fn a_region_rolled_back_is_named_by_who_saw_more_and_filled_again_by_who_has_it(
     it.meanwhile(|home| replace(home, &old));
     for _ in 0..2 {
         let said = run(&it.second, &["snapshot", "list", "--all"]).code(1);
-        said.says(&["region, log", "rolled back", "compare with another region"]);
+        let said = said.says(&["region, log", "rolled back", "compare with another region"]);
+        stopped(&said.stderr);
     }
     // What is here can still be listed.
     run(&it.second, &["snapshot", "list"]).ok();
@@ -109,7 +111,9 @@ fn a_region_that_lost_its_zones_is_challenged_and_filled_again() {
     it.meanwhile(lose_zones);
     let again = it.sync();
     assert_eq!(again["ok"], true);
-    assert!(again["sent_objects"].as_u64().expect("a number") >= sent, "{again}, first {sent}");
+    let sent_again = again["sent_objects"].as_u64().expect("a number");
+    assert!(sent_again >= sent, "{again}, first {sent}");
+    stopped(&format!("challenges it could not answer; {sent_again} objects were sent again"));
     it.restores_from_the_region(&tree, &id);
     it.region.stop();
     run(&it.region.home, &["verify"]).ok();
@@ -164,6 +168,7 @@ fn another_machine_at_the_regions_address_is_not_trusted() {
     let (_, newer) = it.snapshot(2);
     let said = it.fleet.run(&["sync", "--json"]).code(1);
     let said = said.says(&["region", &address, "not trusted", "pins", "nothing was sent"]);
+    stopped(&said.stderr);
     assert_eq!(said.json()[0]["ok"], false);
     let said = it.fleet.run(&["snapshot", "list", "--all", "--json"]).ok();
     assert_eq!(ids(&said.json()), [id, newer]);
@@ -184,7 +189,8 @@ fn a_node_from_an_old_backup_is_told_so_and_overwrites_nothing() {
     let seen = it.seen();
     replace(&it.fleet.home(), &old);
     let say = ["region", "restored from an old copy", "do not write to the old log"];
-    it.fleet.run(&["sync"]).code(1).says(&say);
+    let said = it.fleet.run(&["sync"]).code(1).says(&say);
+    stopped(&said.stderr);
     // A fork: the old copy goes on by itself and is refused all the same.
     it.snapshot(3);
     it.fleet.run(&["sync"]).code(1).says(&say);
@@ -221,7 +227,9 @@ fn a_fleet_that_is_not_hosted_is_sent_away() {
     other.run(&["fleet", "adopt", arg(&card)]).ok();
     other.snapshot(&other.tree("tree"));
     let said = other.run(&["sync"]).code(1);
-    said.says(&["region", &it.region.address(), "is not hosted here", "ask the region's operator"]);
+    let address = it.region.address();
+    let said = said.says(&["region", &address, "is not hosted here", "ask the region's operator"]);
+    stopped(&said.stderr);
     assert!(!it.region.home.join("tenants").exists(), "nothing of it is kept");
 }
 
@@ -257,12 +265,13 @@ fn two_fleets_at_one_region_see_nothing_of_each_other() {
     assert_eq!(listed(&b), [theirs]);
     let out = b.path("request.json");
     let ask = ["restore", "request", &mine, "--reason", "curious", "--out", arg(&out)];
-    b.run(&ask).code(1).says(&["no snapshot"]);
+    stopped(&b.run(&ask).code(1).says(&["no snapshot"]).stderr);
     // A request that reaches the other fleet's custodians or nodes is refused by name.
     let request = a.request(&a.home(), &mine, "request.json");
     let (share, approval) = (b.shares()[0].clone(), b.path("approval.json"));
     let approve = ["restore", "approve", arg(&request), "--share", arg(&share), "--yes"];
-    b.run(&[&approve[..], &["--out", arg(&approval)]].concat()).code(1).says(&["fleet"]);
+    let said = b.run(&[&approve[..], &["--out", arg(&approval)]].concat()).code(1);
+    stopped(&said.says(&["fleet"]).stderr);
     assert!(!approval.exists(), "nothing was approved");
     region.stop();
     run(&region.home, &["verify"]).ok();
@@ -281,7 +290,8 @@ fn a_bundle_serves_one_node_of_one_fleet() {
     let bundle = fleet.path("bundle.json");
     fleet.run(&["fleet", "bundle", arg(&card_one), "--out", arg(&bundle)]).ok();
     let said = run(&two, &["node", "enroll", arg(&bundle)]).code(1);
-    said.says(&["made for another node's keys", "give the operator this node's card"]);
+    let said = said.says(&["made for another node's keys", "give the operator this node's card"]);
+    stopped(&said.stderr);
     let other = "ab".repeat(32);
     let said = run(&one, &["node", "enroll", arg(&bundle), "--fleet-id", &other]).code(1);
     said.says(&["fleet"]);

@@ -21,6 +21,7 @@ use seawall_sign::{Envelope, SigningKey};
 use seawall_store::{Options, Store};
 use seawall_tlog::{Log, Origin};
 
+use super::stopped;
 use crate::harness::{Fleet, assert_same, restored};
 
 /// Seals pieces into a node's store, with no regard for what they say.
@@ -183,10 +184,8 @@ fn a_page_that_contains_itself_many_times_over_ends_at_its_totals() {
     let id = forger.publish(&fleet.home(), listing, totals);
     let to = fleet.path("restored");
     let start = Instant::now();
-    fleet
-        .restore(&fleet.home(), &id, &to)
-        .code(1)
-        .says(&["more directories than its signed total of 50", "forged"]);
+    let said = fleet.restore(&fleet.home(), &id, &to).code(1);
+    stopped(&said.says(&["more directories than its signed total of 50", "forged"]).stderr);
     assert!(start.elapsed().as_secs() < 30, "it ended at once");
     let written = count(&to);
     assert!(written <= 50, "{written} directories written");
@@ -209,10 +208,9 @@ fn an_object_that_expands_beyond_its_recorded_length_costs_its_file_only() {
     let totals = Totals { files: 2, bytes: 1_002, ..Totals::default() };
     let id = forger.publish(&fleet.home(), tree, totals);
     let to = fleet.path("restored");
-    fleet
-        .restore(&fleet.home(), &id, &to)
-        .code(3)
-        .says(&["/bomb: not restored", "does not decompress to the recorded length"]);
+    let said = fleet.restore(&fleet.home(), &id, &to).code(3);
+    let words = ["/bomb: not restored", "does not decompress to the recorded length"];
+    stopped(&said.says(&words).stderr);
     assert_eq!(std::fs::read(to.join("good")).expect("restored"), b"ok");
     assert!(!to.join("bomb").exists(), "nothing half-written stands under its name");
 }
@@ -227,7 +225,8 @@ fn totals_that_lie_are_found_and_the_tree_is_not_vouched_for() {
     let totals = Totals { files: 9, bytes: 99, ..Totals::default() };
     let id = forger.publish(&fleet.home(), tree, totals);
     let to = fleet.path("restored");
-    fleet.restore(&fleet.home(), &id, &to).code(1).says(&["do not trust this tree"]);
+    let said = fleet.restore(&fleet.home(), &id, &to).code(1);
+    stopped(&said.says(&["do not trust this tree"]).stderr);
     // An honest snapshot of the same node is not touched by any of this.
     let tree = fleet.tree("again");
     let id = fleet.snapshot(&tree);
