@@ -7,33 +7,26 @@
 //!
 //! Blocking, with a small runtime inside: not to be called from asynchronous code.
 
-mod connection;
-mod tls;
-
 use std::sync::{Mutex, MutexGuard};
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use seawall_base::ObjectId;
+use seawall_link::{Answer as Reply, Connection, ErrorBody, JSON, LinkError, Message, OCTETS, Patience, TEXT};
 use seawall_record::{Enrolment, Fleet, MAX_BUNDLE, PolicyChain};
 use seawall_sign::{Envelope, SigningKey};
-use seawall_sync::message::{EnrolRequest, ErrorBody, MAX_JSON_BODY, ReceiptRequest};
+use seawall_sync::message::{EnrolRequest, MAX_JSON_BODY, ReceiptRequest};
 use seawall_sync::wire::{self, MAX_GET, MAX_IDS_BODY, MAX_OBJECTS_BODY};
 use seawall_sync::{Answer, Have, LogSummary, ReceiptAnswer, Tier, TierError, TierIdentity};
 use seawall_tlog::Origin;
 use seawall_tlog::tile::TilePath;
 
-use connection::{Connection, Reply, Request};
 
 /// Largest answer besides objects: a bundle of 256 largest entries is below 17 MiB.
 const MAX_TILE: usize = 17 << 20;
 
 /// Largest list of logs: 100 000 of them.
 const MAX_LOGS_BODY: usize = 24 << 20;
-
-const OCTETS: &str = "application/octet-stream";
-const JSON: &str = "application/json";
-const TEXT: &str = "text/plain; charset=utf-8";
 
 /// A region, reached over the network.
 pub struct RegionClient {
@@ -57,8 +50,17 @@ impl RegionClient {
         let label = format!("region {:?} at {address}", region.name);
         let hello = EnrolRequest::new(fleet.id(), enrolment, &[]).with_policies(fleet.policies());
         let hello = serde_json::to_vec(&hello).expect("envelopes always serialise");
+        let hello = Message {
+            method: Method::POST,
+            path: "/v1/enrol".to_owned(),
+            content_type: JSON,
+            body: hello.into(),
+            limit: MAX_JSON_BODY,
+        };
+        let patience = Patience::default();
         let connection =
-            Connection::open(label.clone(), address, region.transport, transport, hello)?;
+            Connection::open(address, region.transport, transport, patience, Some(hello))
+                .map_err(|e| no_answer(&label, e))?;
         Ok(Self {
             label,
             region: region.name.clone(),
@@ -99,14 +101,16 @@ impl RegionClient {
         limit: usize,
     ) -> Result<Reply, TierError> {
         let (path, body) = (path.to_owned(), body.into());
-        let request = Request { method: Method::POST, path, content_type, body, limit };
-        self.connection().request(&request)
+        self.send(&Message { method: Method::POST, path, content_type, body, limit })
     }
 
     fn get_path(&self, path: String, limit: usize) -> Result<Reply, TierError> {
         let (content_type, body) = (OCTETS, Bytes::new());
-        let request = Request { method: Method::GET, path, content_type, body, limit };
-        self.connection().request(&request)
+        self.send(&Message { method: Method::GET, path, content_type, body, limit })
+    }
+
+    fn send(&self, message: &Message) -> Result<Reply, TierError> {
+        self.connection().request(message).map_err(|e| no_answer(&self.label, e))
     }
 
     /// The body of a 200; anything else is a refusal.
@@ -155,6 +159,23 @@ impl RegionClient {
 fn enrol_body(fleet: seawall_base::FleetId, enrolment: &Envelope, subkeys: &[Envelope]) -> Vec<u8> {
     let request = EnrolRequest::new(fleet, enrolment, subkeys);
     serde_json::to_vec(&request).expect("envelopes always serialise")
+}
+
+/// What it means to the caller that there is no answer.
+fn no_answer(label: &str, e: LinkError) -> TierError {
+    let tier = label.to_owned();
+    match e {
+        LinkError::Retry(why) => TierError::Retry { tier, why },
+        LinkError::Protocol(why) => TierError::Protocol { tier, why },
+        LinkError::Unwelcome(reply) => refusal(label, &reply),
+        LinkError::NotTrusted(_) => TierError::Refused {
+            tier,
+            why: e.to_string(),
+            remedy: "nothing was sent; if its keys were replaced, get a new enrolment bundle from \
+                     an operator"
+                .to_owned(),
+        },
+    }
 }
 
 /// What a status other than success means to the caller.

@@ -21,11 +21,12 @@ use seawall_base::{Clock as _, ObjectId};
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::region_client::RegionClient;
 use seawall_record::{Enrolment, Receipt};
+use seawall_link::raw_key;
 use seawall_region::{Background, Region, RegionError, init, serve_in_background, verify};
 use seawall_sign::SigningKey;
 use seawall_store::Scrub;
 use seawall_sync::wire::{MAX_GET, MAX_OBJECTS_BODY};
-use seawall_sync::{Class, ReceiptAnswer, SyncError, Tier, TierError, raw_key, read_entries};
+use seawall_sync::{Class, ReceiptAnswer, SyncError, Tier, TierError, read_entries};
 use world::{Node, World, key, objects};
 
 struct Shore {

@@ -3,6 +3,7 @@
 use std::io;
 
 use seawall_base::wire::WireError;
+use seawall_link::{BodyError, ServeError};
 use seawall_record::RecordError;
 use seawall_store::StoreError;
 use seawall_tlog::LogError;
@@ -87,6 +88,21 @@ impl Refusal {
     pub(crate) fn internal(error: &dyn std::error::Error) -> Self {
         tracing::error!(error = %error, "request failed");
         Self::new(500, "the region has trouble of its own", "try again later; see the region's log")
+    }
+}
+
+impl From<ServeError> for RegionError {
+    fn from(e: ServeError) -> Self {
+        Self::Io { what: e.what, source: e.source }
+    }
+}
+
+impl From<BodyError> for Refusal {
+    fn from(e: BodyError) -> Self {
+        match e {
+            BodyError::Panicked(_) => Self::internal(&e),
+            _ => Self::new(e.status(), e.to_string(), e.remedy()),
+        }
     }
 }
 

@@ -1,8 +1,8 @@
 //! The region: keeps sealed objects, mirrors and cosigns logs, signs receipts.
 //!
 //! Floor 6, a composition root. [`Region`] is the whole of it without a network: synchronous,
-//! over the capabilities it is given, so that a test can cut its power. Around it, [`run`] speaks
-//! HTTP over TLS, and [`init`] makes a new home.
+//! over the capabilities it is given, so that a test can cut its power. Around it,
+//! [`run_until_signal`] speaks HTTP over TLS, and [`init`] makes a new home.
 //!
 //! Invariants: nothing is acknowledged before it is durable; every id is checked on arrival;
 //! every log entry passes the rules of the record before it is committed; nothing of one tenant
@@ -19,9 +19,7 @@ mod objects;
 mod receipt;
 mod region;
 mod routes;
-mod server;
-mod stall;
-mod tls;
+mod serving;
 #[cfg(test)]
 mod trial;
 mod verify;
@@ -33,5 +31,5 @@ pub use enrol::Member;
 pub use error::{Refusal, RegionError};
 pub use home::{Config, init};
 pub use region::Region;
-pub use server::{Background, run, run_until_signal, serve_in_background};
+pub use serving::{Background, run_until_signal, serve_in_background};
 pub use verify::verify;

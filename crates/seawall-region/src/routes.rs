@@ -9,24 +9,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::CONTENT_TYPE;
-use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper::body::{Body, Incoming};
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
 use seawall_base::Sha256;
+use seawall_link::{Handler, JSON, OCTETS, Reply, Room, Session, TEXT};
 use seawall_record::MAX_BUNDLE;
 use seawall_sign::VerifyingKey;
-use seawall_sync::message::{ErrorBody, MAX_ENROL_BODY, MAX_JSON_BODY, ReceiptRequest};
+use seawall_sync::message::{MAX_ENROL_BODY, MAX_JSON_BODY, ReceiptRequest};
 use seawall_sync::{Answer, ReceiptAnswer, wire};
 use seawall_tlog::witness::MAX_ADD_CHECKPOINT;
-use tokio::sync::Semaphore;
-use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::{Member, Refusal, Region};
-
-const OCTETS: &str = "application/octet-stream";
-const JSON: &str = "application/json";
-const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Largest `add-entries` body in bytes: the client ends a request at the first package past
 /// 8 MiB, and one package has at most 16 MiB of entries and a proof.
@@ -35,11 +29,6 @@ const MAX_ADD_ENTRIES: usize = 26 << 20;
 /// Large requests of one member at one time. A node sends one after the other; a second is for
 /// its connection that broke off unnoticed.
 const LARGE_PER_MEMBER: usize = 2;
-
-/// In every minute a body brings at least as many bytes as this, or its end.
-const PROGRESS: usize = 1 << 20;
-
-const PROGRESS_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Large requests under way, by member, so that no member takes all the room there is.
 #[derive(Default)]
@@ -80,20 +69,6 @@ impl Drop for Share<'_> {
     }
 }
 
-/// Room for one kind of requests, so that no kind can starve another.
-struct Room {
-    /// Requests at one time.
-    at_once: Semaphore,
-    /// For a whole body.
-    body_timeout: Duration,
-}
-
-impl Room {
-    const fn new(at_once: usize, body_timeout: Duration) -> Self {
-        Self { at_once: Semaphore::const_new(at_once), body_timeout }
-    }
-}
-
 /// A region and the bounds of what it does at one time.
 pub(crate) struct Routes {
     pub(crate) region: Arc<Region>,
@@ -106,30 +81,31 @@ pub(crate) struct Routes {
     strangers: Room,
 }
 
-/// What a successful call answers.
-struct Reply {
-    status: StatusCode,
-    content_type: &'static str,
-    body: Bytes,
-}
-
-impl Reply {
-    fn new(content_type: &'static str, body: impl Into<Bytes>) -> Self {
-        Self { status: StatusCode::OK, content_type, body: body.into() }
-    }
-
-    fn json(value: &impl serde::Serialize) -> Self {
-        Self::new(JSON, serde_json::to_vec(value).expect("text and numbers serialise"))
-    }
-
-    fn protocol(answer: Answer) -> Self {
-        let status =
-            StatusCode::from_u16(answer.status).expect("the protocols' codes are HTTP codes");
-        Self { status, content_type: TEXT, body: answer.body.into() }
-    }
+fn protocol(answer: Answer) -> Reply {
+    Reply::new(TEXT, answer.body).with_status(answer.status)
 }
 
 type Handled = Result<Reply, Refusal>;
+
+impl Handler for Routes {
+    fn is_known(&self, peer: &VerifyingKey) -> bool {
+        self.region.member(peer).is_some()
+    }
+
+    async fn serve(
+        self: Arc<Self>,
+        session: Session,
+        request: Request<Incoming>,
+    ) -> Response<Full<Bytes>> {
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let handled = self.route(session, request).await;
+        let reply = handled.unwrap_or_else(|refusal| {
+            tracing::info!(%method, path, status = refusal.status, error = refusal.error, "refused");
+            Reply::refusal(refusal.status, refusal.error, refusal.remedy)
+        });
+        reply.into_response()
+    }
+}
 
 impl Routes {
     pub(crate) fn new(region: Arc<Region>) -> Self {
@@ -142,25 +118,8 @@ impl Routes {
         }
     }
 
-    /// Answers one request of the peer that proved to hold `peer`.
-    pub(crate) async fn serve(
-        self: Arc<Self>,
-        peer: VerifyingKey,
-        request: Request<Incoming>,
-    ) -> Response<Full<Bytes>> {
-        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-        let handled = self.route(peer, request).await;
-        let reply = handled.unwrap_or_else(|refusal| {
-            tracing::info!(%method, path, status = refusal.status, error = refusal.error, "refused");
-            refused(refusal)
-        });
-        let mut response = Response::new(Full::new(reply.body));
-        *response.status_mut() = reply.status;
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
-        response
-    }
-
-    async fn route(self: Arc<Self>, peer: VerifyingKey, request: Request<Incoming>) -> Handled {
+    async fn route(self: Arc<Self>, session: Session, request: Request<Incoming>) -> Handled {
+        let peer = session.peer;
         let method = request.method().clone();
         let path = request.uri().path().to_owned();
         match (&method, path.as_str()) {
@@ -236,13 +195,13 @@ impl Routes {
             }
             "/v1/log/add-checkpoint" => {
                 self.work(peer, request, MAX_ADD_CHECKPOINT, move |region, body| {
-                    region.add_checkpoint(&member, &body).map(Reply::protocol)
+                    region.add_checkpoint(&member, &body).map(protocol)
                 })
                 .await
             }
             "/v1/log/add-entries" => {
                 self.work(peer, request, MAX_ADD_ENTRIES, move |region, body| {
-                    region.add_entries(&member, &body).map(Reply::protocol)
+                    region.add_entries(&member, &body).map(protocol)
                 })
                 .await
             }
@@ -289,47 +248,9 @@ impl Routes {
         limit: usize,
         work: impl FnOnce(&Region, Bytes) -> Handled + Send + 'static,
     ) -> Handled {
-        let _permit = room.at_once.acquire().await.expect("the semaphores are never closed");
-        let body = read_body(request.into_body(), limit, PROGRESS_TIMEOUT);
-        let body = timeout(room.body_timeout, body).await.map_err(|_| late())??;
         let region = self.region.clone();
-        tokio::task::spawn_blocking(move || work(&region, body))
-            .await
-            .map_err(|e| Refusal::internal(&e))?
+        room.work(request.into_body(), limit, move |body| work(&region, body)).await
     }
-}
-
-/// A body of at most `limit` bytes that brings [`PROGRESS`] or its end in every `window`.
-async fn read_body<B>(body: B, limit: usize, window: Duration) -> Result<Bytes, Refusal>
-where
-    B: Body<Data = Bytes>,
-    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
-{
-    let mut body = std::pin::pin!(Limited::new(body, limit));
-    let mut bytes = Vec::new();
-    let (mut due, mut progress) = (Instant::now() + window, 0);
-    while let Some(frame) = timeout_at(due, body.frame()).await.map_err(|_| late())? {
-        let frame = frame.map_err(|e| match e.downcast_ref::<LengthLimitError>() {
-            Some(_) => Refusal::new(
-                413,
-                format!("the body is above the limit of {limit} bytes"),
-                "send smaller batches; use a matching version of seawall",
-            ),
-            None => Refusal::new(400, format!("the body broke off: {e}"), "try again"),
-        })?;
-        // What is not data is trailers, which mean nothing here.
-        let Ok(data) = frame.into_data() else { continue };
-        bytes.extend_from_slice(&data);
-        progress += data.len();
-        if progress >= PROGRESS {
-            (due, progress) = (Instant::now() + window, 0);
-        }
-    }
-    Ok(bytes.into())
-}
-
-fn late() -> Refusal {
-    Refusal::new(408, "the body did not arrive in time", "try again later")
 }
 
 fn receipt(region: &Region, member: &Member, body: &[u8]) -> Handled {
@@ -339,7 +260,7 @@ fn receipt(region: &Region, member: &Member, body: &[u8]) -> Handled {
     Ok(match region.receipt(member, &wanted.origin, wanted.index)? {
         ReceiptAnswer::Given(envelope) => Reply::new(JSON, envelope.to_json()),
         ReceiptAnswer::Missing(ids) => {
-            Reply { status: StatusCode::CONFLICT, ..Reply::new(OCTETS, wire::encode_ids(&ids)) }
+            Reply::new(OCTETS, wire::encode_ids(&ids)).with_status(409)
         }
     })
 }
@@ -348,25 +269,15 @@ fn no_such_path() -> Refusal {
     Refusal::not_found("no such path")
 }
 
-fn refused(refusal: Refusal) -> Reply {
-    let status = StatusCode::from_u16(refusal.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let body = ErrorBody { error: refusal.error, remedy: refusal.remedy };
-    Reply { status, ..Reply::json(&body) }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::pin::Pin;
-    use std::task::{Context, Poll};
-
-    use hyper::body::Frame;
     use hyper::server::conn::http1;
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
     use seawall_base::ObjectId;
+    use seawall_link::ChannelBinding;
     use seawall_sync::wire::encode_ids;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
-    use tokio::time::sleep;
 
     use super::*;
     use crate::trial::{enrol, region_of};
@@ -383,7 +294,8 @@ mod tests {
         let (routes, peer) = (routes.clone(), node.transport.public());
         let service = service_fn(move |request| {
             let routes = routes.clone();
-            async move { Ok::<_, std::convert::Infallible>(routes.serve(peer, request).await) }
+            let session = Session { peer, binding: ChannelBinding([0; 32]) };
+            async move { Ok::<_, std::convert::Infallible>(routes.serve(session, request).await) }
         });
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(far), service));
         near.write_all(text).await.expect("sent");
@@ -413,7 +325,7 @@ mod tests {
             let slow = post("/v1/objects", b"", 9_000_000);
             let first = send(&routes, &greedy, &slow).await;
             let _second = send(&routes, &greedy, &slow).await;
-            while routes.large.at_once.available_permits() > 6 {
+            while routes.large.free() > 6 {
                 tokio::task::yield_now().await;
             }
             let mut third = send(&routes, &greedy, &slow).await;
@@ -423,7 +335,7 @@ mod tests {
             let mut good = send(&routes, &other, &post("/v1/objects", b"", 0)).await;
             assert_eq!(status(&mut good).await, "200", "others' go on");
             drop(first);
-            while routes.large.at_once.available_permits() < 7 {
+            while routes.large.free() < 7 {
                 tokio::task::yield_now().await;
             }
             let mut again = send(&routes, &greedy, &post("/v1/objects", b"", 0)).await;
@@ -473,53 +385,6 @@ mod tests {
                 let mut connection = send(&routes, &node, &post(path, &body, body.len())).await;
                 assert_eq!(status(&mut connection).await, "400", "{path}");
             }
-        });
-    }
-
-    /// A body of `left` frames of `size` bytes, one every 20 ms, and then its end.
-    struct Drip {
-        left: usize,
-        size: usize,
-        next: Pin<Box<tokio::time::Sleep>>,
-    }
-
-    impl Drip {
-        fn new(left: usize, size: usize) -> Self {
-            Self { left, size, next: Box::pin(sleep(Duration::from_millis(20))) }
-        }
-    }
-
-    impl Body for Drip {
-        type Data = Bytes;
-        type Error = std::io::Error;
-
-        fn poll_frame(
-            mut self: Pin<&mut Self>,
-            cx: &mut Context<'_>,
-        ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-            if self.left == 0 {
-                return Poll::Ready(None);
-            }
-            std::task::ready!(self.next.as_mut().poll(cx));
-            self.left -= 1;
-            self.next = Box::pin(sleep(Duration::from_millis(20)));
-            Poll::Ready(Some(Ok(Frame::data(vec![0; self.size].into()))))
-        }
-    }
-
-    #[test]
-    fn a_body_that_trickles_is_given_up_and_one_that_flows_is_not() {
-        block_on(async {
-            let window = Duration::from_millis(600);
-            let late =
-                read_body(Drip::new(1_000, 1), 1 << 20, window).await.expect_err("a trickle");
-            assert_eq!(late.status, 408);
-            let whole = read_body(Drip::new(40, PROGRESS / 2), 32 << 20, window).await;
-            assert_eq!(whole.expect("800 ms in all, progress in each 40").len(), 20 * PROGRESS);
-            let short = read_body(Drip::new(2, 1), 10, window).await;
-            assert_eq!(short.expect("its end is progress too").len(), 2);
-            let long = read_body(Drip::new(3, 5), 10, window).await.expect_err("above the limit");
-            assert_eq!(long.status, 413);
         });
     }
 }

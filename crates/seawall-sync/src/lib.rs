@@ -19,7 +19,6 @@ pub mod message;
 pub mod pack;
 mod possession;
 mod push;
-pub mod raw_key;
 mod receipts;
 mod tenant;
 mod tier;

@@ -73,16 +73,6 @@ pub struct ReceiptRequest {
     pub index: u64,
 }
 
-/// The body of every refusal.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ErrorBody {
-    /// What was refused and why.
-    pub error: String,
-    /// What to do.
-    pub remedy: String,
-}
-
 #[cfg(test)]
 mod tests {
     use seawall_sign::SigningKey;

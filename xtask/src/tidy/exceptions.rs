@@ -37,7 +37,7 @@ pub(super) const EXCEPTIONS: &[Exception] = &[
     },
     Exception {
         rule: "phrase",
-        path: "crates/seawall-region/src/routes.rs",
+        path: "crates/seawall-link/src/body.rs",
         item: "Instant::now",
         reason: "how long a peer may hold a connection is the socket's time, not the record's",
     },
