@@ -222,9 +222,7 @@ impl Connection {
 fn dial_error(e: &std::io::Error) -> LinkError {
     match e.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
         Some(rustls::Error::General(why)) => LinkError::NotTrusted(why.clone()),
-        _ => LinkError::Retry(format!(
-            "connecting: {e}; is it running, and is the address right?"
-        )),
+        _ => LinkError::Retry(format!("connecting: {e}; is it running, and is the address right?")),
     }
 }
 

@@ -25,9 +25,9 @@ use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::raw_key;
 use crate::stall::Unstalled;
 use crate::tls::{self, ChannelBinding};
-use crate::raw_key;
 
 /// Connections at one time.
 const MAX_CONNECTIONS: usize = 512;
@@ -295,9 +295,8 @@ pub fn serve_in_background<H: Handler>(
     let (listener, address) = bind(listen)?;
     let (stop, shutdown) = watch::channel(false);
     let (runtime, acceptor) = (runtime()?, acceptor(own)?);
-    let thread = std::thread::spawn(move || {
-        runtime.block_on(serve(handler, acceptor, listener, shutdown))
-    });
+    let thread =
+        std::thread::spawn(move || runtime.block_on(serve(handler, acceptor, listener, shutdown)));
     Ok(Background { address, stop, thread: Some(thread) })
 }
 
@@ -313,9 +312,7 @@ impl Background {
         match self.thread.take().map(JoinHandle::join) {
             None => Ok(()),
             Some(Ok(ended)) => ended,
-            Some(Err(_)) => {
-                Err(ServeError::of("serving")(io::Error::other("its thread panicked")))
-            }
+            Some(Err(_)) => Err(ServeError::of("serving")(io::Error::other("its thread panicked"))),
         }
     }
 }
@@ -334,7 +331,9 @@ mod tests {
     use http::{HeaderValue, Method, StatusCode};
 
     use super::*;
-    use crate::{BodyError, Connection, ErrorBody, LinkError, Message, Patience, Reply, Room, TEXT};
+    use crate::{
+        BodyError, Connection, ErrorBody, LinkError, Message, Patience, Reply, Room, TEXT,
+    };
 
     const PROOF: HeaderName = HeaderName::from_static("x-proof");
 

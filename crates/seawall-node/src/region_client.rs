@@ -12,7 +12,9 @@ use std::sync::{Mutex, MutexGuard};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use seawall_base::ObjectId;
-use seawall_link::{Answer as Reply, Connection, ErrorBody, JSON, LinkError, Message, OCTETS, Patience, TEXT};
+use seawall_link::{
+    Answer as Reply, Connection, ErrorBody, JSON, LinkError, Message, OCTETS, Patience, TEXT,
+};
 use seawall_record::{Enrolment, Fleet, MAX_BUNDLE, PolicyChain};
 use seawall_sign::{Envelope, SigningKey};
 use seawall_sync::message::{EnrolRequest, MAX_JSON_BODY, ReceiptRequest};
@@ -20,7 +22,6 @@ use seawall_sync::wire::{self, MAX_GET, MAX_IDS_BODY, MAX_OBJECTS_BODY};
 use seawall_sync::{Answer, Have, LogSummary, ReceiptAnswer, Tier, TierError, TierIdentity};
 use seawall_tlog::Origin;
 use seawall_tlog::tile::TilePath;
-
 
 /// Largest answer besides objects: a bundle of 256 largest entries is below 17 MiB.
 const MAX_TILE: usize = 17 << 20;

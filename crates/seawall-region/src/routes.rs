@@ -259,9 +259,7 @@ fn receipt(region: &Region, member: &Member, body: &[u8]) -> Handled {
     })?;
     Ok(match region.receipt(member, &wanted.origin, wanted.index)? {
         ReceiptAnswer::Given(envelope) => Reply::new(JSON, envelope.to_json()),
-        ReceiptAnswer::Missing(ids) => {
-            Reply::new(OCTETS, wire::encode_ids(&ids)).with_status(409)
-        }
+        ReceiptAnswer::Missing(ids) => Reply::new(OCTETS, wire::encode_ids(&ids)).with_status(409),
     })
 }
 

@@ -48,11 +48,7 @@ const HOUSE: &[Room] = &[
     room("backup", 4, &["base", "sign", "seal", "tlog", "record", "escrow", "store"]),
     room("link", 5, &["sign"]),
     room("region", 6, &["base", "host", "sign", "tlog", "record", "store", "sync", "link"]),
-    room(
-        "custodian",
-        6,
-        &["base", "host", "sign", "policy", "tlog", "record", "escrow", "link"],
-    ),
+    room("custodian", 6, &["base", "host", "sign", "policy", "tlog", "record", "escrow", "link"]),
     room(
         "node",
         6,
