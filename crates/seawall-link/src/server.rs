@@ -211,9 +211,10 @@ impl Standing {
         peer: &VerifyingKey,
         strangers: &Arc<Semaphore>,
     ) -> Option<Self> {
-        let place = match handler.is_known(peer) {
-            true => None,
-            false => Some(strangers.clone().try_acquire_owned().ok()?),
+        let place = if handler.is_known(peer) {
+            None
+        } else {
+            Some(strangers.clone().try_acquire_owned().ok()?)
         };
         Some(Self(Mutex::new(place)))
     }

@@ -27,9 +27,6 @@ const fn room(name: &'static str, floor: u8, may_use: &'static [&'static str]) -
 /// Beside the house: used by nobody inside it.
 const BESIDE: u8 = u8::MAX;
 
-/// The floors from which on there are files, clocks and randomness.
-const ROOTS: u8 = 6;
-
 /// The floors from which on there is a network.
 const NETWORKED: u8 = 5;
 
@@ -198,6 +195,9 @@ fn check_linked(package: &str, linked: &str, forbidden: &[&str]) -> Vec<Complain
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The floors from which on there are files, clocks and randomness.
+    const ROOTS: u8 = 6;
 
     #[test]
     fn the_table_only_leads_downstairs() {
