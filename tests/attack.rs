@@ -8,6 +8,8 @@ use std::cell::Cell;
 
 pub(crate) mod bombs;
 mod custody;
+mod network;
+mod node;
 mod operator;
 mod region;
 mod theft;

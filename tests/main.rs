@@ -22,4 +22,5 @@ mod prune;
 mod resumed;
 mod solo;
 mod sources;
+mod tokens;
 mod verify;

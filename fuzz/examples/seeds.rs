@@ -10,7 +10,7 @@ use seawall_backup::entry::{Content, Entry, EntryKind, List, Meta, Xattr};
 use seawall_backup::pages::{RootPage, Stretch, encode_entry};
 use seawall_backup::path_index::{Listing, PathEntry, PathIndexRoot, PathIndexWriter, PathKind};
 use seawall_base::wire::Writer;
-use seawall_base::{NodeId, ObjectId, Timestamp};
+use seawall_base::{FleetId, NodeId, ObjectId, Timestamp};
 use seawall_escrow::{
     Capsule, KdfCost, Label, OneTimeSecret, Partial, ShareFile, SharePublic, ShareSecret,
 };
@@ -20,7 +20,9 @@ use seawall_record::{
     Manifest, ManifestCore, Request, Role, Subkey, Totals, reference_set,
 };
 use seawall_seal::{Domain, DomainScope, ObjectKey, ObjectRef};
-use seawall_sign::{Envelope, Statement};
+use seawall_sign::possession::{Call, Proof};
+use seawall_sign::token::{About, Claims, Operation};
+use seawall_sign::{Envelope, SigningKey, Statement};
 use seawall_sim::{SeededRng, SimDisk};
 use seawall_store::{Options, Store};
 use seawall_sync::{Leases, wire};
@@ -119,6 +121,7 @@ fn sign_and_record() {
     let manifest = signed(manifest().statement().sign(&[&key(SUBKEY)]));
     write("sign_envelope", "genesis", &fleet().envelope().to_json());
     write("sign_envelope", "manifest", &manifest.to_json());
+    tokens();
     let statement = Statement::new(Fleet::subject(&genesis()), genesis());
     write("record_genesis", "genesis", &json(&statement));
 
@@ -485,4 +488,33 @@ fn sync() {
         leases.grant(NOW, NodeId([holder; 32]), &ids).expect("room for two");
     }
     write("sync_leases", "two", &leases.encode());
+}
+
+/// A token, its claims and a proof.
+fn tokens() {
+    let key = SigningKey::from_seed(&[7; 32]);
+    let now = Timestamp(1_795_000_000);
+    let claims = Claims {
+        fleet: FleetId([1; 32]),
+        issuer: NodeId([2; 32]),
+        operation: Operation::Store,
+        node: NodeId([3; 32]),
+        about: About::session(&[4; 32]),
+        caller: SigningKey::from_seed(&[5; 32]).public(),
+        issued: now,
+        not_before: now,
+        expires: Timestamp(now.0 + 600),
+        id: [6; 16],
+    };
+    let token = claims.mint(&key);
+    let call = Call {
+        method: "POST",
+        path: "/v1/objects",
+        body: &[1; 32],
+        binding: &[2; 32],
+        token: "v4.public.AAAA",
+    };
+    write("sign_token", "token", token.as_bytes());
+    write("sign_token", "claims", &json(&claims));
+    write("sign_token", "proof", Proof::make(&key, &call, 3, now).to_text().as_bytes());
 }

@@ -15,7 +15,7 @@ pub mod wire;
 pub use capability::{Clock, Disk, DiskFile, LockMode, OpenMode, Rng, read_file, write_atomic};
 pub use digest::{Object, ObjectId, ParseDigestError, Sha256};
 pub use ids::{FleetId, GroupId, NodeId, TenantId};
-pub use time::{Seconds, Timestamp};
+pub use time::{ParseTimestampError, Seconds, Timestamp};
 
 /// Largest sealed object, in bytes of ciphertext and header: 16 MiB (DESIGN, "Rules that may not bend").
 pub const MAX_OBJECT: usize = 16 << 20;

@@ -40,6 +40,8 @@ pub(crate) enum Purpose {
     Operator = 8,
     /// Encrypts what `find` keeps on this disk.
     FindCache = 9,
+    /// Signs tokens of this node's own issue.
+    Token = 10,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -11,6 +11,7 @@ mod browse;
 mod bucket;
 mod bucket_source;
 mod command_source;
+mod delegations;
 mod enrol;
 mod file_cache;
 mod find;

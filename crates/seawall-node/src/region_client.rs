@@ -5,7 +5,12 @@
 //! anew once; every call is idempotent, so repeating one is safe. Longer outages are the caller's:
 //! they come back as [`TierError::Retry`] for its back-off.
 //!
+//! Every call but the first few bears a token and a proof of possession (`wallet`): the client asks
+//! for tokens when it first needs them, renews them, and asks anew where one is refused.
+//!
 //! Blocking, with a small runtime inside: not to be called from asynchronous code.
+
+mod wallet;
 
 use std::sync::{Mutex, MutexGuard};
 
@@ -16,12 +21,19 @@ use seawall_link::{
     Answer as Reply, Connection, ErrorBody, JSON, LinkError, Message, OCTETS, Patience, TEXT,
 };
 use seawall_record::{Enrolment, Fleet, MAX_BUNDLE, PolicyChain};
-use seawall_sign::{Envelope, SigningKey};
-use seawall_sync::message::{EnrolRequest, MAX_JSON_BODY, ReceiptRequest};
+use seawall_sign::token::Operation;
+use seawall_sign::{Envelope, SigningKey, VerifyingKey};
+use seawall_sync::message::{
+    DelegationRequest, EnrolRequest, MAX_DELEGATION, MAX_JSON_BODY, ReceiptRequest,
+};
+use seawall_sync::rights::right_to;
 use seawall_sync::wire::{self, MAX_GET, MAX_IDS_BODY, MAX_OBJECTS_BODY};
 use seawall_sync::{Answer, Have, LogSummary, ReceiptAnswer, Tier, TierError, TierIdentity};
 use seawall_tlog::Origin;
 use seawall_tlog::tile::TilePath;
+
+pub use wallet::Issuer;
+use wallet::{Asked, Wallet};
 
 /// Largest answer besides objects: a bundle of 256 largest entries is below 17 MiB.
 const MAX_TILE: usize = 17 << 20;
@@ -29,11 +41,17 @@ const MAX_TILE: usize = 17 << 20;
 /// Largest list of logs: 100 000 of them.
 const MAX_LOGS_BODY: usize = 24 << 20;
 
+/// The connection, and what is shown on it.
+struct Line {
+    connection: Connection,
+    wallet: Wallet,
+}
+
 /// A region, reached over the network.
 pub struct RegionClient {
     label: String,
     region: String,
-    connection: Mutex<Connection>,
+    line: Mutex<Line>,
     fleet: seawall_base::FleetId,
     enrolment: Envelope,
 }
@@ -47,6 +65,18 @@ impl RegionClient {
         transport: &SigningKey,
         fleet: &Fleet,
         enrolment: &Envelope,
+    ) -> Result<Self, TierError> {
+        Self::connect_as_issuer(address, region, transport, fleet, enrolment, None)
+    }
+
+    /// As [`RegionClient::connect`], with the right to issue tokens oneself.
+    pub(crate) fn connect_as_issuer(
+        address: &str,
+        region: &Enrolment,
+        transport: &SigningKey,
+        fleet: &Fleet,
+        enrolment: &Envelope,
+        issuer: Option<Issuer>,
     ) -> Result<Self, TierError> {
         let label = format!("region {:?} at {address}", region.name);
         let hello = EnrolRequest::new(fleet.id(), enrolment, &[]).with_policies(fleet.policies());
@@ -65,7 +95,7 @@ impl RegionClient {
         Ok(Self {
             label,
             region: region.name.clone(),
-            connection: Mutex::new(connection),
+            line: Mutex::new(Line { connection, wallet: Wallet::new(transport, issuer) }),
             fleet: fleet.id(),
             enrolment: enrolment.clone(),
         })
@@ -84,14 +114,21 @@ impl RegionClient {
         }
     }
 
+    /// Asks the region to let this node issue tokens itself, signed by `key`.
+    pub fn delegate(&self, key: VerifyingKey) -> Result<Envelope, TierError> {
+        let body = serde_json::to_vec(&DelegationRequest { key }).expect("text serialises");
+        let reply = self.post("/v1/delegation", JSON, body, MAX_DELEGATION)?;
+        Envelope::parse(&self.ok(reply)?).map_err(|e| self.protocol(&e))
+    }
+
     /// The region's name.
     pub fn name(&self) -> &str {
         &self.region
     }
 
-    fn connection(&self) -> MutexGuard<'_, Connection> {
+    fn line(&self) -> MutexGuard<'_, Line> {
         // A panic of another thread leaves at worst a broken connection, which is made anew.
-        self.connection.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        self.line.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     fn post(
@@ -111,7 +148,52 @@ impl RegionClient {
     }
 
     fn send(&self, message: &Message) -> Result<Reply, TierError> {
-        self.connection().request(message).map_err(|e| no_answer(&self.label, e))
+        let mut line = self.line();
+        let Line { connection, wallet } = &mut *line;
+        let Some((right, call)) = right_to(message.method.as_str(), &message.path) else {
+            return connection.request(message).map_err(|e| no_answer(&self.label, e));
+        };
+        let covered = call.covered.digest(&message.body).map_err(|e| self.protocol(&e))?;
+        // A token that is refused, or was for a connection that is gone, is replaced once.
+        for last in [false, true] {
+            if !wallet.holds(right.operation) {
+                let asked = Wallet::ask(connection, right.operation)
+                    .map_err(|e| no_answer(&self.label, e))?;
+                self.keep(wallet, right.operation, asked)?;
+            }
+            let (sent, moved) = wallet.send(connection, right.operation, message, &covered);
+            let refused = sent.as_ref().is_ok_and(|r| r.status == StatusCode::UNAUTHORIZED);
+            if moved || refused {
+                wallet.forget(right.operation, refused);
+                if !last {
+                    continue;
+                }
+            }
+            return sent.map_err(|e| no_answer(&self.label, e));
+        }
+        Err(self.protocol(&"it refuses every token it issues"))
+    }
+
+    /// Keeps a token the region answered with.
+    fn keep(
+        &self,
+        wallet: &mut Wallet,
+        operation: Operation,
+        asked: Asked,
+    ) -> Result<(), TierError> {
+        if asked.reply.status == StatusCode::NOT_FOUND {
+            return Err(TierError::Refused {
+                tier: self.label.clone(),
+                why: "it issues no tokens: it is older than this node".to_owned(),
+                remedy: "update the region, then try again".to_owned(),
+            });
+        }
+        let body = self.ok(asked.reply)?;
+        let answer = serde_json::from_slice(&body).map_err(|e| self.protocol(&e))?;
+        if let Some(binding) = asked.binding {
+            wallet.keep(operation, answer, binding);
+        }
+        Ok(())
     }
 
     /// The body of a 200; anything else is a refusal.

@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use seawall_backup::restore::{FetchError, Objects};
 use seawall_base::{Clock, ObjectId, Rng, Sha256, read_file, write_atomic};
+use seawall_host::SystemClock;
 use seawall_record::reference_set::Pages;
 use seawall_record::{Accepted, Enrolment, Fleet, LogState, Manifest, RegionAddress};
 use seawall_store::Store;
@@ -37,8 +38,10 @@ impl RegionLink {
         region: Enrolment,
     ) -> Result<Self, HomeError> {
         let (_, own) = home.enrolment(fleet)?;
+        let issuer = home.issuer(fleet, SystemClock.now())?;
+        let (address, transport) = (&address.address, home.transport()?);
         let tier =
-            RegionClient::connect(&address.address, &region, &home.transport()?, fleet, &own)?;
+            RegionClient::connect_as_issuer(address, &region, &transport, fleet, &own, issuer)?;
         Ok(Self { region, tier })
     }
 
@@ -114,6 +117,11 @@ pub fn sync(
             };
             let done = push.run(&link.tier, rng, &mut |p| progress(&name, p))?;
             keep_cosignatures(home, &fleet, &region, &log)?;
+            // Without one, tokens are asked for: no reason to fail.
+            let known = (&address, &region);
+            if let Err(e) = home.renew_delegation(&fleet, known, &link.tier, clock, rng) {
+                tracing::warn!(region = name, error = %e, "no delegation");
+            }
             Ok(SyncDone::Region(done))
         });
         outcomes.push(SyncOutcome { region: name, result });

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{HeaderName, Method, Request};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -17,15 +17,19 @@ use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, UnixTime};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, DigitallySignedStruct, Error, SignatureScheme};
-use seawall_base::{Clock as _, ObjectId};
+use seawall_base::{Clock as _, ObjectId, Rng as _};
 use seawall_host::{OsRng, SystemClock};
 use seawall_link::raw_key;
+use seawall_link::{Connection, Message, Patience};
 use seawall_node::region_client::RegionClient;
 use seawall_record::{Enrolment, Receipt};
 use seawall_region::{Background, Region, RegionError, init, serve_in_background, verify};
 use seawall_sign::SigningKey;
+use seawall_sign::possession::{Call, Proof};
 use seawall_store::Scrub;
-use seawall_sync::wire::{MAX_GET, MAX_OBJECTS_BODY};
+use seawall_sync::message::{PROOF_HEADER, TOKEN_HEADER, TOKEN_SCHEME, TokenAnswer, TokenRequest};
+use seawall_sync::rights::right_to;
+use seawall_sync::wire::{MAX_GET, MAX_IDS_BODY};
 use seawall_sync::{Class, ReceiptAnswer, SyncError, Tier, TierError, read_entries};
 use world::{Node, World, key, objects};
 
@@ -352,6 +356,60 @@ fn ask(
     })
 }
 
+/// A member's own requests, with tokens and proofs, which the real client never would make.
+struct Shown {
+    connection: Connection,
+    key: SigningKey,
+}
+
+impl Shown {
+    fn connect(shore: &Shore, node: &Node) -> Self {
+        let (pinned, own) = (shore.enrolment.transport, &node.transport);
+        let patience = Patience::default();
+        let connection = Connection::open(&shore.address, pinned, own, patience, None);
+        let connection = connection.expect("connected");
+        Self { connection, key: SigningKey::from_seed(&own.seed()) }
+    }
+
+    /// One request with a token of its own; its status.
+    fn ask(&mut self, method: &Method, path: &str, body: Vec<u8>) -> Result<u16, String> {
+        let (right, call) = right_to(method.as_str(), path).expect("in the table");
+        let nonce = hex::encode(OsRng.array::<16>());
+        let asked = TokenRequest { operation: right.operation, statement: None, nonce };
+        let mut message = Message {
+            method: Method::POST,
+            path: "/v1/token".to_owned(),
+            content_type: "application/json",
+            body: serde_json::to_vec(&asked).expect("JSON").into(),
+            limit: 4_096,
+        };
+        let answer = self.connection.request(&message).map_err(|e| e.to_string())?;
+        let TokenAnswer { token, now, .. } = serde_json::from_slice(&answer.body).expect("a token");
+        let covered = call.covered.digest(&body).unwrap_or([0; 32]);
+        message = Message {
+            method: method.clone(),
+            path: path.to_owned(),
+            content_type: "application/octet-stream",
+            body: body.into(),
+            limit: 4_096,
+        };
+        let key = &self.key;
+        let sent = self.connection.request_with(&message, &mut |binding| {
+            let method = method.as_str();
+            let call = Call { method, path, body: &covered, binding: &binding.0, token: &token };
+            let proof = Proof::make(key, &call, 0, now).to_text();
+            [(TOKEN_HEADER, format!("{TOKEN_SCHEME}{token}")), (PROOF_HEADER, proof)]
+                .into_iter()
+                .map(|(name, value)| {
+                    let value = value.parse().expect("a header's text");
+                    (HeaderName::from_static(name), value)
+                })
+                .collect()
+        });
+        sent.map(|answer| answer.status.as_u16()).map_err(|e| e.to_string())
+    }
+}
+
 #[test]
 fn strangers_learn_nothing_and_members_are_held_to_the_limits() {
     let shore = shore();
@@ -386,15 +444,22 @@ fn strangers_learn_nothing_and_members_are_held_to_the_limits() {
     assert_eq!(status(&get, "/no/such/path", vec![]), 404);
     assert_eq!(status(&post, "/v1/logs", vec![]), 404);
     assert_eq!(status(&Method::DELETE, "/v1/objects", vec![]), 404);
+    // What a client from before there were tokens is told.
+    let (code, said) = ask(address, member, &post, "/v1/have", vec![0; 4]).expect("open");
+    assert_eq!(code, 401, "{said}");
+    assert!(said.contains("without a token") && said.contains("update seawall"), "{said}");
+    let mut shown = Shown::connect(&shore, &node);
+    let mut status =
+        |method: &Method, path: &str, body: Vec<u8>| shown.ask(method, path, body).expect("open");
     assert_eq!(status(&get, "/v1/log/00/checkpoint", vec![]), 404);
     assert_eq!(status(&get, &format!("/v1/log/{}/checkpoint", "0".repeat(64)), vec![]), 404);
     assert_eq!(status(&post, "/v1/have", vec![1, 2, 3]), 400);
     assert_eq!(status(&post, "/v1/challenge", vec![0; 33]), 400);
     assert_eq!(status(&post, "/v1/receipt", b"{}".to_vec()), 400);
     // A body above the limit may be answered or cut off while it is still being sent.
-    for (path, size) in [("/v1/receipt", 5_000), ("/v1/objects", MAX_OBJECTS_BODY + 1)] {
-        match ask(address, member, &post, path, vec![0; size]) {
-            Ok((status, body)) => assert_eq!(status, 413, "{path}: {body}"),
+    for (path, size) in [("/v1/receipt", 5_000), ("/v1/have", MAX_IDS_BODY + 1)] {
+        match shown.ask(&post, path, vec![0; size]) {
+            Ok(status) => assert_eq!(status, 413, "{path}"),
             Err(e) => assert!(size > 5_000, "{path}: {e}"),
         }
     }

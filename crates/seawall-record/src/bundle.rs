@@ -25,7 +25,12 @@ impl RegionAddress {
     /// Checks that the fleet enrolled this region.
     pub fn open(&self, fleet: &Fleet) -> Result<Enrolment, RecordError> {
         check_text("region address", &self.address, 256)?;
-        Enrolment::open(fleet, &envelope("region enrolment", &self.enrolment)?, Role::Region)
+        Enrolment::open(fleet, &self.envelope()?, Role::Region)
+    }
+
+    /// The enrolment as it was signed, not verified.
+    pub fn envelope(&self) -> Result<Envelope, RecordError> {
+        envelope("region enrolment", &self.enrolment)
     }
 }
 

@@ -8,6 +8,7 @@
 //! or proven. A capsule is opaque bytes here; an origin is a string.
 
 mod bundle;
+mod delegation;
 mod dossier;
 mod encoding;
 mod enrolment;
@@ -25,6 +26,7 @@ pub use bundle::{
     BundlePredicate, EnrolmentBundle, FleetCard, MAX_BUNDLE, MemberCard, OpenedBundle, PolicyChain,
     RegionAddress, RegionCard,
 };
+pub use delegation::{Delegable, Delegation};
 pub use dossier::{Dossier, DossierParts, MAX_DOSSIER, VerifiedDossier};
 pub use encoding::{Base64, Hex32};
 pub use enrolment::{Enrolment, Role, Subkey};

@@ -15,6 +15,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::RegionError;
+use crate::tokens::ledger::Ledger;
+use crate::tokens::token_key;
 
 const CONFIG: &str = "region.json";
 const IDENTITY: &str = "keys/identity";
@@ -48,6 +50,8 @@ impl Config {
 pub(crate) struct Keys {
     pub(crate) identity: SigningKey,
     pub(crate) transport: SigningKey,
+    /// Signs tokens; derived from the identity key.
+    pub(crate) token: SigningKey,
     pub(crate) salt: [u8; 32],
 }
 
@@ -101,6 +105,7 @@ pub(crate) fn init_on(
     let mut salt = Zeroizing::new([0; 32]);
     rng.fill(&mut *salt);
     write(SALT, &*salt)?;
+    Ledger::init(disk)?;
     for fleet in fleets {
         write_fleet(disk, fleet)?;
     }
@@ -171,8 +176,10 @@ pub(crate) fn read(disk: &dyn Disk) -> Result<(Config, Keys), RegionError> {
     if config.format != Config::FORMAT {
         return Err(damaged(format!("format {:?} is not {}", config.format, Config::FORMAT)));
     }
+    let identity = SigningKey::from_seed(&*read_seed(disk, IDENTITY)?);
     let keys = Keys {
-        identity: SigningKey::from_seed(&*read_seed(disk, IDENTITY)?),
+        token: token_key(&identity),
+        identity,
         transport: SigningKey::from_seed(&*read_seed(disk, TRANSPORT)?),
         salt: *read_seed(disk, SALT)?,
     };

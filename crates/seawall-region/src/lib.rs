@@ -20,6 +20,7 @@ mod receipt;
 mod region;
 mod routes;
 mod serving;
+mod tokens;
 #[cfg(test)]
 mod trial;
 mod verify;
@@ -32,4 +33,5 @@ pub use error::{Refusal, RegionError};
 pub use home::{Config, init};
 pub use region::Region;
 pub use serving::{Background, run_until_signal, serve_in_background};
+pub use tokens::{Admitted, Head, Pending};
 pub use verify::verify;

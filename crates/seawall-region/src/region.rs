@@ -18,6 +18,7 @@ use seawall_tlog::Cosigner;
 
 use crate::home::{self, Config, Keys};
 use crate::logs::LogSlot;
+use crate::tokens::ledger::Ledger;
 use crate::{Member, Refusal, RegionError};
 
 /// Largest file of leases in bytes.
@@ -35,6 +36,8 @@ pub struct Region {
     members: RwLock<BTreeMap<VerifyingKey, Arc<Member>>>,
     tenants: Mutex<BTreeMap<TenantId, Arc<Tenant>>>,
     pub(crate) logs: Mutex<BTreeMap<Sha256, Arc<LogSlot>>>,
+    /// Locked for itself, while nothing else is.
+    pub(crate) tokens: Mutex<Ledger>,
     /// Held, not used: dropping it releases the home.
     lock: Option<File>,
 }
@@ -66,7 +69,9 @@ impl Region {
     /// Opens the region on any disk. One process at a time may have it open.
     pub fn open_on(disk: Arc<dyn Disk>, clock: Arc<dyn Clock>) -> Result<Self, RegionError> {
         let (config, keys) = home::read(disk.as_ref())?;
+        let tokens = Mutex::new(Ledger::open(disk.clone(), clock.now())?);
         let region = Self {
+            tokens,
             disk,
             clock,
             config,

@@ -1,8 +1,9 @@
 //! From an HTTP request to a call of [`Region`] and back. Deny by default.
 //!
 //! Who is not a member may ask who the region is and to be enrolled, and learns nothing else,
-//! not even which paths exist. A body is read only once its sender may send it, up to its
-//! route's limit and while it makes progress; the work is done on a blocking thread.
+//! not even which paths exist. A member gets a token, and nothing else without one. A body is read
+//! only once its sender may send it, up to its route's limit and while it makes progress; the work
+//! is done on a blocking thread, and only once the proof over head and body has passed.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,11 +17,15 @@ use seawall_base::Sha256;
 use seawall_link::{Handler, JSON, OCTETS, Reply, Room, Session, TEXT};
 use seawall_record::MAX_BUNDLE;
 use seawall_sign::VerifyingKey;
-use seawall_sync::message::{MAX_ENROL_BODY, MAX_JSON_BODY, ReceiptRequest};
+use seawall_sync::message::{
+    DELEGATION_HEADER, MAX_ENROL_BODY, MAX_JSON_BODY, PROOF_HEADER, ReceiptRequest, TOKEN_HEADER,
+    TOKEN_SCHEME,
+};
 use seawall_sync::{Answer, ReceiptAnswer, wire};
 use seawall_tlog::witness::MAX_ADD_CHECKPOINT;
 
-use crate::{Member, Refusal, Region};
+use crate::tokens::{Admitted, Head};
+use crate::{Refusal, Region};
 
 /// Largest `add-entries` body in bytes: the client ends a request at the first package past
 /// 8 MiB, and one package has at most 16 MiB of entries and a proof.
@@ -119,15 +124,14 @@ impl Routes {
     }
 
     async fn route(self: Arc<Self>, session: Session, request: Request<Incoming>) -> Handled {
-        let peer = session.peer;
         let method = request.method().clone();
-        let path = request.uri().path().to_owned();
+        let path = request.uri().path_and_query().map_or("/", |it| it.as_str()).to_owned();
         match (&method, path.as_str()) {
             (&Method::GET, "/v1/region") => return Ok(Reply::json(&self.region.identity())),
             (&Method::POST, "/v1/enrol") => {
                 return self
                     .work_in(&self.strangers, request, MAX_ENROL_BODY, move |region, body| {
-                        region.enrol(&peer, &body)?;
+                        region.enrol(&session.peer, &body)?;
                         Ok(Reply::new(JSON, "{}"))
                     })
                     .await;
@@ -135,92 +139,26 @@ impl Routes {
             (&Method::POST, "/v1/policies") => {
                 return self
                     .work_in(&self.strangers, request, MAX_BUNDLE, move |region, body| {
-                        Ok(Reply::new(JSON, region.exchange_policies(&peer, &body)?))
+                        Ok(Reply::new(JSON, region.exchange_policies(&session.peer, &body)?))
+                    })
+                    .await;
+            }
+            (&Method::POST, "/v1/token") => {
+                self.region.standing_member(&session.peer)?;
+                return self
+                    .work_in(&self.small, request, MAX_JSON_BODY, move |region, body| {
+                        Ok(Reply::json(&region.issue(&session, &body)?))
                     })
                     .await;
             }
             _ => {}
         }
-        let member = self.region.member(&peer).ok_or_else(|| {
-            Refusal::forbidden(
-                "not an enrolled member",
-                "enrol first: the node's enrolment bundle comes from the fleet's operator",
-            )
-        })?;
-        match method {
-            Method::POST => self.post(member, &path, request).await,
-            Method::GET => self.read(member, path, request).await,
-            _ => Err(no_such_path()),
-        }
-    }
-
-    async fn post(&self, member: Arc<Member>, path: &str, request: Request<Incoming>) -> Handled {
-        let peer = member.enrolment.transport;
-        match path {
-            "/v1/have" => {
-                self.work(peer, request, wire::MAX_IDS_BODY, move |region, body| {
-                    let ids = wire::decode_ids(&body, wire::MAX_HAVE)?;
-                    let have = region.have(&member, &ids)?;
-                    Ok(Reply::new(OCTETS, wire::encode_have(&ids, &have)))
-                })
-                .await
-            }
-            "/v1/objects" => {
-                self.work(peer, request, wire::MAX_OBJECTS_BODY, move |region, body| {
-                    region.put(&member, &body)?;
-                    Ok(Reply::new(JSON, "{}"))
-                })
-                .await
-            }
-            "/v1/get" => {
-                self.work(peer, request, 4 + wire::MAX_GET * 32, move |region, body| {
-                    let ids = wire::decode_distinct_ids(&body, wire::MAX_GET)?;
-                    Ok(Reply::new(OCTETS, region.get(&member, &ids)?))
-                })
-                .await
-            }
-            "/v1/challenge" => {
-                self.work(peer, request, wire::MAX_CHALLENGE_BODY, move |region, body| {
-                    let (nonce, ids) = wire::decode_challenge(&body)?;
-                    let proofs = region.challenge(&member, &nonce, &ids)?;
-                    Ok(Reply::new(OCTETS, wire::encode_proofs(&proofs)))
-                })
-                .await
-            }
-            "/v1/receipt" => {
-                self.work(peer, request, MAX_JSON_BODY, move |region, body| {
-                    receipt(region, &member, &body)
-                })
-                .await
-            }
-            "/v1/log/add-checkpoint" => {
-                self.work(peer, request, MAX_ADD_CHECKPOINT, move |region, body| {
-                    region.add_checkpoint(&member, &body).map(protocol)
-                })
-                .await
-            }
-            "/v1/log/add-entries" => {
-                self.work(peer, request, MAX_ADD_ENTRIES, move |region, body| {
-                    region.add_entries(&member, &body).map(protocol)
-                })
-                .await
-            }
-            _ => Err(no_such_path()),
-        }
-    }
-
-    async fn read(&self, member: Arc<Member>, path: String, request: Request<Incoming>) -> Handled {
-        self.work(member.enrolment.transport, request, 0, move |region, _| {
-            if path == "/v1/logs" {
-                return Ok(Reply::json(&region.list_logs(&member)));
-            }
-            let (hash, resource) = path
-                .strip_prefix("/v1/log/")
-                .and_then(|rest| rest.split_once('/'))
-                .ok_or_else(no_such_path)?;
-            let hash = Sha256::from_hex(hash).map_err(|_| no_such_path())?;
-            let content_type = if resource == "checkpoint" { TEXT } else { OCTETS };
-            Ok(Reply::new(content_type, region.tile(&member, hash, resource)?))
+        let pending = self.region.admit(&session, &head(&request, &path))?;
+        let (limit, work) = work_of(&path).ok_or_else(no_such_path)?;
+        self.work(session.peer, request, limit, move |region, body| {
+            // Nothing is done before the proof has passed and its number is used up.
+            let admitted = pending.confirm(region, &body)?;
+            work(region, &admitted, &path, &body)
         })
         .await
     }
@@ -253,14 +191,89 @@ impl Routes {
     }
 }
 
-fn receipt(region: &Region, member: &Member, body: &[u8]) -> Handled {
+/// What is done with a call that was let through: its path and body.
+type Work = fn(&Region, &Admitted, &str, &[u8]) -> Handled;
+
+/// The longest body of a path, and what is done with it.
+fn work_of(path: &str) -> Option<(usize, Work)> {
+    Some(match path {
+        "/v1/have" => (wire::MAX_IDS_BODY, have),
+        "/v1/objects" => (wire::MAX_OBJECTS_BODY, put),
+        "/v1/get" => (4 + wire::MAX_GET * 32, get),
+        "/v1/challenge" => (wire::MAX_CHALLENGE_BODY, challenge),
+        "/v1/receipt" => (MAX_JSON_BODY, receipt),
+        "/v1/log/add-checkpoint" => (MAX_ADD_CHECKPOINT, |region, by, _, body| {
+            region.add_checkpoint(by.member(), body).map(protocol)
+        }),
+        "/v1/log/add-entries" => (MAX_ADD_ENTRIES, |region, by, _, body| {
+            region.add_entries(by.member(), body).map(protocol)
+        }),
+        "/v1/logs" => (0, |region, by, _, _| Ok(Reply::json(&region.list_logs(by.member())))),
+        "/v1/delegation" => (MAX_JSON_BODY, |region, by, _, body| {
+            Ok(Reply::new(JSON, region.delegate(by.member(), body)?.to_json()))
+        }),
+        _ if path.starts_with("/v1/log/") => (0, log),
+        _ => return None,
+    })
+}
+
+fn have(region: &Region, by: &Admitted, _: &str, body: &[u8]) -> Handled {
+    let ids = wire::decode_ids(body, wire::MAX_HAVE)?;
+    let have = region.have(by.member(), &ids)?;
+    Ok(Reply::new(OCTETS, wire::encode_have(&ids, &have)))
+}
+
+fn put(region: &Region, by: &Admitted, _: &str, body: &[u8]) -> Handled {
+    region.put(by.member(), body)?;
+    Ok(Reply::new(JSON, "{}"))
+}
+
+fn get(region: &Region, by: &Admitted, _: &str, body: &[u8]) -> Handled {
+    let ids = wire::decode_distinct_ids(body, wire::MAX_GET)?;
+    Ok(Reply::new(OCTETS, region.get(by.member(), &ids)?))
+}
+
+fn challenge(region: &Region, by: &Admitted, _: &str, body: &[u8]) -> Handled {
+    let (nonce, ids) = wire::decode_challenge(body)?;
+    let proofs = region.challenge(by.member(), &nonce, &ids)?;
+    Ok(Reply::new(OCTETS, wire::encode_proofs(&proofs)))
+}
+
+fn log(region: &Region, by: &Admitted, path: &str, _: &[u8]) -> Handled {
+    let (hash, resource) = path
+        .strip_prefix("/v1/log/")
+        .and_then(|rest| rest.split_once('/'))
+        .ok_or_else(no_such_path)?;
+    let hash = Sha256::from_hex(hash).map_err(|_| no_such_path())?;
+    let content_type = if resource == "checkpoint" { TEXT } else { OCTETS };
+    Ok(Reply::new(content_type, region.tile(by.member(), hash, resource)?))
+}
+
+fn receipt(region: &Region, by: &Admitted, _: &str, body: &[u8]) -> Handled {
     let wanted: ReceiptRequest = serde_json::from_slice(body).map_err(|e| {
         Refusal::new(400, format!("malformed request: {e}"), "use a matching version of seawall")
     })?;
-    Ok(match region.receipt(member, &wanted.origin, wanted.index)? {
+    Ok(match region.receipt(by.member(), &wanted.origin, wanted.index)? {
         ReceiptAnswer::Given(envelope) => Reply::new(JSON, envelope.to_json()),
         ReceiptAnswer::Missing(ids) => Reply::new(OCTETS, wire::encode_ids(&ids)).with_status(409),
     })
+}
+
+/// What of a request's head the check of its token is about. A header that comes twice, or is no
+/// text, counts as not there.
+fn head<'r>(request: &'r Request<Incoming>, path: &'r str) -> Head<'r> {
+    let header = |name: &str| {
+        let mut all = request.headers().get_all(name).iter();
+        let first = all.next()?.to_str().ok()?;
+        all.next().is_none().then_some(first)
+    };
+    Head {
+        method: request.method().as_str(),
+        path,
+        token: header(TOKEN_HEADER).and_then(|value| value.strip_prefix(TOKEN_SCHEME)),
+        proof: header(PROOF_HEADER),
+        delegation: header(DELEGATION_HEADER),
+    }
 }
 
 fn no_such_path() -> Refusal {
@@ -274,8 +287,13 @@ mod tests {
     use hyper_util::rt::TokioIo;
     use seawall_base::ObjectId;
     use seawall_link::ChannelBinding;
+    use seawall_sign::possession::{Call, Proof};
+    use seawall_sync::message::{TokenAnswer, TokenRequest};
+    use seawall_sync::rights::{RIGHTS, right_to};
     use seawall_sync::wire::encode_ids;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+
+    use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
     use crate::trial::{enrol, region_of};
@@ -300,9 +318,39 @@ mod tests {
         near
     }
 
-    fn post(path: &str, body: &[u8], claimed: usize) -> Vec<u8> {
-        let head = format!("POST {path} HTTP/1.1\r\nhost: r\r\ncontent-length: {claimed}\r\n\r\n");
+    /// A request of `node` with a token of its own and a proof.
+    fn post(routes: &Routes, node: &Node, path: &str, body: &[u8], claimed: usize) -> Vec<u8> {
+        static TOKENS: AtomicU64 = AtomicU64::new(0);
+        let session = Session { peer: node.transport.public(), binding: ChannelBinding([0; 32]) };
+        let (right, call) = right_to("POST", path).expect("in the table");
+        let nonce = format!("{:032x}", TOKENS.fetch_add(1, Ordering::Relaxed));
+        let asked = TokenRequest { operation: right.operation, statement: None, nonce };
+        let asked = serde_json::to_vec(&asked).expect("JSON");
+        let TokenAnswer { token, now, .. } = routes.region.issue(&session, &asked).expect("issued");
+        let covered = call.covered.digest(body).expect("well formed");
+        let shown = Call {
+            method: "POST",
+            path,
+            body: &covered,
+            binding: &session.binding.0,
+            token: &token,
+        };
+        let proof = Proof::make(&node.transport, &shown, 0, now).to_text();
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nhost: r\r\ncontent-length: {claimed}\r\n\
+             {TOKEN_HEADER}: {TOKEN_SCHEME}{token}\r\n{PROOF_HEADER}: {proof}\r\n\r\n"
+        );
         [head.as_bytes(), body].concat()
+    }
+
+    #[test]
+    fn each_call_of_the_table_is_answered_and_no_other() {
+        for call in RIGHTS.iter().flat_map(|right| right.calls) {
+            assert!(work_of(call.path).is_some(), "{}", call.path);
+        }
+        for path in ["/", "/v1/have/", "/v1/delete/x", "/v2/have", "/v1/token", "/v1/region"] {
+            assert!(work_of(path).is_none(), "{path}");
+        }
     }
 
     async fn status(connection: &mut DuplexStream) -> String {
@@ -320,7 +368,7 @@ mod tests {
         enrol(&region, &other);
         let routes = Arc::new(Routes::new(region));
         block_on(async {
-            let slow = post("/v1/objects", b"", 9_000_000);
+            let slow = post(&routes, &greedy, "/v1/objects", b"", 9_000_000);
             let first = send(&routes, &greedy, &slow).await;
             let _second = send(&routes, &greedy, &slow).await;
             while routes.large.free() > 6 {
@@ -328,15 +376,18 @@ mod tests {
             }
             let mut third = send(&routes, &greedy, &slow).await;
             assert_eq!(status(&mut third).await, "429");
-            let mut small = send(&routes, &greedy, &post("/v1/get", &[0; 4], 4)).await;
+            let mut small =
+                send(&routes, &greedy, &post(&routes, &greedy, "/v1/get", &[0; 4], 4)).await;
             assert_eq!(status(&mut small).await, "200", "small requests go on");
-            let mut good = send(&routes, &other, &post("/v1/objects", b"", 0)).await;
+            let mut good =
+                send(&routes, &other, &post(&routes, &other, "/v1/objects", b"", 0)).await;
             assert_eq!(status(&mut good).await, "200", "others' go on");
             drop(first);
             while routes.large.free() < 7 {
                 tokio::task::yield_now().await;
             }
-            let mut again = send(&routes, &greedy, &post("/v1/objects", b"", 0)).await;
+            let mut again =
+                send(&routes, &greedy, &post(&routes, &greedy, "/v1/objects", b"", 0)).await;
             assert_eq!(status(&mut again).await, "200");
             assert_eq!(routes.shares.lock().len(), 1, "what has ended is forgotten");
         });
@@ -361,9 +412,9 @@ mod tests {
                     }
                 }
             }
-            for verb in ["delete", "forget", "objects/delete", "log/delete", "prune", "gc"] {
-                let text = post(&format!("/v1/{verb}"), &[1; 32], 32);
-                let mut connection = send(&routes, &node, &text).await;
+            for verb in ["forget", "delete/all", "objects/delete", "log/delete", "prune", "gc"] {
+                let head = format!("POST /v1/{verb} HTTP/1.1\r\nhost: r\r\n\r\n");
+                let mut connection = send(&routes, &node, head.as_bytes()).await;
                 assert_eq!(status(&mut connection).await, "404", "{verb}");
             }
         });
@@ -380,7 +431,8 @@ mod tests {
             let ids = encode_ids(&vec![ObjectId([1; 32]); 1_024]);
             let challenge = [&[7; 32][..], &ids].concat();
             for (path, body) in [("/v1/get", ids), ("/v1/challenge", challenge)] {
-                let mut connection = send(&routes, &node, &post(path, &body, body.len())).await;
+                let mut connection =
+                    send(&routes, &node, &post(&routes, &node, path, &body, body.len())).await;
                 assert_eq!(status(&mut connection).await, "400", "{path}");
             }
         });

@@ -1,13 +1,17 @@
-//! Keys, short-lived signing subkeys, DSSE envelopes and in-toto statements.
+//! Keys, short-lived signing subkeys, DSSE envelopes, in-toto statements, tokens and their proofs.
 //!
 //! Floor 1. A statement is the only way anything is ever authorised; this room makes and checks
-//! signatures and knows what a statement looks like, never what any of them means.
+//! signatures and knows what a statement looks like, never what any of them means. A token lets a
+//! request through to where statements are judged, and is a type of its own.
 //!
 //! It must not know: the predicates (`seawall-record`), logs, escrow keys (those never sign).
 
 pub mod envelope;
 mod key;
+pub mod paseto;
+pub mod possession;
 mod statement;
+pub mod token;
 
 pub use envelope::Envelope;
 pub use key::{ED25519, SigningKey, VerifyingKey};

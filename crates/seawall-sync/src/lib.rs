@@ -20,6 +20,7 @@ pub mod pack;
 mod possession;
 mod push;
 mod receipts;
+pub mod rights;
 mod tenant;
 mod tier;
 pub mod wire;

@@ -1,7 +1,10 @@
 //! The JSON bodies of the region protocol. Unknown fields are refused.
 
-use seawall_base::FleetId;
-use seawall_sign::{Envelope, SignError};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64;
+use seawall_base::{FleetId, Sha256, Timestamp};
+use seawall_sign::token::Operation;
+use seawall_sign::{Envelope, SignError, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -71,6 +74,93 @@ pub struct ReceiptRequest {
     pub origin: String,
     /// The manifest's index.
     pub index: u64,
+}
+
+/// `POST /v1/token`: what a token is wanted for. Who asks is known from the connection.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenRequest {
+    /// The operation.
+    pub operation: Operation,
+    /// The statement it is to be bound to; the connection it is asked on, where there is none.
+    pub statement: Option<Sha256>,
+    /// 32 lowercase hexadecimal digits that the caller draws; they become the token's id.
+    pub nonce: String,
+}
+
+/// The answer to [`TokenRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TokenAnswer {
+    /// The token.
+    pub token: String,
+    /// When it was issued, by the issuer's clock. The caller counts on from here, so that its own
+    /// clock need not be right.
+    pub now: Timestamp,
+    /// When it expires, by the issuer's clock.
+    pub expires: Timestamp,
+}
+
+/// `POST /v1/delegation`: a node asks to issue tokens itself for some days.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DelegationRequest {
+    /// The key its tokens will be signed with.
+    pub key: VerifyingKey,
+}
+
+/// A region's delegation with the enrolment that makes the region believed elsewhere: what stands
+/// in the header [`DELEGATION_HEADER`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShownDelegation {
+    region: Box<RawValue>,
+    delegation: Box<RawValue>,
+}
+
+/// Largest shown delegation in bytes of JSON.
+pub const MAX_DELEGATION: usize = 8_192;
+
+/// Bears a request's token, after [`TOKEN_SCHEME`].
+pub const TOKEN_HEADER: &str = "authorization";
+
+/// What stands before a token in its header.
+pub const TOKEN_SCHEME: &str = "PASETO ";
+
+/// Bears a request's proof of possession.
+pub const PROOF_HEADER: &str = "seawall-proof";
+
+/// Bears what makes a token of a node's own issue believed: base64url of [`ShownDelegation`].
+pub const DELEGATION_HEADER: &str = "seawall-delegation";
+
+impl ShownDelegation {
+    /// Puts the two statements together.
+    pub fn new(region: &Envelope, delegation: &Envelope) -> Self {
+        Self { region: raw(region), delegation: raw(delegation) }
+    }
+
+    /// The header's value.
+    pub fn to_header(&self) -> String {
+        BASE64.encode(serde_json::to_vec(self).expect("envelopes always serialise"))
+    }
+
+    /// The region's enrolment and the delegation of a header's value, neither of them verified.
+    pub fn parse(header: &str) -> Result<(Envelope, Envelope), SignError> {
+        let malformed = |why: String| SignError::Malformed(format!("delegation: {why}"));
+        if header.len() > MAX_DELEGATION * 4 / 3 + 4 {
+            let (found, limit) = (header.len(), MAX_DELEGATION * 4 / 3 + 4);
+            return Err(SignError::TooLarge { found, limit });
+        }
+        let json = BASE64.decode(header).map_err(|e| malformed(e.to_string()))?;
+        let it: Self = serde_json::from_slice(&json).map_err(|e| malformed(e.to_string()))?;
+        it.envelopes()
+    }
+
+    /// The region's enrolment and the delegation, neither of them verified.
+    pub fn envelopes(&self) -> Result<(Envelope, Envelope), SignError> {
+        let parse = |raw: &RawValue| Envelope::parse(raw.get().as_bytes());
+        Ok((parse(&self.region)?, parse(&self.delegation)?))
+    }
 }
 
 #[cfg(test)]

@@ -83,6 +83,16 @@ impl World {
     }
 
     pub fn region(&self, name: &str, identity: VerifyingKey, transport: VerifyingKey) -> Enrolment {
+        let envelope = self.region_envelope(name, identity, transport);
+        Enrolment::open(&self.fleet, &envelope, Role::Region).expect("a good enrolment")
+    }
+
+    pub fn region_envelope(
+        &self,
+        name: &str,
+        identity: VerifyingKey,
+        transport: VerifyingKey,
+    ) -> Envelope {
         let enrolment = Enrolment {
             fleet: self.fleet.id(),
             role: Role::Region,
@@ -94,8 +104,7 @@ impl World {
             tenant: None,
             issued: self.now,
         };
-        let envelope = self.enrol(enrolment);
-        Enrolment::open(&self.fleet, &envelope, Role::Region).expect("a good enrolment")
+        self.enrol(enrolment)
     }
 
     /// A node with an empty log on a disk of its own: `seed`, `seed + 1` and `seed + 2` name its keys.

@@ -1,0 +1,48 @@
+//! A node that is somebody else's now, with all its keys.
+
+use seawall_sign::token::Operation;
+
+use super::network::{Caller, synced};
+use super::stopped;
+use crate::harness::run;
+
+#[test]
+fn another_nodes_token_is_used() {
+    let (fleet, region) = synced();
+    let thief = fleet.second_node("node-2");
+    run(&thief, &["sync"]).ok();
+    let mut node = Caller::connect(&fleet, &region, &fleet.home());
+    let token = node.token(Operation::Read);
+    let copied = node.make(&token, "/v1/get");
+    let mut thief = Caller::connect(&fleet, &region, &thief);
+    thief.is_stopped("another node's request", &copied, 401, "the token is for node");
+    let proved = thief.make(&token, "/v1/get");
+    thief.is_stopped("another node's token", &proved, 401, "the token is for node");
+    assert_eq!(node.send(&copied).status.as_u16(), 200);
+}
+
+#[test]
+fn a_token_is_used_for_another_operation() {
+    let (fleet, region) = synced();
+    let mut node = Caller::connect(&fleet, &region, &fleet.home());
+    for (operation, path) in [
+        (Operation::Read, "/v1/have"),
+        (Operation::Store, "/v1/get"),
+        (Operation::Store, "/v1/log/add-entries"),
+        (Operation::Sync, "/v1/delegation"),
+    ] {
+        let token = node.token(operation);
+        let request = node.make(&token, path);
+        let attack = format!("a {operation} token for {path}");
+        node.is_stopped(&attack, &request, 401, &format!("the operation {operation}, not"));
+    }
+}
+
+#[test]
+fn a_node_asks_for_a_token_to_delete() {
+    let (fleet, region) = synced();
+    let mut node = Caller::connect(&fleet, &region, &fleet.home());
+    let why = node.refused_token(Operation::Delete);
+    assert!(why.contains("no delete token"), "{why}");
+    stopped(&why);
+}
