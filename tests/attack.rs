@@ -7,6 +7,7 @@
 use std::cell::Cell;
 
 pub(crate) mod bombs;
+mod custodians;
 mod custody;
 mod network;
 mod node;

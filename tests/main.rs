@@ -7,6 +7,7 @@ mod attack;
 mod beside;
 mod browse;
 mod buckets;
+mod ceremonies;
 mod contract;
 mod damage;
 mod demo;

@@ -20,7 +20,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::harness::{Fleet, PASSPHRASE, arg, assert_same, free_address, said};
+use crate::harness::{Fleet, PASSPHRASE, arg, assert_same, free_address, run, said};
 
 /// Pages with examples: `page(what it presupposes, what is true afterwards)`. Dashes of a page's
 /// name are written as underscores.
@@ -40,6 +40,7 @@ macro_rules! pages {
 
 pages! {
     browse(Fleet::found(), looked_into);
+    custodians(Fleet::nowhere(), a_ceremony_and_the_years_after);
     fleet_policy(Fleet::found(), two_of_three_decide);
     getting_started(Fleet::nowhere(), a_second_machine_has_it);
     find(Fleet::found(), found);
@@ -165,7 +166,8 @@ fn at_prompts(lines: &str) -> String {
             continue;
         };
         out.push_str(&format!("export SEAWALL_HOME=\"$MACHINES/{name}\"\n{}\n", command.trim()));
-        if command.contains(" restore approve ") {
+        let asks = [" restore approve ", " group step ", " custodian join "];
+        if asks.iter().any(|words| command.contains(words)) {
             out.insert_str(out.len() - 1, " --yes");
         }
         if command.ends_with("region run &") {
@@ -225,6 +227,42 @@ fn looked_into(here: &Here) {
     }
     assert_eq!(fs::read(below("part", "conf.d/http.conf")).expect("restored"), b"listen 80\n");
     assert_eq!(here.snapshots(), 2);
+}
+
+fn a_ceremony_and_the_years_after(here: &Here) {
+    let restored = here.path("restored").join(here.dir.strip_prefix("/").expect("absolute"));
+    assert_eq!(fs::read(restored.join("www/index.html")).expect("restored"), b"hello\n");
+    let record = fs::read_to_string(here.path("record.html")).expect("written");
+    assert!(record.contains("carla") && record.contains("any 2 of 3"), "{record}");
+    let shows =
+        |name: &str| run(&here.fleet.path(name), &["custodian", "show", "--json"]).ok().json();
+    let epochs = |name: &str| {
+        let shares = shows(name)["shares"].as_array().cloned().expect("an array");
+        shares.iter().map(|s| s["share_epoch"].as_u64().expect("a number")).collect::<Vec<_>>()
+    };
+    // Bob left, and joined no newer card; Carla has not yet.
+    assert_eq!([epochs("anna"), epochs("dora"), epochs("bob-new")], [[2], [2], [1]]);
+    assert_eq!(epochs("carla"), [1, 2]);
+    // What was sealed to the first custodians opens for the new ones.
+    let site = here.fleet.path("site-a");
+    let list = run(&site, &["snapshot", "list", "--json"]).ok().json();
+    let id = list[0]["id"].as_str().expect("an id").to_owned();
+    let (request, to) = (here.path("again.json"), here.path("again"));
+    let reason = ["--reason", "x", "--out", arg(&request)];
+    run(&site, &[&["restore", "request", &id][..], &reason].concat()).ok();
+    let mut arguments = vec!["restore", "run", arg(&request), "--to", arg(&to)];
+    let answers = ["anna", "dora"].map(|name| (name, here.path(&format!("{name}-again.json"))));
+    for (name, answer) in &answers {
+        let home = shows(name);
+        let share = home["shares"][0]["file"].as_str().expect("a path");
+        let approve = ["restore", "approve", arg(&request), "--share", share];
+        let more = ["--out", arg(answer), "--yes"];
+        run(&here.fleet.path(name), &[&approve[..], &more].concat()).ok();
+        arguments.extend(["--approval", arg(answer)]);
+    }
+    run(&site, &arguments).ok();
+    let again = to.join(here.dir.strip_prefix("/").expect("absolute"));
+    assert_eq!(fs::read(again.join("www/index.html")).expect("restored"), b"hello\n");
 }
 
 fn a_second_machine_has_it(here: &Here) {

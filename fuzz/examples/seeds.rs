@@ -10,14 +10,16 @@ use seawall_backup::entry::{Content, Entry, EntryKind, List, Meta, Xattr};
 use seawall_backup::pages::{RootPage, Stretch, encode_entry};
 use seawall_backup::path_index::{Listing, PathEntry, PathIndexRoot, PathIndexWriter, PathKind};
 use seawall_base::wire::Writer;
-use seawall_base::{FleetId, NodeId, ObjectId, Timestamp};
+use seawall_base::{FleetId, NodeId, ObjectId, Sha256, Timestamp};
+use seawall_escrow::ceremony::dkg;
 use seawall_escrow::{
     Capsule, KdfCost, Label, OneTimeSecret, Partial, ShareFile, SharePublic, ShareSecret,
 };
 use seawall_fuzz::{NODE, ORIGIN, ROOT, SUBKEY, capsule, fleet, genesis, group, key, shares, sign};
 use seawall_record::{
-    Base64, Dossier, DossierParts, Enrolment, Fleet, FleetCard, Forget, Forgotten, Hex32, LogState,
-    Manifest, ManifestCore, Request, Role, Subkey, Totals, reference_set,
+    Base64, CeremonyMessage, CeremonyResult, CeremonyStep, Dossier, DossierParts, Enrolment, Fleet,
+    FleetCard, Forget, Forgotten, Hex32, KnowledgeProof, LogState, Manifest, ManifestCore,
+    MessageFile, Request, Role, Subkey, Totals, reference_set,
 };
 use seawall_seal::{Domain, DomainScope, ObjectKey, ObjectRef};
 use seawall_sign::possession::{Call, Proof};
@@ -229,7 +231,39 @@ fn log_of(entries: &[Vec<u8>]) -> (SignedCheckpoint, Log) {
     (SignedCheckpoint::sign(checkpoint, &key(SUBKEY)).expect("it is small"), log)
 }
 
+/// The files of a whole ceremony, and its statements by themselves.
+fn ceremony_files() {
+    let ceremony = seawall_fuzz::ceremony();
+    let file = |kind: u8, bytes: &[u8]| [&[kind][..], bytes].concat();
+    write("custodian_ceremony", "card", &file(0, &ceremony.cards[0].to_json()));
+    write("custodian_ceremony", "opening", &file(0, &ceremony.to_json()));
+    let opening = ceremony.envelope().unverified_payload();
+    write("custodian_ceremony", "opening-payload", &file(2, opening));
+    let plan = dkg::Plan { class: "standard", threshold: 2, members: 3 };
+    let step = dkg::commit(&plan, 1, &mut rng()).expect("commits");
+    let message = CeremonyMessage {
+        ceremony: ceremony.id(),
+        step: CeremonyStep::Commit,
+        from: 1,
+        commitments: step.out.points.into_iter().map(Hex32).collect(),
+        proof: Some(KnowledgeProof { r: Hex32(step.out.proof.0), z: Hex32(step.out.proof.1) }),
+        sealed: vec![],
+        seen: vec![],
+    };
+    let key = seawall_fuzz::ceremony_key(1);
+    let message = message.statement().sign(&[&key]).expect("it is small");
+    write("custodian_ceremony", "commit-payload", &file(1, message.unverified_payload()));
+    let message = MessageFile { message, sealed: vec![], seen: vec![] };
+    write("custodian_ceremony", "commit", &file(0, &message.to_json()));
+    let record = genesis().groups.remove(0);
+    let transcript = vec![Sha256([1; 32]); 3];
+    let result = CeremonyResult { ceremony: ceremony.id(), record, transcript };
+    let result = result.statement().sign(&[&key]).expect("it is small");
+    write("custodian_ceremony", "result-payload", &file(1, result.unverified_payload()));
+}
+
 fn escrow() {
+    ceremony_files();
     write("escrow_group", "text", &json(group()));
     let mut raw = vec![group().threshold() as u8];
     raw.extend_from_slice(&group().key());

@@ -6,8 +6,14 @@
 use std::sync::OnceLock;
 
 use seawall_base::Timestamp;
-use seawall_escrow::{Capsule, CheckedCapsule, Group, Label, SecretShare, ceremony};
-use seawall_record::{CustodianRecord, EscrowGroupRecord, Fleet, Genesis, Hex32};
+use seawall_escrow::{
+    Capsule, CheckedCapsule, Group, KemSecret, Label, OneTimeSecret, SecretShare,
+    ceremony as group_making,
+};
+use seawall_record::{
+    Base64, Ceremony, CeremonyKind, CeremonyOpening, CustodianCard, CustodianRecord,
+    EscrowGroupRecord, Fleet, Genesis, Hex32, Participant,
+};
 use seawall_sign::{Envelope, SigningKey, Statement};
 use seawall_sim::SeededRng;
 
@@ -33,7 +39,7 @@ pub fn sign(payload: &[u8], key: &SigningKey) -> Envelope {
 fn ceremony_of_two() -> &'static (Group, Vec<SecretShare>) {
     static CEREMONY: OnceLock<(Group, Vec<SecretShare>)> = OnceLock::new();
     CEREMONY.get_or_init(|| {
-        ceremony::local(3, 2, "standard", &mut SeededRng::new(1)).expect("two of three")
+        group_making::local(3, 2, "standard", &mut SeededRng::new(1)).expect("two of three")
     })
 }
 
@@ -100,4 +106,50 @@ pub fn fleet() -> Fleet {
         Fleet::open(envelope).expect("a well-formed fleet")
     };
     FLEET.get_or_init(found).clone()
+}
+
+/// The signing key of a participant in [`ceremony`].
+pub fn ceremony_key(index: u16) -> SigningKey {
+    key(30 + index as u8)
+}
+
+/// A ceremony that makes a group of two of three.
+pub fn ceremony() -> Ceremony {
+    let card = |index: u16| CustodianCard {
+        format: CustodianCard::FORMAT.into(),
+        name: format!("custodian {index}"),
+        operator: format!("operator {index}"),
+        signing_key: ceremony_key(index).public(),
+        recipient: Base64(
+            OneTimeSecret::from_bytes(&[index as u8; 32]).public().as_bytes().to_vec(),
+        ),
+        kem: Base64(KemSecret::from_bytes(&[index as u8; 32]).public().as_bytes().to_vec()),
+        witness: key(40 + index as u8).public(),
+        transport: key(50 + index as u8).public(),
+        address: None,
+    };
+    let cards: Vec<_> = (1..=3).map(card).collect();
+    let participants = (1..).zip(&cards).map(|(index, card)| Participant {
+        index,
+        name: card.name.clone(),
+        signing_key: card.signing_key,
+        card: card.digest(),
+    });
+    let opening = CeremonyOpening {
+        kind: CeremonyKind::New,
+        fleet: None,
+        class: "standard".into(),
+        class_number: 1,
+        threshold: 2,
+        participants: participants.collect(),
+        previous: None,
+        dealers: vec![],
+        repaired: None,
+        reason: "fuzzing".into(),
+        created: Timestamp(1_700_000_000),
+        nonce: Hex32([7; 32]),
+    };
+    let statement = opening.statement().expect("a sound opening");
+    let envelope = statement.sign(&[&ceremony_key(1)]).expect("it is small");
+    Ceremony::new(envelope, cards).expect("its own cards")
 }

@@ -1,10 +1,16 @@
-//! The custodian: checks a request before answering it with an encrypted partial.
+//! The custodian: its home, its part in ceremonies, and its answers to requests.
 //!
-//! Floor 6, a composition root without I/O of its own yet: everything comes from files. It links
+//! Floor 6, a composition root: it keeps keys and shares in a [`CustodianHome`], and takes part in
+//! [`ceremony`]. Requests and approvals are files. It links
 //! no sealing, no store and no backup code, so a custodian cannot read content even by mistake.
 //!
 //! Whoever answers and whoever restores look at a request through the same [`examine`]: in
 //! DESIGN's order, fleet id, node key and subkey, log inclusion, capsule proof and label.
+
+pub mod ceremony;
+mod home;
+
+pub use home::{Ask, AskPassphrase, CustodianHome, CustodyError, HomeLock, Joined, NO_FLEET};
 
 use seawall_base::{Clock, GroupId, Rng, Sha256, Timestamp};
 use seawall_escrow::{

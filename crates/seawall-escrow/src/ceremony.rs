@@ -1,16 +1,28 @@
-//! Making a group's key without a dealer: FROST's distributed key generation.
+//! Making a group's key without a dealer, and new shares of it: what a ceremony computes.
 //!
-//! Pedersen's DKG with proofs of possession as FROST specifies it (Komlo and Goldberg 2020,
+//! [`dkg`] makes a group between machines, [`resharing`] gives it new shares or other custodians,
+//! [`repair`] gives a lost share again. Messages, signatures and files are the callers'
+//! (`seawall-custodian`); here is arithmetic, and who is to blame when it does not add up.
+//!
+//! Key generation is Pedersen's DKG with proofs of possession as FROST specifies it (Komlo and Goldberg 2020,
 //! figure 1; `keys::dkg` of the FROST crates). [`local`] runs every participant in one process;
 //! callers record `ceremony: local`, because whoever runs that process could have kept all the
 //! shares. Even so nothing here adds shares up: the group's secret is never assembled.
 //!
 //! FROST needs two participants and a threshold of two. At threshold one every share *is* the
-//! group's secret by definition, so [`local`] then hands each custodian the same random scalar.
+//! group's secret by definition, so [`local`] then hands each custodian the same random scalar;
+//! ceremonies between machines refuse that threshold.
+
+pub mod dkg;
+mod polynomial;
+pub mod repair;
+pub mod resharing;
+#[cfg(test)]
+mod vectors;
 
 use std::collections::BTreeMap;
 
-use frost_ristretto255::keys::dkg;
+use frost_ristretto255::keys::dkg as frost;
 use frost_ristretto255::{Identifier, keys};
 use seawall_base::Rng;
 use zeroize::Zeroizing;
@@ -38,6 +50,23 @@ pub enum CeremonyError {
         /// The participant.
         index: u16,
     },
+    /// A participant said something that cannot be true.
+    #[error("custodian {index} {why}")]
+    Culprit {
+        /// Its index.
+        index: u16,
+        /// What it did.
+        why: &'static str,
+    },
+    /// Somebody deals who holds no share of the group as it is, or was not asked to.
+    #[error("custodian {index} does not hold the share this ceremony needs; was it refreshed?")]
+    NotADealer {
+        /// Its index.
+        index: u16,
+    },
+    /// Participants are missing, too many, or not those the ceremony is between.
+    #[error("not exactly the participants of the ceremony have spoken")]
+    Incomplete,
 }
 
 /// Runs the key generation with `members` participants in this process.
@@ -80,8 +109,8 @@ fn local_single(
 
 /// What every participant holds between rounds one and two.
 struct AfterRoundOne {
-    secrets: BTreeMap<Identifier, dkg::round1::SecretPackage>,
-    broadcast: BTreeMap<Identifier, dkg::round1::Package>,
+    secrets: BTreeMap<Identifier, frost::round1::SecretPackage>,
+    broadcast: BTreeMap<Identifier, frost::round1::Package>,
 }
 
 fn round_one(
@@ -92,7 +121,7 @@ fn round_one(
     let members = ids.len() as u16;
     let (mut secrets, mut broadcast) = (BTreeMap::new(), BTreeMap::new());
     for id in ids {
-        let (secret, package) = dkg::part1(*id, members, threshold, Adapted(&mut *rng))?;
+        let (secret, package) = frost::part1(*id, members, threshold, Adapted(&mut *rng))?;
         secrets.insert(*id, secret);
         broadcast.insert(*id, package);
     }
@@ -114,10 +143,10 @@ fn local_dkg(
     let AfterRoundOne { secrets, broadcast } = round_one(&ids, threshold, rng)?;
 
     let mut kept = BTreeMap::new();
-    let mut inboxes: BTreeMap<Identifier, BTreeMap<Identifier, dkg::round2::Package>> =
+    let mut inboxes: BTreeMap<Identifier, BTreeMap<Identifier, frost::round2::Package>> =
         BTreeMap::new();
     for (id, secret) in secrets {
-        let (secret, outbox) = dkg::part2(secret, &received(&broadcast, id))?;
+        let (secret, outbox) = frost::part2(secret, &received(&broadcast, id))?;
         kept.insert(id, secret);
         for (to, package) in outbox {
             inboxes.entry(to).or_default().insert(id, package);
@@ -127,7 +156,7 @@ fn local_dkg(
     let mut shares = Vec::with_capacity(ids.len());
     let mut view: Option<keys::PublicKeyPackage> = None;
     for (index, id) in (1..=members).zip(&ids) {
-        let (package, public) = dkg::part3(&kept[id], &received(&broadcast, *id), &inboxes[id])?;
+        let (package, public) = frost::part3(&kept[id], &received(&broadcast, *id), &inboxes[id])?;
         if *view.get_or_insert_with(|| public.clone()) != public {
             return Err(CeremonyError::Disagreement { index });
         }

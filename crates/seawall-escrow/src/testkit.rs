@@ -34,6 +34,11 @@ pub(crate) fn three_of_five(seed: &str) -> (Group, Vec<SecretShare>) {
         .expect("the ceremony succeeds")
 }
 
+/// All sets of positions below `n`, the empty one included.
+pub(crate) fn subsets(n: usize) -> impl Iterator<Item = Vec<usize>> {
+    (0..1_u32 << n).map(move |bits| (0..n).filter(|i| bits & (1 << i) != 0).collect())
+}
+
 pub(crate) fn label_fields(group: GroupId) -> LabelFields {
     LabelFields {
         suite: SUITE,

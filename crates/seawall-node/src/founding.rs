@@ -17,24 +17,50 @@ use crate::operators::{self, PolicyChange};
 pub struct Founding<'a> {
     /// Where the first node lives.
     pub home: &'a Path,
-    /// A directory outside the home for the share files.
-    pub shares_dir: &'a Path,
+    /// What the first escrow group is.
+    pub group: FoundingGroup<'a>,
     /// Name of the fleet.
     pub fleet_name: &'a str,
     /// Name of the first node.
     pub node_name: &'a str,
     /// The tenant of the first node.
     pub tenant: &'a str,
-    /// Name of the data class of the first escrow group.
+    /// Whether snapshots get path indexes, which this home's operator key reads.
+    pub index: bool,
+    /// A plain directory that stands in for a region.
+    pub bucket: Option<&'a str>,
+}
+
+/// The first escrow group of a fleet.
+#[derive(Debug)]
+pub enum FoundingGroup<'a> {
+    /// Made here and now, in this process, which sees all shares.
+    Local(LocalGroup<'a>),
+    /// Made between its custodians' machines before; no share is seen here.
+    Distributed(&'a EscrowGroupRecord),
+}
+
+/// An escrow group that is made in one process.
+#[derive(Debug)]
+pub struct LocalGroup<'a> {
+    /// A directory outside the home for the share files.
+    pub shares_dir: &'a Path,
+    /// Name of its data class.
     pub class: &'a str,
     /// Custodians by name, in order of share index.
     pub custodians: Vec<String>,
     /// How many of them it takes.
     pub threshold: u16,
-    /// Whether snapshots get path indexes, which this home's operator key reads.
-    pub index: bool,
-    /// A plain directory that stands in for a region.
-    pub bucket: Option<&'a str>,
+}
+
+impl FoundingGroup<'_> {
+    /// Name of its data class.
+    fn class(&self) -> &str {
+        match self {
+            Self::Local(group) => group.class,
+            Self::Distributed(record) => &record.class,
+        }
+    }
 }
 
 /// A founded fleet.
@@ -61,17 +87,14 @@ pub fn found(
     rng: &mut dyn Rng,
 ) -> Result<Founded, HomeError> {
     check(founding)?;
-    let passphrases =
-        founding.custodians.iter().map(|name| passphrase(name)).collect::<Result<Vec<_>, _>>()?;
-    let members = founding.custodians.len() as u16;
-    let (group, shares) = ceremony::local(members, founding.threshold, founding.class, rng)?;
-    let signers: Vec<_> = shares.iter().map(|_| SigningKey::generate(rng)).collect();
     let root = SigningKey::generate(rng);
-    let genesis = genesis(founding, &group, &signers, &root, clock, rng);
-    let subject = Fleet::subject(&genesis);
-    let fleet = Fleet::open(Statement::new(subject, genesis).sign(&[&root])?)?;
-
-    let shares = seal_shares(founding, &fleet, &group, shares, &signers, &passphrases, rng)?;
+    let (fleet, shares) = match &founding.group {
+        FoundingGroup::Local(group) => found_local(founding, group, &root, passphrase, clock, rng)?,
+        FoundingGroup::Distributed(record) => {
+            seawall_escrow::Group::of_record(record)?;
+            (statement(founding, (*record).clone(), &root, clock, rng)?, Vec::new())
+        }
+    };
     let undo = Undo::prepare(founding, &shares);
     match settle(founding, &fleet, &root, &shares, clock, rng) {
         Ok(()) => Ok(Founded { fleet, shares: shares.into_iter().map(|s| s.path).collect() }),
@@ -80,6 +103,25 @@ pub fn found(
             Err(e)
         }
     }
+}
+
+/// Makes the group and its sealed shares, and the fleet they are for.
+fn found_local(
+    founding: &Founding<'_>,
+    local: &LocalGroup<'_>,
+    root: &SigningKey,
+    passphrase: &mut AskPassphrase<'_>,
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Result<(Fleet, Vec<SealedShare>), HomeError> {
+    let passphrases =
+        local.custodians.iter().map(|name| passphrase(name)).collect::<Result<Vec<_>, _>>()?;
+    let members = local.custodians.len() as u16;
+    let (group, shares) = ceremony::local(members, local.threshold, local.class, rng)?;
+    let signers: Vec<_> = shares.iter().map(|_| SigningKey::generate(rng)).collect();
+    let fleet = statement(founding, record(local, &group, &signers), root, clock, rng)?;
+    let shares = seal_shares(local, &fleet, &group, shares, &signers, &passphrases, rng)?;
+    Ok((fleet, shares))
 }
 
 /// A share file that is not written yet.
@@ -100,12 +142,13 @@ fn settle(
 ) -> Result<(), HomeError> {
     let home = Home::create(founding.home, founding.node_name, founding.bucket)?;
     let lock = home.lock()?;
-    let dir = founding.shares_dir;
-    let shares_disk =
-        seawall_host::FsDisk::create(dir).map_err(HomeError::io(&dir.display().to_string()))?;
-    for share in shares {
-        seawall_base::write_atomic(&shares_disk, &share.name, share.json.as_bytes())
-            .map_err(HomeError::io(&share.name))?;
+    if let FoundingGroup::Local(LocalGroup { shares_dir: dir, .. }) = &founding.group {
+        let shares_disk = seawall_host::FsDisk::create(*dir)
+            .map_err(HomeError::io(&dir.display().to_string()))?;
+        for share in shares {
+            seawall_base::write_atomic(&shares_disk, &share.name, share.json.as_bytes())
+                .map_err(HomeError::io(&share.name))?;
+        }
     }
     let disk = home.disk();
     seawall_base::Disk::create_dir_all(disk.as_ref(), "root").map_err(HomeError::io("root"))?;
@@ -117,7 +160,7 @@ fn settle(
     let card = enrol::member_keys(&home, rng)?;
     enrol::enrol_here(&home, fleet, &card, founding.tenant, clock)?;
     if founding.index {
-        let on = PolicyChange::On(founding.class.to_owned());
+        let on = PolicyChange::On(founding.group.class().to_owned());
         operators::change_locked(&home, &lock, &on, clock, rng)?;
     }
     Ok(())
@@ -137,7 +180,11 @@ impl Undo {
         let absent = |path: &Path| (!path.exists()).then(|| path.to_owned());
         let mut files: Vec<_> = shares.iter().map(|s| s.path.clone()).collect();
         files.push(founding.home.join("home.json"));
-        Self { files, shares_dir: absent(founding.shares_dir), home: absent(founding.home) }
+        let shares_dir = match &founding.group {
+            FoundingGroup::Local(group) => absent(group.shares_dir),
+            FoundingGroup::Distributed(_) => None,
+        };
+        Self { files, shares_dir, home: absent(founding.home) }
     }
 
     fn run(self) {
@@ -163,17 +210,18 @@ fn check(founding: &Founding<'_>) -> Result<(), HomeError> {
     if founding.home.join("home.json").exists() {
         return Err(HomeError::AlreadyAHome(founding.home.to_owned()));
     }
-    let n = founding.custodians.len();
-    if n == 0 || n > 64 || founding.threshold == 0 || usize::from(founding.threshold) > n {
+    let FoundingGroup::Local(local) = &founding.group else { return Ok(()) };
+    let n = local.custodians.len();
+    if n == 0 || n > 64 || local.threshold == 0 || usize::from(local.threshold) > n {
         return Err(HomeError::refused(format!(
             "{} of {n} custodians is not possible; choose 1 to 64 custodians and a threshold up to their number",
-            founding.threshold
+            local.threshold
         )));
     }
-    if founding.threshold == 1 && n > 1 {
+    if local.threshold == 1 && n > 1 {
         tracing::warn!("with a threshold of 1 any single custodian can open every snapshot");
     }
-    let (home, shares) = (absolute(founding.home)?, absolute(founding.shares_dir)?);
+    let (home, shares) = (absolute(founding.home)?, absolute(local.shares_dir)?);
     if shares.starts_with(&home) || home.starts_with(&shares) {
         return Err(HomeError::refused(format!(
             "{} and the home {} lie within each other; whoever steals the node must not get the shares: choose a --shares-dir outside, best on a removable disk",
@@ -212,19 +260,13 @@ fn absolute(path: &Path) -> Result<PathBuf, HomeError> {
     }
 }
 
-fn genesis(
-    founding: &Founding<'_>,
-    group: &Group,
-    signers: &[SigningKey],
-    root: &SigningKey,
-    clock: &dyn Clock,
-    rng: &mut dyn Rng,
-) -> Genesis {
+/// The record of a group that was made here.
+fn record(local: &LocalGroup<'_>, group: &Group, signers: &[SigningKey]) -> EscrowGroupRecord {
     let custodians = group
         .members()
         .iter()
         .zip(signers)
-        .zip(&founding.custodians)
+        .zip(&local.custodians)
         .map(|((member, signer), name)| CustodianRecord {
             index: member.index(),
             name: name.clone(),
@@ -234,32 +276,45 @@ fn genesis(
             endpoint: None,
         })
         .collect();
+    EscrowGroupRecord {
+        id: group.id(),
+        class: local.class.to_owned(),
+        class_number: 1,
+        threshold: group.threshold(),
+        key: Hex32(group.key()),
+        ceremony: "local".to_owned(),
+        share_epoch: 0,
+        retired: false,
+        custodians,
+    }
+}
+
+/// The signed genesis statement, as a fleet.
+fn statement(
+    founding: &Founding<'_>,
+    group: EscrowGroupRecord,
+    root: &SigningKey,
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Result<Fleet, HomeError> {
     let mut nonce = [0; 32];
     rng.fill(&mut nonce);
-    Genesis {
+    let genesis = Genesis {
         policy_version: 1,
         fleet_name: founding.fleet_name.to_owned(),
         root_keys: vec![root.public()],
         root_threshold: 1,
-        groups: vec![EscrowGroupRecord {
-            id: group.id(),
-            class: founding.class.to_owned(),
-            class_number: 1,
-            threshold: group.threshold(),
-            key: Hex32(group.key()),
-            ceremony: "local".to_owned(),
-            share_epoch: 0,
-            retired: false,
-            custodians,
-        }],
+        groups: vec![group],
         witnesses: Vec::new(),
         created: clock.now(),
         nonce: Hex32(nonce),
-    }
+    };
+    let subject = Fleet::subject(&genesis);
+    Ok(Fleet::open(Statement::new(subject, genesis).sign(&[root])?)?)
 }
 
 fn seal_shares(
-    founding: &Founding<'_>,
+    local: &LocalGroup<'_>,
     fleet: &Fleet,
     group: &Group,
     shares: Vec<SecretShare>,
@@ -269,11 +324,11 @@ fn seal_shares(
 ) -> Result<Vec<SealedShare>, HomeError> {
     let mut sealed = Vec::new();
     for (i, share) in shares.into_iter().enumerate() {
-        let custodian = &founding.custodians[i];
+        let custodian = &local.custodians[i];
         let public = SharePublic {
             fleet: fleet.id(),
             group: group.id(),
-            class: founding.class.to_owned(),
+            class: local.class.to_owned(),
             index: share.index(),
             threshold: group.threshold(),
             members: group.members().len() as u16,
@@ -282,7 +337,7 @@ fn seal_shares(
             signing_key: signers[i].public().to_string(),
         };
         let name = format!("share-{}-{}.json", share.index(), file_name(custodian));
-        let path = founding.shares_dir.join(&name);
+        let path = local.shares_dir.join(&name);
         if path.symlink_metadata().is_ok() {
             let why = format!("{} exists; shares are never overwritten", path.display());
             return Err(HomeError::refused(why));

@@ -45,7 +45,7 @@ pub use fleet_policy::{
     PolicyEdits, Proposal, apply_policy, believed_entries, member_named, propose_policy,
     sign_proposal,
 };
-pub use founding::{AskPassphrase, Founded, Founding, found};
+pub use founding::{AskPassphrase, Founded, Founding, FoundingGroup, LocalGroup, found};
 pub use history::{Vouched, check_history};
 pub use home::{Home, HomeError, Lock};
 pub use hooks::{CommandError, Commands, Hook, on_interruption};

@@ -8,6 +8,8 @@
 //! or proven. A capsule is opaque bytes here; an origin is a string.
 
 mod bundle;
+mod ceremony;
+mod custodian_card;
 mod delegation;
 mod dossier;
 mod encoding;
@@ -16,6 +18,7 @@ mod fleet;
 mod fleet_policy;
 mod forget;
 mod genesis;
+mod group_file;
 mod index_policy;
 mod log_state;
 mod manifest;
@@ -26,6 +29,12 @@ pub use bundle::{
     BundlePredicate, EnrolmentBundle, FleetCard, MAX_BUNDLE, MemberCard, OpenedBundle, PolicyChain,
     RegionAddress, RegionCard,
 };
+pub use ceremony::{
+    Ceremony, CeremonyKind, CeremonyMessage, CeremonyOpening, CeremonyResult, CeremonyStep,
+    KnowledgeProof, MAX_CEREMONY_FILE, MAX_PARTICIPANTS, MessageFile, Participant, SealedPart,
+    open_accept, open_message,
+};
+pub use custodian_card::CustodianCard;
 pub use delegation::{Delegable, Delegation};
 pub use dossier::{Dossier, DossierParts, MAX_DOSSIER, VerifiedDossier};
 pub use encoding::{Base64, Hex32};
@@ -34,6 +43,7 @@ pub use fleet::{Fleet, MAX_POLICIES, Pin};
 pub use fleet_policy::{DeletionRule, FleetPolicy, Revocation, WitnessQuorum};
 pub use forget::{Forget, Forgotten};
 pub use genesis::{CustodianRecord, Endpoint, EscrowGroupRecord, Genesis, WitnessRecord};
+pub use group_file::GroupFile;
 pub use index_policy::{IndexPolicy, MAX_OPERATORS, Operator, OperatorCard};
 pub use log_state::{Accepted, LogState};
 pub use manifest::{

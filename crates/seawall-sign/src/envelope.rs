@@ -70,6 +70,23 @@ impl Envelope {
         Ok(self)
     }
 
+    /// The same statement with the signatures of another envelope around it as well. Neither's
+    /// are checked; a signer of both counts once.
+    pub fn and_signatures_of(mut self, other: &Self) -> Result<Self, SignError> {
+        if (&self.payload_type, &self.payload) != (&other.payload_type, &other.payload) {
+            return Err(SignError::Malformed("signatures of two different statements".to_owned()));
+        }
+        for (key, signature) in &other.signatures {
+            if !self.signatures.iter().any(|(signer, _)| signer == key) {
+                self.signatures.push((*key, *signature));
+            }
+        }
+        if self.signatures.len() > MAX_SIGNATURES {
+            return Err(SignError::Malformed("an envelope has 1 to 64 signatures".to_owned()));
+        }
+        Ok(self)
+    }
+
     /// Parses an envelope. Unknown fields, unknown algorithms, a signer twice, or no signature
     /// at all are refused.
     pub fn parse(json: &[u8]) -> Result<Self, SignError> {
@@ -202,6 +219,18 @@ mod tests {
             (one.digest(), true)
         );
         assert_eq!(one.and_sign(&a), Err(SignError::DuplicateSigner(a.public())));
+    }
+
+    #[test]
+    fn signatures_of_one_statement_are_put_together() {
+        let (a, b) = (key(1), key(2));
+        let of = |keys: &[&SigningKey]| Envelope::sign("t", b"p".to_vec(), keys);
+        let both = of(&[&a]).and_signatures_of(&of(&[&a, &b])).expect("one statement");
+        assert_eq!(both, of(&[&a, &b]), "a counts once");
+        let other = Envelope::sign("t", b"q".to_vec(), &[&b]);
+        assert!(of(&[&a]).and_signatures_of(&other).is_err());
+        let other = Envelope::sign("u", b"p".to_vec(), &[&b]);
+        assert!(of(&[&a]).and_signatures_of(&other).is_err());
     }
 
     #[test]

@@ -8,6 +8,7 @@
 
 pub mod envelope;
 mod key;
+pub mod key_file;
 pub mod paseto;
 pub mod possession;
 mod statement;

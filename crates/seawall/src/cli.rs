@@ -2,6 +2,7 @@
 
 #![allow(clippy::doc_markdown, reason = "these comments are the help text, shown as they stand")]
 
+mod custody;
 mod find;
 mod policy;
 
@@ -12,6 +13,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use seawall_policy::Span;
 use seawall_policy::retention::Count;
 
+pub(crate) use self::custody::{
+    CustodianCommand, From as CeremonyFrom, GroupCommand, Opening as CeremonyOpening,
+};
 pub(crate) use self::find::{FindArgs, FindKind};
 pub(crate) use self::policy::{PolicyCommand, ProposeArgs};
 
@@ -89,6 +93,12 @@ pub(crate) enum Command {
     /// Set up and run a region
     #[command(subcommand)]
     Region(RegionCommand),
+    /// Keep a share: a custodian's home and card
+    #[command(subcommand)]
+    Custodian(CustodianCommand),
+    /// Make, refresh, repair and re-share escrow groups between custodians' machines
+    #[command(subcommand)]
+    Group(GroupCommand),
     /// Make every region hold what this node holds
     #[command(after_help = "Example: seawall sync")]
     Sync(SyncArgs),
@@ -214,6 +224,9 @@ pub(crate) enum Profile {
 
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
+    /// Found it on the group that a ceremony between machines made (see group begin)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["custodians", "threshold", "names", "shares_dir"])]
+    pub(crate) group: Option<PathBuf>,
     /// How many custodians hold a share
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) custodians: u16,
@@ -221,8 +234,8 @@ pub(crate) struct InitArgs {
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub(crate) threshold: u16,
     /// Directory for the share files, outside the home
-    #[arg(long, value_name = "DIR")]
-    pub(crate) shares_dir: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "group")]
+    pub(crate) shares_dir: Option<PathBuf>,
     /// Custodians' names, once for each [default: custodian-1, ...; solo: laptop, paper, usb]
     #[arg(long = "custodian", value_name = "NAME")]
     pub(crate) names: Vec<String>,

@@ -1,10 +1,12 @@
 //! One module per command.
 
+pub(crate) mod custodian;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod export;
 pub(crate) mod find;
 pub(crate) mod fleet;
+pub(crate) mod group;
 pub(crate) mod init;
 pub(crate) mod log;
 pub(crate) mod mount;

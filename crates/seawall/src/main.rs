@@ -44,6 +44,8 @@ fn run(cli: Cli, printer: &Printer) -> anyhow::Result<Outcome> {
         Command::Fleet(command) => commands::fleet::run(&command, &home()?, printer),
         Command::Node(command) => commands::node::run(&command, &home()?, printer),
         Command::Region(command) => commands::region::run(&command, &home()?, printer),
+        Command::Custodian(command) => commands::custodian::run(&command, &home()?, printer),
+        Command::Group(command) => commands::group::run(&command, home, printer),
         Command::Sync(args) => commands::sync::run(&args, &home()?, printer),
         Command::Log(command) => commands::log::run(&command, &home()?, printer),
         Command::Completions { shell } => commands::pages::completions(shell, printer),

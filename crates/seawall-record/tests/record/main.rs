@@ -2,6 +2,7 @@
 
 mod bundles;
 mod cards;
+mod ceremonies;
 mod dossiers;
 mod fixture;
 mod forgetting;

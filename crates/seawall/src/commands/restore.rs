@@ -10,7 +10,7 @@ use seawall_backup::browse::{Selection, View};
 use seawall_backup::restore::{Objects, Restored, restore};
 use seawall_backup::target::{Options, Target};
 use seawall_base::{FleetId, Seconds};
-use seawall_custodian::{Examined, examine};
+use seawall_custodian::{CustodianHome, Examined, NO_FLEET, examine};
 use seawall_escrow::{MAX_SHARE_FILE, ShareFile};
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
@@ -242,8 +242,17 @@ fn approve(
     );
     let file = ShareFile::parse(&share_bytes).with_context(unusable)?;
     let refused = || format!("{} must not be approved", request.display());
-    let known = card.map(|path| known_fleet(path, file.public().fleet)).transpose()?;
-    let pin = known.as_ref().map_or(Pin::Id(file.public().fleet), Pin::Known);
+    let expected = file.public().fleet;
+    anyhow::ensure!(
+        expected != NO_FLEET,
+        "{} was made for a fleet that was still to be founded; run seawall custodian join with the fleet's card",
+        share.display()
+    );
+    let known = match card {
+        Some(path) => Some(known_fleet(path, expected)?),
+        None => fleet_of_home(share, expected)?,
+    };
+    let pin = known.as_ref().map_or(Pin::Id(expected), Pin::Known);
     let examined = examine(&read_input(request)?, pin).with_context(refused)?;
     examined.check_share(file.public()).with_context(unusable)?;
     examined.check_time(&SystemClock).with_context(refused)?;
@@ -266,6 +275,16 @@ fn approve(
     let words = format!("wrote {}; only the requester can use it", out.display());
     printer.result(&value, &words)?;
     Ok(Outcome::Done)
+}
+
+/// The fleet as the custodian's home knows it that the share lies in, if it lies in one.
+fn fleet_of_home(share: &Path, expected: FleetId) -> anyhow::Result<Option<Fleet>> {
+    let home = share.canonicalize().ok();
+    let home = home.as_deref().and_then(Path::parent).and_then(Path::parent);
+    match home.filter(|home| home.join("custodian.json").is_file()) {
+        Some(home) => Ok(CustodianHome::open(home)?.fleet(expected)?),
+        None => Ok(None),
+    }
 }
 
 /// The fleet as a custodian knows it from its card.

@@ -12,7 +12,10 @@ use seawall_base::Rng as _;
 use seawall_custodian::examine;
 use seawall_escrow::ShareFile;
 use seawall_host::{OsRng, SystemClock};
-use seawall_node::{Founding, Home, adopt_region, enroll, enrolment_bundle, found, member_keys};
+use seawall_node::{
+    Founding, FoundingGroup, Home, LocalGroup, adopt_region, enroll, enrolment_bundle, found,
+    member_keys,
+};
 use seawall_record::RegionCard;
 use seawall_region::Background;
 use seawall_sync::AuditReport;
@@ -44,13 +47,15 @@ impl Scene {
         OsRng.fill(&mut passphrase);
         let founding = Founding {
             home: &root.join("node-1"),
-            shares_dir: &root.join("shares"),
+            group: FoundingGroup::Local(LocalGroup {
+                shares_dir: &root.join("shares"),
+                class: "default",
+                custodians: ["anna", "ben", "cleo"].map(str::to_owned).to_vec(),
+                threshold: 2,
+            }),
             fleet_name: "demo",
             node_name: "node-1",
             tenant: "default",
-            class: "default",
-            custodians: ["anna", "ben", "cleo"].map(str::to_owned).to_vec(),
-            threshold: 2,
             index: true,
             bucket: None,
         };

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use seawall_base::{Clock as _, GroupId, Seconds, Timestamp};
+use seawall_custodian::ceremony::check_group_file;
 use seawall_escrow::RootKeyFile;
 use seawall_host::SystemClock;
 use seawall_node::{
@@ -11,7 +12,8 @@ use seawall_node::{
     sign_proposal,
 };
 use seawall_record::{
-    DeletionRule, EscrowGroupRecord, Fleet, FleetPolicy, Revocation, WitnessQuorum, WitnessRecord,
+    DeletionRule, EscrowGroupRecord, Fleet, FleetPolicy, GroupFile, Revocation, WitnessQuorum,
+    WitnessRecord,
 };
 use seawall_sign::{Envelope, SigningKey};
 use serde_json::json;
@@ -86,6 +88,25 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> anyhow::Res
         .with_context(|| format!("{} is not {what}", path.display()))
 }
 
+/// An escrow group's record: of a ceremony's group file, computed again from its statements, or by
+/// itself.
+fn escrow_group(path: &Path) -> anyhow::Result<EscrowGroupRecord> {
+    #[derive(serde::Deserialize)]
+    struct Format {
+        format: String,
+    }
+    let bytes = read_input(path)?;
+    let unsound = || format!("{} is not a sound escrow group", path.display());
+    if serde_json::from_slice::<Format>(&bytes).is_ok_and(|f| f.format == GroupFile::FORMAT) {
+        let (file, _) = check_group_file(&bytes).with_context(unsound)?;
+        return Ok(file.record().clone());
+    }
+    let group: EscrowGroupRecord = parse(path, "an escrow group's record")?;
+    group.check_form()?;
+    seawall_escrow::Group::of_record(&group).with_context(unsound)?;
+    Ok(group)
+}
+
 fn edits(home: &Home, args: &ProposeArgs) -> anyhow::Result<PolicyEdits> {
     let mut edits = PolicyEdits {
         remove_witnesses: args.remove_witness.clone(),
@@ -96,11 +117,7 @@ fn edits(home: &Home, args: &ProposeArgs) -> anyhow::Result<PolicyEdits> {
         ..PolicyEdits::default()
     };
     for path in &args.group {
-        let group: EscrowGroupRecord = parse(path, "an escrow group's record")?;
-        group.check_form()?;
-        seawall_escrow::Group::of_record(&group)
-            .with_context(|| format!("{} is not a sound escrow group", path.display()))?;
-        edits.groups.push(group);
+        edits.groups.push(escrow_group(path)?);
     }
     for id in &args.retire {
         let id = id.strip_prefix("group:").unwrap_or(id);

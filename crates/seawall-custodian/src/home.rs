@@ -1,0 +1,479 @@
+//! A custodian's home: its keys, its shares, the fleets it knows, and ceremonies under way.
+//!
+//! ```text
+//! custodian.json                 format, name, operator; written last
+//! lock                           held by the command that changes something
+//! keys/*.key                     signing, recipient, kem, witness, transport (0600)
+//! fleets/<fleet id>.json         fleet cards: the genesis statement and the policies since
+//! shares/<group id>-<epoch>.json share files, each sealed under a passphrase
+//! ceremonies/<id>/               own statements, and secrets of unfinished steps
+//! ```
+//!
+//! Who has the home has the signing key, and can speak as this custodian; a share needs its
+//! passphrase as well. A share of a fleet that is still to be founded names the fleet id zero,
+//! which no fleet has, until [`CustodianHome::join`] seals it anew.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use seawall_base::{Disk, DiskFile, FleetId, GroupId, LockMode, OpenMode, Rng};
+use seawall_base::{read_file, write_atomic};
+use seawall_escrow::{
+    CeremonyError, GroupError, KdfCost, KemSecret, MAX_SHARE_FILE, OneTimeError, OneTimeSecret,
+    ShareFile, ShareFileError, SharePublic, ShareSecret,
+};
+use seawall_host::FsDisk;
+use seawall_record::{Base64, CustodianCard, Fleet, FleetCard, MAX_BUNDLE, RecordError};
+use seawall_sign::key_file::{self, KeyFileError, Purpose};
+use seawall_sign::{SignError, SigningKey};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+const FORMAT: &str = "seawall-custodian-home/1";
+const CONFIG: &str = "custodian.json";
+const MAX_CONFIG: usize = 4 << 10;
+const SIGNING: &str = "keys/signing.key";
+const RECIPIENT: &str = "keys/recipient.key";
+const KEM: &str = "keys/kem.key";
+const WITNESS: &str = "keys/witness.key";
+const TRANSPORT: &str = "keys/transport.key";
+
+/// The fleet id in a share whose fleet is still to be founded.
+pub const NO_FLEET: FleetId = FleetId([0; 32]);
+
+/// Why something with a custodian's home failed.
+#[derive(Debug, thiserror::Error)]
+pub enum CustodyError {
+    /// Not a home.
+    #[error(
+        "{0} is not a custodian's home; run `seawall custodian init`, or name another with --home"
+    )]
+    NotAHome(PathBuf),
+    /// Already one.
+    #[error("{0} already is a custodian's home; nothing was changed")]
+    AlreadyAHome(PathBuf),
+    /// The operating system.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What it said.
+        source: io::Error,
+    },
+    /// A file of the home that is not what it should be.
+    #[error("{file} is damaged: {why}; restore it from a copy of the home")]
+    Damaged {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A key file.
+    #[error("{0}; restore it from a copy of the home")]
+    Key(#[from] KeyFileError),
+    /// What was asked for cannot be done.
+    #[error("{0}")]
+    Refused(String),
+    /// A participant of a ceremony said something that cannot be true.
+    #[error("{name} (number {index}) {why}; stop here: nothing of this ceremony may be used")]
+    Culprit {
+        /// The participant's name.
+        name: String,
+        /// Its index.
+        index: u16,
+        /// What it did.
+        why: String,
+    },
+    /// A statement, or a file of statements.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// A file of a ceremony.
+    #[error("{file}: {source}")]
+    File {
+        /// The file.
+        file: String,
+        /// What is wrong with it.
+        source: RecordError,
+    },
+    /// A signature.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// A share file.
+    #[error(transparent)]
+    Share(#[from] ShareFileError),
+    /// An escrow group.
+    #[error("escrow group: {0}")]
+    Group(#[from] GroupError),
+    /// The arithmetic of a ceremony.
+    #[error(transparent)]
+    Ceremony(#[from] CeremonyError),
+    /// A recipient key, or what was sealed to it.
+    #[error("recipient key: {0}")]
+    OneTime(#[from] OneTimeError),
+}
+
+impl CustodyError {
+    pub(crate) fn io(path: &str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io { path, source }
+    }
+
+    pub(crate) fn refused(why: impl Into<String>) -> Self {
+        Self::Refused(why.into())
+    }
+
+    pub(crate) fn damaged(file: &str, why: impl Into<String>) -> Self {
+        Self::Damaged { file: file.to_owned(), why: why.into() }
+    }
+}
+
+/// What a passphrase is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// The one a share is sealed under.
+    Existing,
+    /// One for a new share.
+    New,
+}
+
+/// Asks for a passphrase.
+pub type AskPassphrase<'a> = dyn FnMut(Ask, &str) -> Result<Zeroizing<Vec<u8>>, CustodyError> + 'a;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Config {
+    format: String,
+    name: String,
+    operator: String,
+}
+
+/// An open home.
+pub struct CustodianHome {
+    disk: Arc<FsDisk>,
+    name: String,
+    operator: String,
+    cost: KdfCost,
+}
+
+/// The right to change the home; released when dropped, and by the system when the process dies.
+pub struct HomeLock {
+    _file: Box<dyn DiskFile>,
+}
+
+impl CustodianHome {
+    /// Makes a home with fresh keys.
+    pub fn create(
+        path: &Path,
+        name: &str,
+        operator: &str,
+        rng: &mut dyn Rng,
+    ) -> Result<Self, CustodyError> {
+        Self::create_with(path, name, operator, None, rng)
+    }
+
+    /// Makes a home for the custodian of a share file, whose signing key it takes over.
+    pub fn create_from_share(
+        path: &Path,
+        operator: &str,
+        share: &ShareFile,
+        passphrase: &[u8],
+        rng: &mut dyn Rng,
+    ) -> Result<Self, CustodyError> {
+        let secret = share.open(passphrase)?;
+        let name = &share.public().custodian;
+        let home = Self::create_with(path, name, operator, Some(&secret.signing_seed), rng)?;
+        home.keep_share(share)?;
+        Ok(home)
+    }
+
+    fn create_with(
+        path: &Path,
+        name: &str,
+        operator: &str,
+        signing: Option<&[u8; 32]>,
+        rng: &mut dyn Rng,
+    ) -> Result<Self, CustodyError> {
+        if path.join(CONFIG).exists() {
+            return Err(CustodyError::AlreadyAHome(path.to_owned()));
+        }
+        let disk = FsDisk::create(path).map_err(CustodyError::io(&path.display().to_string()))?;
+        for dir in ["keys", "fleets", "shares", "ceremonies"] {
+            disk.create_dir_all(dir).map_err(CustodyError::io(dir))?;
+        }
+        if let Some(seed) = signing {
+            key_file::write(&disk, SIGNING, Purpose::Custodian, seed)?;
+        }
+        for (path, purpose) in [
+            (SIGNING, Purpose::Custodian),
+            (RECIPIENT, Purpose::Recipient),
+            (KEM, Purpose::Kem),
+            (WITNESS, Purpose::Witness),
+            (TRANSPORT, Purpose::Transport),
+        ] {
+            if key_file::read(&disk, path, purpose)?.is_none() {
+                let mut secret = Zeroizing::new([0; 32]);
+                rng.fill(&mut *secret);
+                key_file::write(&disk, path, purpose, &secret)?;
+            }
+        }
+        let (name, operator) = (name.to_owned(), operator.to_owned());
+        let home = Self { disk: Arc::new(disk), name, operator, cost: KdfCost::DEFAULT };
+        // A card that nobody would take is found out now.
+        CustodianCard::parse(&home.card(None)?.to_json())?;
+        let config = Config {
+            format: FORMAT.to_owned(),
+            name: home.name.clone(),
+            operator: home.operator.clone(),
+        };
+        home.write_json(CONFIG, &config)?;
+        Ok(home)
+    }
+
+    /// Opens a home.
+    pub fn open(path: &Path) -> Result<Self, CustodyError> {
+        if !path.join(CONFIG).is_file() {
+            return Err(CustodyError::NotAHome(path.to_owned()));
+        }
+        let disk = FsDisk::create(path).map_err(CustodyError::io(&path.display().to_string()))?;
+        let (name, operator) = (String::new(), String::new());
+        let mut home = Self { disk: Arc::new(disk), name, operator, cost: KdfCost::DEFAULT };
+        let config: Config = serde_json::from_slice(&home.require(CONFIG, MAX_CONFIG)?)
+            .map_err(|e| CustodyError::damaged(CONFIG, e.to_string()))?;
+        if config.format != FORMAT {
+            return Err(CustodyError::damaged(CONFIG, format!("format {:?}", config.format)));
+        }
+        home.name = config.name;
+        home.operator = config.operator;
+        Ok(home)
+    }
+
+    /// The same home, sealing new shares at another cost. For tests: what they try is not Argon2.
+    #[must_use]
+    pub fn with_cost(mut self, cost: KdfCost) -> Self {
+        self.cost = cost;
+        self
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        self.disk.root()
+    }
+
+    /// The directory, as the rooms below use it.
+    pub fn disk(&self) -> Arc<FsDisk> {
+        self.disk.clone()
+    }
+
+    /// The custodian's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Who runs it.
+    pub fn operator(&self) -> &str {
+        &self.operator
+    }
+
+    /// Takes the home for changing it; waits while another process has it.
+    pub fn lock(&self) -> Result<HomeLock, CustodyError> {
+        let file = self.disk.open("lock", OpenMode::Create).map_err(CustodyError::io("lock"))?;
+        file.lock(LockMode::Exclusive, true).map_err(CustodyError::io("lock"))?;
+        Ok(HomeLock { _file: file })
+    }
+
+    fn key(&self, path: &str, purpose: Purpose) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
+        Ok(key_file::require(self.disk.as_ref(), path, purpose)?)
+    }
+
+    /// Signs approvals and this custodian's part in ceremonies.
+    pub fn signing(&self) -> Result<SigningKey, CustodyError> {
+        Ok(SigningKey::from_seed(&*self.key(SIGNING, Purpose::Custodian)?))
+    }
+
+    /// Cosigns logs.
+    pub fn witness(&self) -> Result<SigningKey, CustodyError> {
+        Ok(SigningKey::from_seed(&*self.key(WITNESS, Purpose::Witness)?))
+    }
+
+    /// Authenticates TLS.
+    pub fn transport(&self) -> Result<SigningKey, CustodyError> {
+        Ok(SigningKey::from_seed(&*self.key(TRANSPORT, Purpose::Transport)?))
+    }
+
+    /// Opens what ceremonies seal to this custodian.
+    pub fn recipient(&self) -> Result<OneTimeSecret, CustodyError> {
+        Ok(OneTimeSecret::from_bytes(&*self.key(RECIPIENT, Purpose::Recipient)?))
+    }
+
+    /// Opens shares of the post-quantum half.
+    pub fn kem(&self) -> Result<KemSecret, CustodyError> {
+        Ok(KemSecret::from_bytes(&*self.key(KEM, Purpose::Kem)?))
+    }
+
+    /// This custodian's card, reached at `address` if it is reached at all.
+    pub fn card(&self, address: Option<&str>) -> Result<CustodianCard, CustodyError> {
+        Ok(CustodianCard {
+            format: CustodianCard::FORMAT.to_owned(),
+            name: self.name.clone(),
+            operator: self.operator.clone(),
+            signing_key: self.signing()?.public(),
+            recipient: Base64(self.recipient()?.public().as_bytes().to_vec()),
+            kem: Base64(self.kem()?.public().as_bytes().to_vec()),
+            witness: self.witness()?.public(),
+            transport: self.transport()?.public(),
+            address: address.map(str::to_owned),
+        })
+    }
+
+    /// The fleets this custodian knows.
+    pub fn fleets(&self) -> Result<Vec<Fleet>, CustodyError> {
+        let names = self.disk.list("fleets").map_err(CustodyError::io("fleets"))?;
+        let mut out = Vec::new();
+        for name in names.iter().filter_map(|n| n.strip_suffix(".json")) {
+            let path = format!("fleets/{name}.json");
+            let bytes = self.require(&path, MAX_BUNDLE)?;
+            let damaged = |why: String| CustodyError::damaged(&path, why);
+            let fleet = FleetCard::open(&bytes).map_err(|e| damaged(e.to_string()))?;
+            if fleet.id().to_hex() != name {
+                return Err(damaged(format!("it is the card of {}", fleet.id())));
+            }
+            out.push(fleet);
+        }
+        Ok(out)
+    }
+
+    /// A fleet this custodian knows.
+    pub fn fleet(&self, id: FleetId) -> Result<Option<Fleet>, CustodyError> {
+        Ok(self.fleets()?.into_iter().find(|f| f.id() == id))
+    }
+
+    /// The share files, with their names below `shares/`.
+    pub fn shares(&self) -> Result<Vec<(String, ShareFile)>, CustodyError> {
+        let names = self.disk.list("shares").map_err(CustodyError::io("shares"))?;
+        let mut out = Vec::new();
+        for name in names.into_iter().filter(|n| n.ends_with(".json")) {
+            let path = format!("shares/{name}");
+            let bytes = self.require(&path, MAX_SHARE_FILE)?;
+            let share = ShareFile::parse(&bytes)
+                .map_err(|e| CustodyError::refused(format!("{path}: {e}")))?;
+            out.push((name, share));
+        }
+        Ok(out)
+    }
+
+    /// The share of a group in one share epoch.
+    pub fn share(&self, group: GroupId, epoch: u32) -> Result<Option<ShareFile>, CustodyError> {
+        let path = share_path(group, epoch);
+        let Some(bytes) = self.read(&path, MAX_SHARE_FILE)? else { return Ok(None) };
+        let share =
+            ShareFile::parse(&bytes).map_err(|e| CustodyError::refused(format!("{path}: {e}")))?;
+        if (share.public().group, share.public().share_epoch) != (group, epoch) {
+            return Err(CustodyError::damaged(&path, "it holds another share"));
+        }
+        Ok(Some(share))
+    }
+
+    /// Keeps a share file, replacing one of the same group and epoch. Returns its path below the
+    /// home.
+    pub fn keep_share(&self, share: &ShareFile) -> Result<String, CustodyError> {
+        let path = share_path(share.public().group, share.public().share_epoch);
+        write_atomic(self.disk.as_ref(), &path, share.to_json().as_bytes())
+            .map_err(CustodyError::io(&path))?;
+        Ok(path)
+    }
+
+    /// Renames a share file so that it is none any more; somebody may still want it back.
+    pub(crate) fn set_share_aside(&self, path: &str) -> Result<String, CustodyError> {
+        let aside = format!("{path}.abandoned");
+        self.disk.rename(path, &aside).map_err(CustodyError::io(path))?;
+        self.disk.sync_dir("shares").map_err(CustodyError::io("shares"))?;
+        Ok(aside)
+    }
+
+    /// Seals a share under a passphrase, with the signing key beside it.
+    pub fn seal_share(
+        &self,
+        public: SharePublic,
+        secret: &ShareSecret,
+        passphrase: &[u8],
+        rng: &mut dyn Rng,
+    ) -> Result<ShareFile, CustodyError> {
+        Ok(ShareFile::seal(public, secret, passphrase, self.cost, rng)?)
+    }
+
+    /// Learns of a fleet, or of its newer policies. Shares made before the fleet was founded are
+    /// sealed anew for it; shares that newer ones of the fleet's policy replaced are deleted,
+    /// and so are those of a group that this custodian has left.
+    ///
+    /// A fleet card proves nothing about *which* fleet it is: the caller has its id confirmed.
+    pub fn join(
+        &self,
+        fleet: Fleet,
+        ask: &mut AskPassphrase<'_>,
+        rng: &mut dyn Rng,
+    ) -> Result<Joined, CustodyError> {
+        let _lock = self.lock()?;
+        let fleet = match self.fleet(fleet.id())? {
+            Some(known) => known.newest(fleet)?,
+            None => fleet,
+        };
+        let path = format!("fleets/{}.json", fleet.id().to_hex());
+        self.write_json(&path, &FleetCard::new(&fleet))?;
+        let own = self.signing()?.public();
+        let mut joined = Joined { fleet, bound: Vec::new(), deleted: Vec::new() };
+        for (name, share) in self.shares()? {
+            let public = share.public();
+            let Some(group) = joined.fleet.group(public.group) else { continue };
+            let left = group.custodians.iter().all(|c| c.signing_key != own);
+            let replaced = public.share_epoch < group.share_epoch
+                && (left || self.share(public.group, group.share_epoch)?.is_some());
+            if replaced {
+                let path = format!("shares/{name}");
+                self.disk.remove(&path).map_err(CustodyError::io(&path))?;
+                joined.deleted.push(path);
+            } else if public.fleet == NO_FLEET {
+                let passphrase = ask(Ask::Existing, &self.name)?;
+                let secret = share.open(&passphrase)?;
+                let public = SharePublic { fleet: joined.fleet.id(), ..public.clone() };
+                let sealed = self.seal_share(public, &secret, &passphrase, rng)?;
+                joined.bound.push(self.keep_share(&sealed)?);
+            }
+        }
+        self.disk.sync_dir("shares").map_err(CustodyError::io("shares"))?;
+        Ok(joined)
+    }
+
+    pub(crate) fn write_json<T: Serialize>(
+        &self,
+        path: &str,
+        value: &T,
+    ) -> Result<(), CustodyError> {
+        let mut json = serde_json::to_vec_pretty(value).expect("plain fields serialise");
+        json.push(b'\n');
+        write_atomic(self.disk.as_ref(), path, &json).map_err(CustodyError::io(path))
+    }
+
+    pub(crate) fn read(&self, path: &str, limit: usize) -> Result<Option<Vec<u8>>, CustodyError> {
+        read_file(self.disk.as_ref(), path, limit).map_err(CustodyError::io(path))
+    }
+
+    fn require(&self, path: &str, limit: usize) -> Result<Vec<u8>, CustodyError> {
+        self.read(path, limit)?.ok_or_else(|| CustodyError::damaged(path, "it is missing"))
+    }
+}
+
+/// What joining a fleet did.
+#[derive(Debug)]
+pub struct Joined {
+    /// The fleet, in its newest version known.
+    pub fleet: Fleet,
+    /// Shares that were sealed anew for it.
+    pub bound: Vec<String>,
+    /// Shares that were deleted, since newer ones replaced them.
+    pub deleted: Vec<String>,
+}
+
+pub(crate) fn share_path(group: GroupId, epoch: u32) -> String {
+    format!("shares/{}-{epoch}.json", group.to_hex())
+}

@@ -1,0 +1,98 @@
+//! A custodian's public keys, for ceremonies and for the fleet's policy.
+//!
+//! A card proves nothing about whose it is. It counts because everyone who takes part in a
+//! ceremony sees its fingerprint, because its owner refuses a ceremony that lists another card in
+//! its name, and because root keys sign the group that comes out.
+
+use seawall_base::Sha256;
+use seawall_sign::VerifyingKey;
+use serde::{Deserialize, Serialize};
+
+use crate::{Base64, RecordError, check_text};
+
+const WHAT: &str = "custodian card";
+/// Length of an X-Wing public key.
+const RECIPIENT_KEY: usize = 1_216;
+/// Length of an ML-KEM-768 encapsulation key (FIPS 203, table 3).
+const KEM_KEY: usize = 1_184;
+
+/// A custodian's public keys.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CustodianCard {
+    /// Names the format: `seawall-custodian/1`.
+    pub format: String,
+    /// The custodian's name, for people.
+    pub name: String,
+    /// Who runs it: several keys of one operator count once as witnesses.
+    pub operator: String,
+    /// Signs approvals and its part in ceremonies.
+    pub signing_key: VerifyingKey,
+    /// X-Wing key to which ceremonies seal what is for this custodian only.
+    pub recipient: Base64,
+    /// ML-KEM-768 encapsulation key for shares of the post-quantum half.
+    pub kem: Base64,
+    /// Cosigns logs.
+    pub witness: VerifyingKey,
+    /// Key of its TLS endpoint.
+    pub transport: VerifyingKey,
+    /// `HOST:PORT` of that endpoint, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+}
+
+impl CustodianCard {
+    /// The format's name.
+    pub const FORMAT: &str = "seawall-custodian/1";
+
+    /// Parses a card and checks its form.
+    pub fn parse(json: &[u8]) -> Result<Self, RecordError> {
+        let card: Self = crate::bundle::parse(WHAT, json, Self::FORMAT, |c: &Self| &c.format)?;
+        card.check()?;
+        Ok(card)
+    }
+
+    pub(crate) fn check(&self) -> Result<(), RecordError> {
+        let refuse = |why: &str| Err(RecordError::refused(WHAT, why));
+        if self.format != Self::FORMAT {
+            return refuse("of a format this version does not know; upgrade seawall");
+        }
+        check_text(WHAT, &self.name, 64)?;
+        check_text(WHAT, &self.operator, 64)?;
+        self.address.iter().try_for_each(|a| check_text(WHAT, a, 256))?;
+        if self.recipient.0.len() != RECIPIENT_KEY {
+            return refuse("its recipient is no X-Wing key of 1216 bytes");
+        }
+        if self.kem.0.len() != KEM_KEY {
+            return refuse("its kem is no ML-KEM-768 key of 1184 bytes");
+        }
+        let keys = [self.signing_key, self.witness, self.transport];
+        if keys[0] == keys[1] || keys[0] == keys[2] || keys[1] == keys[2] {
+            return refuse("one key serves two purposes");
+        }
+        Ok(())
+    }
+
+    /// SHA-256 of the card's JSON without white space: by it a ceremony names the card.
+    pub fn digest(&self) -> Sha256 {
+        Sha256::of(&serde_json::to_vec(self).expect("text always serialises"))
+    }
+
+    /// The first 16 hex digits of the digest in groups of four, for comparing by voice.
+    pub fn fingerprint(&self) -> String {
+        fingerprint(self.digest())
+    }
+
+    /// The card as a JSON file.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut json = serde_json::to_vec_pretty(self).expect("text always serialises");
+        json.push(b'\n');
+        json
+    }
+}
+
+/// What people read to one another: the first 16 hex digits in groups of four.
+pub(crate) fn fingerprint(digest: Sha256) -> String {
+    let hex = digest.to_hex();
+    [&hex[0..4], &hex[4..8], &hex[8..12], &hex[12..16]].join(" ")
+}
