@@ -76,6 +76,10 @@ bench-memory *ARGUMENTS:
 bench-find *ARGUMENTS:
     cargo run --quiet --release --package seawall-backup --example find_speed -- {{ARGUMENTS}}
 
+# durable appends a second to a log on one core, by how many share one fsync
+bench-log DIR="target/bench/log-speed":
+    cargo run --quiet --release --package seawall-tlog --example log_speed -- {{DIR}}
+
 # the chunker on one core, by instruction set
 bench-chunker *ARGUMENTS:
     cargo run --quiet --release --package seawall-backup --example chunker_speed -- {{ARGUMENTS}}

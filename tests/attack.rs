@@ -9,11 +9,13 @@ use std::cell::Cell;
 pub(crate) mod bombs;
 mod custodians;
 mod custody;
+mod log;
 mod network;
 mod node;
 mod operator;
 mod region;
 mod theft;
+mod witnesses;
 
 /// Lines a test prints; one that tries every length or bit would print hundreds.
 const LINES: usize = 5;

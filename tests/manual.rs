@@ -48,6 +48,7 @@ pages! {
     solo(Fleet::nowhere(), alone);
     sources(Fleet::found(), all_sources_are_snapshots);
     verify(two_copies(), what_rots_is_mended);
+    witnesses(Fleet::found(), another_epoch_without_losing_a_snapshot);
 }
 
 /// Places outside the home that pages name.
@@ -280,6 +281,14 @@ fn found(here: &Here) {
     assert_eq!((&found["path"], &found["stands"]), (&arg(&there).into(), &false.into()));
     let index = here.fleet.run(&["fleet", "index", "show", "--json"]).ok().json();
     assert_eq!(index["operators"].as_array().map(Vec::len), Some(1), "the desk was removed");
+}
+
+fn another_epoch_without_losing_a_snapshot(here: &Here) {
+    let status = here.fleet.run(&["node", "epoch", "status", "--json"]).ok().json();
+    assert_eq!((status["epoch"].as_u64(), status["provisional"].is_null()), (Some(2), true));
+    let list = here.fleet.run(&["snapshot", "list", "--json"]).ok().json();
+    assert_eq!(list[0]["witnessed"]["needed"].as_u64(), Some(2));
+    here.fleet.run(&["log", "verify"]).ok();
 }
 
 fn two_of_three_decide(here: &Here) {

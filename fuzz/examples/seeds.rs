@@ -17,9 +17,10 @@ use seawall_escrow::{
 };
 use seawall_fuzz::{NODE, ORIGIN, ROOT, SUBKEY, capsule, fleet, genesis, group, key, shares, sign};
 use seawall_record::{
-    Base64, CeremonyMessage, CeremonyResult, CeremonyStep, Dossier, DossierParts, Enrolment, Fleet,
-    FleetCard, Forget, Forgotten, Hex32, KnowledgeProof, LogState, Manifest, ManifestCore,
-    MessageFile, Request, Role, Subkey, Totals, reference_set,
+    Base64, CeremonyMessage, CeremonyResult, CeremonyStep, Dossier, DossierParts, Enrolment, Epoch,
+    EvidenceFile, Fleet, FleetCard, Forget, Forgotten, Hex32, Introduction, KnowledgeProof,
+    LogPoint, LogState, Manifest, ManifestCore, MessageFile, Request, Role, Sighting, Subkey,
+    Totals, node_origin, reference_set,
 };
 use seawall_seal::{Domain, DomainScope, ObjectKey, ObjectRef};
 use seawall_sign::possession::{Call, Proof};
@@ -136,6 +137,9 @@ fn sign_and_record() {
     }
     write("record_log_state", "first-snapshot", &entries);
     write("record_log_state", "forget", &forgetting());
+    write("record_evidence", "introduction", &introduction(&enrolled, &certified).to_json());
+    write("record_evidence", "evidence", &evidence(introduction(&enrolled, &certified)));
+    write("record_evidence", "epoch", &second_epoch(&enrolled, &certified));
     write("record_files", "card", &json(&FleetCard::new(&fleet())));
 
     let entries = [enrolled.to_json(), certified.to_json(), manifest.to_json()];
@@ -153,6 +157,50 @@ fn sign_and_record() {
         w.u16(page.len() as u16).raw(page);
     }
     write("record_reference_set", "walk", w.as_slice());
+}
+
+fn introduction(enrolled: &Envelope, certified: &Envelope) -> Introduction {
+    Introduction::new(enrolled, std::slice::from_ref(certified))
+}
+
+/// Two roots of one size, both signed.
+fn evidence(author: Introduction) -> Vec<u8> {
+    let origin = node_origin(fleet().id(), enrolment().node(), 1);
+    let sighting = |leaf: &[u8]| {
+        let origin = origin.parse().expect("an origin");
+        let checkpoint = Checkpoint::new(origin, 1, merkle::leaf_hash(leaf));
+        let signed = SignedCheckpoint::sign(checkpoint, &key(SUBKEY)).expect("a good name");
+        let checkpoint = String::from_utf8(signed.to_bytes()).expect("a note is UTF-8");
+        Sighting { seen_at: "region-a".into(), checkpoint }
+    };
+    let both = [sighting(b"one"), sighting(b"two")];
+    EvidenceFile::new(&fleet(), author, "a fork", both, None).to_json()
+}
+
+/// A log that goes on in its second epoch.
+fn second_epoch(enrolled: &Envelope, certified: &Envelope) -> Vec<u8> {
+    let next = Enrolment { epoch: 2, ..enrolment() };
+    let next = next.statement().sign(&[&key(ROOT)]).expect("it is small");
+    let origin = node_origin(fleet().id(), enrolment().node(), 1);
+    let epoch = Epoch {
+        fleet: fleet().id(),
+        node: enrolment().node(),
+        epoch: 2,
+        continues: LogPoint { origin, size: 2, root: Sha256([1; 32]) },
+        enrolment: next.digest(),
+        asked: Vec::new(),
+        reason: "an image".into(),
+        created: NOW,
+    };
+    let epoch = epoch.statement().sign(&[&key(ROOT)]).expect("it is small");
+    let mut entries = Vec::new();
+    for (signer, entry) in [(0, enrolled), (1, certified), (0, &next), (0, &epoch)] {
+        let payload = payload(entry);
+        entries.push(signer);
+        entries.extend_from_slice(&(payload.len() as u16).to_le_bytes());
+        entries.extend_from_slice(&payload);
+    }
+    entries
 }
 
 /// A log with two snapshots, of which the first is forgotten.
@@ -218,6 +266,7 @@ fn dossier(statements: [&Envelope; 3], entries: &[Vec<u8>]) -> Vec<u8> {
         manifest: manifest.clone(),
         checkpoint: String::from_utf8(checkpoint.to_bytes()).expect("a note is text"),
         inclusion: merkle::inclusion_proof(&log, 2, 3).expect("it is in there"),
+        break_glass: None,
     };
     parts.verify(fleet().id()).expect("a request a custodian would examine");
     json(&Dossier::new(&parts))

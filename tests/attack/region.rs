@@ -188,7 +188,7 @@ fn a_node_from_an_old_backup_is_told_so_and_overwrites_nothing() {
     it.sync();
     let seen = it.seen();
     replace(&it.fleet.home(), &old);
-    let say = ["region", "restored from an old copy", "do not write to the old log"];
+    let say = ["region", "restored from an old copy", "node epoch begin"];
     let said = it.fleet.run(&["sync"]).code(1).says(&say);
     stopped(&said.stderr);
     // A fork: the old copy goes on by itself and is refused all the same.

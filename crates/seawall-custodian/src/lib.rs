@@ -9,8 +9,12 @@
 
 pub mod ceremony;
 mod home;
+mod quorum;
+mod witness;
 
 pub use home::{Ask, AskPassphrase, CustodianHome, CustodyError, HomeLock, Joined, NO_FLEET};
+pub use quorum::{quorum, reached, roster};
+pub use witness::{DeskError, WitnessDesk};
 
 use seawall_base::{Clock, GroupId, Rng, Sha256, Timestamp};
 use seawall_escrow::{
@@ -18,6 +22,7 @@ use seawall_escrow::{
     OneTimePublic, OneTimeSecret, Partial, PartialError, ShareFileError, SharePublic, ShareSecret,
     VerifiedPartial,
 };
+use seawall_policy::witness::Reached;
 use seawall_record::{
     Approval, Base64, Dossier, DossierParts, EscrowGroupRecord, Pin, RecordError, VerifiedDossier,
 };
@@ -47,6 +52,11 @@ pub enum CustodianError {
         /// What the proof says.
         source: MerkleError,
     },
+    /// Too few of the policy's witnesses vouch for the log.
+    #[error(
+        "too few witnesses vouch for the snapshot's log ({0}): ask again when they can be reached, or with --break-glass"
+    )]
+    NotWitnessed(Box<Reached>),
     /// The checkpoint is another log's.
     #[error("the checkpoint is of log {found:?}, the manifest of {expected:?}")]
     OtherLog {
@@ -115,6 +125,8 @@ pub struct Examined {
     pub capsule: CheckedCapsule,
     /// Entries of the log when the checkpoint was signed.
     pub log_size: u64,
+    /// Who of the policy's witnesses vouches for it.
+    pub witnessed: Reached,
 }
 
 /// Checks a request file against the pinned fleet id, or against all that is known of the fleet.
@@ -126,7 +138,13 @@ pub fn examine<'p>(json: &[u8], pin: impl Into<Pin<'p>>) -> Result<Examined, Cus
     let group = Group::of_record(group_record(&dossier)?)?;
     let label = Label::of_manifest(core)?;
     let capsule = Capsule::decode(&dossier.manifest.capsule.0)?.check(&group, &label)?;
-    Ok(Examined { dossier, group, capsule, log_size })
+    let signed = SignedCheckpoint::parse(parts.checkpoint.as_bytes())?;
+    let witnessed = reached(&dossier.fleet, &roster(&dossier.fleet)?, [&signed]);
+    // Never a dead end: who asks may say why it cannot wait, and everybody is shown that.
+    if !witnessed.suffices() && dossier.break_glass.is_none() {
+        return Err(CustodianError::NotWitnessed(Box::new(witnessed)));
+    }
+    Ok(Examined { dossier, group, capsule, log_size, witnessed })
 }
 
 fn group_record(dossier: &VerifiedDossier) -> Result<&EscrowGroupRecord, CustodianError> {
@@ -140,7 +158,7 @@ fn group_record(dossier: &VerifiedDossier) -> Result<&EscrowGroupRecord, Custodi
 fn check_inclusion(parts: &DossierParts, dossier: &VerifiedDossier) -> Result<u64, CustodianError> {
     let signed = SignedCheckpoint::parse(parts.checkpoint.as_bytes())?;
     let checkpoint = signed.checkpoint();
-    let expected = &dossier.manifest.core.origin;
+    let expected = &dossier.request.origin;
     if checkpoint.origin.as_str() != expected {
         let (expected, found) = (expected.clone(), checkpoint.origin.as_str().to_owned());
         return Err(CustodianError::OtherLog { expected, found });

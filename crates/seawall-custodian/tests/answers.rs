@@ -196,6 +196,7 @@ impl World {
             manifest,
             checkpoint: checkpoint(self.origin(), 3, root, NODE_SUBKEY),
             inclusion: vec![first_two],
+            break_glass: None,
         }
     }
 

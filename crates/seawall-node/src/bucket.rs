@@ -15,9 +15,9 @@ use std::io;
 use std::ops::Range;
 
 use seawall_backup::restore::{FetchError, Objects};
-use seawall_base::ObjectId;
+use seawall_base::{ObjectId, Sha256};
 use seawall_record::reference_set::{self, Visit};
-use seawall_record::{Accepted, Fleet, FleetCard, LogState, ReferenceSet};
+use seawall_record::{Fleet, FleetCard, LogState, ReferenceSet};
 use seawall_store::Store;
 use seawall_sync::pack::{Index, PACK_BYTES, Pack, Place};
 use seawall_sync::{Finding, Objects as _};
@@ -119,15 +119,15 @@ impl Bucket {
     ) -> Result<BucketPushed, HomeError> {
         self.claim(fleet)?;
         self.check_log(log)?;
-        let mut sets: Vec<(u64, ReferenceSet)> = Vec::new();
+        let mut sets: Vec<(Sha256, ReferenceSet)> = Vec::new();
         let mut state = LogState::new(fleet.clone(), log.origin().as_str());
         replay(&mut state, log, &mut |_, accepted| {
-            if let Accepted::Manifest(_, manifest) = accepted {
-                sets.push((manifest.core.sequence, manifest.core.reference_set));
+            if let Some((digest, manifest)) = accepted.snapshot() {
+                sets.push((digest, manifest.core.reference_set));
             }
         })?;
         // Objects of what was forgotten may be gone here; the bucket keeps what it has of them.
-        sets.retain(|(sequence, _)| state.forgotten(*sequence).is_none());
+        sets.retain(|(digest, _)| state.forgotten(digest).is_none());
         let mut done = BucketPushed::default();
         let mut pack = Pack::default();
         let mut index = Index::default();

@@ -30,7 +30,7 @@ pub fn check_history(
     logs: &[PulledLog],
 ) -> Result<Vouched, HomeError> {
     let fleet = home.fleet()?;
-    let origin = &examined.dossier.manifest.core.origin;
+    let origin = &examined.dossier.request.origin;
     let (index, digest) = (examined.dossier.request.index, examined.dossier.manifest_digest);
     let own = home.log(&fleet)?;
     if own.origin().as_str() == origin {

@@ -11,7 +11,9 @@
 //! root/*.key                the fleet's root keys, on the operator's machine only
 //! enrolment.json            this node's enrolment
 //! regions/<name>.json       where regions are, each with its root-signed enrolment
-//! log/                      this node's log (docs/formats/log.md)
+//! log/, log-<epoch>/        this node's log, and that of a later epoch (docs/formats/log.md)
+//! epoch/provisional.json    why no checkpoint is signed until the next epoch has begun
+//! evidence/                 what contradicts what was seen before
 //! zones/, index/, locks/, reclaim/   this node's objects (docs/formats/zone.md)
 //! receipts/<region>/        what regions have signed for
 //! find/                     what `find` knows, encrypted
@@ -422,9 +424,14 @@ impl Home {
 
     fn open_log(&self, fleet: &Fleet, disk: Arc<dyn Disk>) -> Result<Log, HomeError> {
         let origin = self.origin(fleet)?;
-        let (log, report) = Log::open(disk, "log", &origin).map_err(|e| match e {
+        let (enrolment, _) = self.enrolment(fleet)?;
+        let later = log_dir(enrolment.epoch);
+        // The epoch a home was enrolled for has the plain name.
+        let entries = self.disk.list(&later).map_err(HomeError::io(&later))?;
+        let dir = if entries.is_empty() { "log" } else { later.as_str() };
+        let (log, report) = Log::open(disk, dir, &origin).map_err(|e| match e {
             LogError::Checkpoint(_) | LogError::Note(_) => {
-                HomeError::damaged("log/checkpoint", e.to_string())
+                HomeError::damaged(&format!("{dir}/checkpoint"), e.to_string())
             }
             e => e.into(),
         })?;
@@ -524,7 +531,7 @@ impl Home {
             if state.subkey(key.public()).is_some_and(|(s, _)| lasts(s)) {
                 // Certified by a command that was killed before it signed.
                 if log.checkpoint().is_none() {
-                    log.sign_checkpoint(&key)?;
+                    self.sign(log, &key)?;
                 }
                 return Ok(key);
             }
@@ -546,9 +553,23 @@ impl Home {
             not_after: now.after(SUBKEY_DAYS),
         };
         append(log, state, &subkey.statement().sign(&[&identity])?)?;
-        log.sign_checkpoint(&key)?;
+        self.sign(log, &key)?;
         Ok(key)
     }
+
+    /// Signs a checkpoint of all entries, unless they are provisional: then no checkpoint may
+    /// cover them, or two entries would have been shown under one index.
+    pub(crate) fn sign(&self, log: &mut Log, key: &SigningKey) -> Result<(), HomeError> {
+        if crate::epoch::provisional(self)?.is_none() {
+            log.sign_checkpoint(key)?;
+        }
+        Ok(())
+    }
+}
+
+/// Where the log of a later epoch than the first is.
+pub(crate) fn log_dir(epoch: u32) -> String {
+    format!("log-{epoch}")
 }
 
 /// What trying for a lock came to; `None` if somebody else has it.

@@ -13,6 +13,7 @@ mod bucket_source;
 mod command_source;
 mod delegations;
 mod enrol;
+mod epoch;
 mod file_cache;
 mod find;
 mod fleet_policy;
@@ -35,11 +36,18 @@ mod snapshots;
 mod still;
 mod tiers;
 mod verify;
+mod witness_link;
+mod witnesses;
 
 pub use browse::{Reach, view};
 pub use bucket::{Bucket, BucketError, BucketPushed};
 pub use command_source::CommandLine;
 pub use enrol::{adopt_region, enroll, enrolment_bundle, member_keys};
+pub use epoch::{
+    Adopted, Elsewhere, EpochGrant, EpochRequest, MAX_EPOCH_FILE, OpenedEpochRequest, Provisional,
+    Standing, adopt as adopt_epoch, begin as begin_epoch, provisional, sign as sign_epoch,
+    standing as log_standing,
+};
 pub use find::{Finder, Tiers, Updated};
 pub use fleet_policy::{
     PolicyEdits, Proposal, apply_policy, believed_entries, member_named, propose_policy,
@@ -64,3 +72,5 @@ pub use tiers::{
     pull_bucket_logs, pull_logs, sync,
 };
 pub use verify::{ReadData, Repaired, Verified, VerifyOptions, VerifyProgress, verify};
+pub use witness_link::{HttpWitness, hear};
+pub use witnesses::{Witnessed, home_roster, log_reached, roster};

@@ -175,6 +175,11 @@ fn forget(
     let _locked_out = lock_out(home, &mut snapshots, chosen)?;
     let evidence = Evidence::gather(home, fleet, &log, &bucket)?;
     let decision = decide_for(snapshots, &evidence, retention, clock)?;
+    if crate::epoch::provisional(home)?.is_some() {
+        return Err(HomeError::refused(
+            "this node's log is provisional, and what it forgets would be lost with it; begin the next epoch first (seawall node epoch begin)",
+        ));
+    }
     let going: Vec<Held> =
         decision.to_forget().filter(|held| chosen.contains(&held.digest)).cloned().collect();
     if going.is_empty() {

@@ -2,13 +2,17 @@
 
 use seawall_base::{Clock, Disk as _, Rng, Seconds, Sha256, Timestamp};
 use seawall_escrow::OneTimeSecret;
-use seawall_record::{Base64, Dossier, DossierParts, Fleet, Hex32, LogState, Manifest, Request};
+use seawall_policy::witness::Reached;
+use seawall_record::{
+    Base64, BreakGlass, Dossier, DossierParts, Fleet, Hex32, LogState, Manifest, Request,
+};
 use seawall_sign::{Envelope, VerifyingKey};
-use seawall_tlog::{Hash, Kind, Log, NoteError, SignedCheckpoint, Verifier};
+use seawall_tlog::{Checkpoint, Hash, Kind, Log, NoteError, SignedCheckpoint, Verifier};
 
-use crate::home::{Home, HomeError, Lock};
+use crate::home::{Home, HomeError, append};
 use crate::keys::{self, Purpose};
 use crate::tiers::PulledLog;
+use crate::witnesses::Witnessed;
 
 /// Which snapshot, and why.
 pub struct RequestOptions<'a> {
@@ -18,6 +22,8 @@ pub struct RequestOptions<'a> {
     pub reason: &'a str,
     /// How long they may answer.
     pub valid: Seconds,
+    /// Ask although fewer witnesses vouch for the log than the policy demands.
+    pub break_glass: bool,
 }
 
 /// A request ready to be handed to custodians.
@@ -31,6 +37,10 @@ pub struct RequestWritten {
     pub manifest: Manifest,
     /// Its id.
     pub manifest_digest: Sha256,
+    /// Who vouches for its log.
+    pub witnessed: Reached,
+    /// Whether it is asked for although that is less than the policy demands.
+    pub break_glass: bool,
 }
 
 /// Where a snapshot's evidence comes from.
@@ -61,13 +71,69 @@ impl Requestable<'_> {
         }
     }
 
-    fn inclusion(&self, index: u64) -> Result<Vec<Hash>, HomeError> {
+    fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Hash>, HomeError> {
         match self {
-            Self::Own(log) => Ok(log.inclusion(index, self.checkpoint()?.checkpoint().size)?),
-            Self::Pulled(log) => log.inclusion(index),
+            Self::Own(log) => Ok(log.inclusion(index, size)?),
+            Self::Pulled(log) => log.inclusion_at(index, size),
         }
     }
+
+    fn root_at(&self, size: u64) -> Result<Hash, HomeError> {
+        match self {
+            Self::Own(log) => Ok(log.root_at(size)?),
+            Self::Pulled(log) => log.root_at(size),
+        }
+    }
+
+    /// The checkpoint that most operators vouch for, of those that cover entry `index` and are of
+    /// this very history: its own, what the home keeps of it, and what witnesses showed.
+    fn best(
+        &self,
+        home: &Home,
+        fleet: &Fleet,
+        index: u64,
+    ) -> Result<(SignedCheckpoint, Reached), HomeError> {
+        let own = self.checkpoint()?;
+        if index >= own.checkpoint().size {
+            return Err(HomeError::refused(
+                "the snapshot is under no checkpoint yet: its log went back in time and its entries are provisional; begin the next epoch first (seawall node epoch begin)",
+            ));
+        }
+        let kept = Witnessed::open(home, &own.checkpoint().origin)?;
+        let roster = seawall_custodian::roster(fleet)?;
+        let mut candidates: Vec<SignedCheckpoint> = vec![own.clone()];
+        let shown = match self {
+            Self::Own(_) => &[][..],
+            Self::Pulled(log) => &log.shown,
+        };
+        for other in kept.covering(index).chain(shown) {
+            let Checkpoint { origin, size, root, .. } = other.checkpoint();
+            let here = (index + 1..=own.checkpoint().size).contains(size)
+                && *origin == own.checkpoint().origin
+                && self.root_at(*size)? == *root;
+            if !here {
+                continue;
+            }
+            match candidates.iter_mut().find(|it| it.note().text() == other.note().text()) {
+                Some(same) => {
+                    let lines = other.note().signatures();
+                    lines.iter().try_for_each(|line| same.add(line.clone()))?;
+                }
+                None => candidates.push(other.clone()),
+            }
+        }
+        let counted = candidates.into_iter().map(|it| {
+            let reached = seawall_custodian::reached(fleet, &roster, [&it]);
+            (it, reached)
+        });
+        // Of equal ones the first: this log's own newest.
+        let best =
+            counted.reduce(|a, b| if b.1.operators.len() > a.1.operators.len() { b } else { a });
+        Ok(best.expect("its own is one"))
+    }
 }
+
+const NO_ENROLMENT: &str = "the log does not begin with an enrolment";
 
 /// Writes a request for the manifest at `index` of a log whose state is `author`.
 ///
@@ -85,16 +151,20 @@ pub fn request(
     let fleet = home.fleet()?;
     let manifest_envelope = Envelope::parse(&log.entry(index)?)?;
     let manifest = author.open_manifest(&manifest_envelope)?;
-    let (requester_log, requester) = own_state(home, &fleet, &lock, clock, rng)?;
+    let mut own_log = home.log_for_writing(&fleet, &lock)?;
+    let mut requester = home.log_state(&fleet, &own_log)?;
+    let requester_log = home.subkey(&fleet, &mut own_log, &mut requester, clock, rng)?;
+    let (checkpoint, witnessed) = log.best(home, &fleet, index)?;
+    check_vouched(&witnessed, options)?;
     let secret = OneTimeSecret::generate(rng);
     let mut nonce = [0; 32];
     rng.fill(&mut nonce);
     let (own, own_envelope) = home.enrolment(&fleet)?;
     let created = clock.now();
-    let request = Request {
+    let wanted = Request {
         fleet: fleet.id(),
         manifest: manifest_envelope.digest(),
-        origin: manifest.core.origin.clone(),
+        origin: checkpoint.checkpoint().origin.to_string(),
         index,
         requester: own.node(),
         one_time_key: Base64(secret.public().as_bytes().to_vec()),
@@ -103,25 +173,30 @@ pub fn request(
         expires: created.after(options.valid),
         reason: options.reason.to_owned(),
     };
-    let request = request.statement().sign(&[&requester_log])?;
+    let glass = broken_glass(&wanted, &witnessed);
+    let glass = glass.map(|it| it.statement().sign(&[&requester_log])).transpose()?;
+    let break_glass = glass.is_some();
+    let request = wanted.statement().sign(&[&requester_log])?;
     Request::open(&request, requester_log.public())?;
-    let checkpoint = log.checkpoint()?;
+    if let Some(statement) = &glass {
+        append(&mut own_log, &mut requester, statement)?;
+        home.sign(&mut own_log, &requester_log)?;
+    }
+    let enrolled = author.enrolment_envelope().cloned();
     let parts = DossierParts {
         request: request.clone(),
         genesis: fleet.envelope().clone(),
         policies: fleet.policies().to_vec(),
         requester: [own_envelope, certificate(&requester, requester_log.public())?],
         author: [
-            author
-                .enrolment_envelope()
-                .cloned()
-                .ok_or_else(|| HomeError::refused("the log does not begin with an enrolment"))?,
+            enrolled.ok_or_else(|| HomeError::refused(NO_ENROLMENT))?,
             certificate(author, signer_of(author, &manifest_envelope)?)?,
-            certificate(author, checkpoint_signer(author, checkpoint)?)?,
+            certificate(author, checkpoint_signer(author, &checkpoint)?)?,
         ],
         manifest: manifest_envelope.clone(),
         checkpoint: String::from_utf8_lossy(&checkpoint.to_bytes()).into_owned(),
-        inclusion: log.inclusion(index)?,
+        inclusion: log.inclusion(index, checkpoint.checkpoint().size)?,
+        break_glass: glass,
     };
     let digest = request.digest();
     forget_expired(home, created)?;
@@ -130,7 +205,30 @@ pub fn request(
     let dossier = Dossier::new(&parts);
     let dossier = serde_json::to_string_pretty(&dossier).expect("a dossier serialises") + "\n";
     let manifest_digest = manifest_envelope.digest();
-    Ok(RequestWritten { dossier, digest, manifest, manifest_digest })
+    Ok(RequestWritten { dossier, digest, manifest, manifest_digest, witnessed, break_glass })
+}
+
+fn check_vouched(witnessed: &Reached, options: &RequestOptions<'_>) -> Result<(), HomeError> {
+    if witnessed.suffices() || options.break_glass {
+        return Ok(());
+    }
+    Err(HomeError::refused(format!(
+        "too few witnesses vouch for the snapshot's log ({witnessed}); run `seawall sync` on its node if it is there, ask again when they can be reached, or ask with --break-glass"
+    )))
+}
+
+/// What is said with a request where fewer witnesses vouch than the policy demands.
+fn broken_glass(request: &Request, witnessed: &Reached) -> Option<BreakGlass> {
+    (!witnessed.suffices()).then(|| BreakGlass {
+        fleet: request.fleet,
+        requester: request.requester,
+        manifest: request.manifest,
+        origin: request.origin.clone(),
+        operators: witnessed.operators.iter().cloned().collect(),
+        needed: witnessed.needed.unwrap_or(0),
+        reason: request.reason.clone(),
+        created: request.created,
+    })
 }
 
 /// Digest and expiry in the name of a one-time secret's file.
@@ -171,20 +269,6 @@ pub fn forget_expired(home: &Home, now: Timestamp) -> Result<(), HomeError> {
     Ok(())
 }
 
-/// This node's subkey and the state of its log, which certifies it.
-fn own_state(
-    home: &Home,
-    fleet: &Fleet,
-    lock: &Lock,
-    clock: &dyn Clock,
-    rng: &mut dyn Rng,
-) -> Result<(seawall_sign::SigningKey, LogState), HomeError> {
-    let mut log = home.log_for_writing(fleet, lock)?;
-    let mut state = home.log_state(fleet, &log)?;
-    let subkey = home.subkey(fleet, &mut log, &mut state, clock, rng)?;
-    Ok((subkey, state))
-}
-
 fn certificate(state: &LogState, key: VerifyingKey) -> Result<Envelope, HomeError> {
     state
         .subkey(key)
@@ -199,7 +283,7 @@ fn signer_of(state: &LogState, manifest: &Envelope) -> Result<VerifyingKey, Home
         .ok_or_else(|| HomeError::refused("the manifest is not signed by a subkey of its log"))
 }
 
-fn checkpoint_signer(
+pub(crate) fn checkpoint_signer(
     state: &LogState,
     signed: &SignedCheckpoint,
 ) -> Result<VerifyingKey, HomeError> {

@@ -1,23 +1,26 @@
 //! What a node knows that decides about its snapshots, and the policy it was told to keep.
 //!
 //! Rules count by the time the node says it made a snapshot. Whether one is old enough to go is
-//! judged by those who signed for it: *then* is the latest time at which a region says it counted
-//! the snapshot, *now* the time that as many regions as must hold it have reached. A node whose
-//! clock was set forward, by a thief or a flat battery, cannot expire its past. Where nobody can
-//! sign (no region, or only a bucket) there is only the node's own clock, and age alone decides.
+//! judged by those who signed for it: receipts of regions and cosignatures of witnesses are stamps
+//! of their operators, and `seawall_policy::witness` says what they are worth. A node whose clock
+//! was set forward, by a thief or a flat battery, cannot expire its past, and neither can one
+//! witness. Where nobody can sign (no region and no witness, or only a bucket) there is only the
+//! node's own clock, and age alone decides.
 
 use std::collections::BTreeSet;
 
 use seawall_base::{Clock, Sha256, Timestamp};
 use seawall_policy::Span;
 use seawall_policy::retention::{Group, Guards, Rules, Snapshot, Verdict, decide};
-use seawall_record::{Accepted, Fleet, Hex32, LogState, Manifest, Receipt};
-use seawall_tlog::Log;
+use seawall_policy::witness::{Stamp, witnessed_now, witnessed_then};
+use seawall_record::{Enrolment, Fleet, Hex32, LogState, Manifest, Receipt};
+use seawall_tlog::{Log, Roster};
 use serde::{Deserialize, Serialize};
 
 use crate::bucket::Bucket;
 use crate::home::{Home, HomeError, replay};
 use crate::tiers::receipts_of;
+use crate::witnesses::{Witnessed, home_roster};
 
 const FORMAT: &str = "seawall-retention/1";
 const PATH: &str = "retention.json";
@@ -115,8 +118,12 @@ impl Decision {
 
 /// What other tiers say of this node's snapshots.
 pub(crate) struct Evidence {
-    /// Counting receipts of each region, those of its present incarnation.
-    regions: Vec<Vec<Receipt>>,
+    /// Counting receipts of each region, those of its present incarnation, with its operator.
+    regions: Vec<(String, Vec<Receipt>)>,
+    witnessed: Witnessed,
+    roster: Roster,
+    /// How many operators the policy wants to hear before a time is believed.
+    quorum: Option<u16>,
     /// Entries of this log that the bucket holds.
     in_bucket: Option<u64>,
     has_bucket: bool,
@@ -151,10 +158,14 @@ impl Evidence {
         for (_, region) in home.regions(fleet)? {
             let all = receipts_of(home, &region)?;
             let own = all.all().map(|(r, _)| r).filter(|r| r.origin == log.origin().as_str());
-            regions.push(of_present_incarnation(own.cloned().collect()));
+            let operator = operator_of(fleet, &region);
+            regions.push((operator, of_present_incarnation(own.cloned().collect())));
         }
         Ok(Self {
             regions,
+            witnessed: Witnessed::open(home, log.origin())?,
+            roster: home_roster(home, fleet)?,
+            quorum: seawall_custodian::quorum(fleet).map(|q| q.needed()),
             in_bucket: bucket.size,
             has_bucket: home.bucket().is_some(),
             unreached: bucket.unreached.clone(),
@@ -165,39 +176,53 @@ impl Evidence {
         self.regions.len() + usize::from(self.has_bucket)
     }
 
-    /// Now: the local clock, or earlier, if not so many regions have reached it.
-    fn now(&self, clock: Timestamp, copies: u32) -> Timestamp {
-        let mut newest: Vec<Timestamp> =
-            self.regions.iter().filter_map(|r| r.iter().map(|r| r.created).max()).collect();
-        newest.sort_unstable_by_key(|at| std::cmp::Reverse(*at));
-        let needed = (copies as usize).min(self.regions.len());
-        match needed.checked_sub(1) {
-            None => clock,
-            // Fewer have ever signed than must: nothing has an age.
-            Some(last) => newest.get(last).map_or(Timestamp(0), |at| clock.min(*at)),
-        }
+    /// How many operators it takes: the policy's quorum, or as many regions as must hold a copy.
+    fn needed(&self, copies: u32) -> u16 {
+        let regions = (copies as usize).min(self.regions.len());
+        self.quorum.unwrap_or_else(|| u16::try_from(regions).unwrap_or(u16::MAX))
     }
 
-    fn snapshot(&self, it: &Logged, copies: u32) -> Snapshot {
+    /// Now: the local clock, or earlier, if not so many operators have reached it.
+    fn now(&self, clock: Timestamp, copies: u32) -> Timestamp {
+        let receipts = self.regions.iter().flat_map(|(operator, receipts)| {
+            receipts.iter().map(|r| Stamp { operator, time: r.created })
+        });
+        let stamps = receipts.chain(self.witnessed.last_stamps(&self.roster));
+        // Fewer have ever signed than must: nothing has an age.
+        witnessed_now(stamps, self.needed(copies), clock).unwrap_or(Timestamp(0))
+    }
+
+    fn snapshot(&self, it: &Logged, copies: u32, clock: Timestamp) -> Snapshot {
         let core = &it.manifest.core;
         let signed = |r: &&Receipt| {
             r.manifest == it.digest && r.index == it.index && r.reference_set == core.reference_set
         };
-        let receipts: Vec<&Receipt> =
-            self.regions.iter().filter_map(|r| r.iter().find(signed)).collect();
-        let can_sign = copies > 0 && !self.regions.is_empty();
-        let witnessed = receipts.iter().map(|r| r.created).max();
+        let receipts: Vec<(&str, &Receipt)> = self
+            .regions
+            .iter()
+            .filter_map(|(operator, r)| Some((operator.as_str(), r.iter().find(signed)?)))
+            .collect();
+        let needed = self.needed(copies);
+        let counted = receipts.iter().map(|(operator, r)| Stamp { operator, time: r.created });
+        let cosigned = self.witnessed.first_stamps(&self.roster, it.index, needed);
+        let witnessed = witnessed_then(counted.chain(cosigned), needed, clock);
         let in_bucket = self.in_bucket.is_some_and(|size| it.index < size);
         Snapshot {
             group: Group { node: core.node.to_string(), set: core.set.clone(), class: core.class },
             sequence: core.sequence,
             created: core.created,
-            witnessed: if can_sign { witnessed } else { Some(core.created) },
+            witnessed: if needed > 0 { witnessed } else { Some(core.created) },
             tags: core.tags.clone(),
             copies: receipts.len() as u32 + u32::from(in_bucket),
             in_use: it.in_use,
         }
     }
+}
+
+/// Who runs a region: the operator whose witness has its key, or the region itself.
+fn operator_of(fleet: &Fleet, region: &Enrolment) -> String {
+    let listed = fleet.witnesses().iter().find(|w| w.key == region.identity);
+    listed.map_or_else(|| format!("region {}", region.name), |w| w.operator.clone())
 }
 
 /// Receipts of the incarnation that signed last; what an earlier one signed for is not there.
@@ -220,12 +245,12 @@ pub(crate) fn logged(fleet: &Fleet, log: &Log) -> Result<(Vec<Logged>, LogState)
     let mut state = LogState::new(fleet.clone(), log.origin().as_str());
     let mut all = Vec::new();
     replay(&mut state, log, &mut |index, accepted| {
-        if let Accepted::Manifest(digest, manifest) = accepted {
-            let manifest = (**manifest).clone();
-            all.push(Logged { digest: *digest, index, manifest, in_use: false });
+        if let Some((digest, manifest)) = accepted.snapshot() {
+            let manifest = manifest.clone();
+            all.push(Logged { digest, index, manifest, in_use: false });
         }
     })?;
-    all.retain(|it| state.forgotten(it.manifest.core.sequence).is_none());
+    all.retain(|it| state.forgotten(&it.digest).is_none());
     Ok((all, state))
 }
 
@@ -237,9 +262,10 @@ pub(crate) fn decide_for(
     clock: &dyn Clock,
 ) -> Result<Decision, HomeError> {
     let guards = retention.guards(evidence.tiers());
-    let now = evidence.now(clock.now(), guards.copies);
+    let clock = clock.now();
+    let now = evidence.now(clock, guards.copies);
     let facts: Vec<Snapshot> =
-        snapshots.iter().map(|it| evidence.snapshot(it, guards.copies)).collect();
+        snapshots.iter().map(|it| evidence.snapshot(it, guards.copies, clock)).collect();
     let verdicts = decide(&facts, &retention.rules, guards, now)?;
     let held = snapshots.into_iter().zip(verdicts).map(|(it, verdict)| Held {
         digest: it.digest,

@@ -1,13 +1,15 @@
 //! Making and listing snapshots.
 
+use std::collections::BTreeSet;
+
 use seawall_backup::snapshot::{self, Checkpoints, Plan, Progress, Snapshot};
 use seawall_backup::source::filter::Excluded;
 use seawall_backup::source::{Problem, Source};
 use seawall_base::{Clock, Rng, Sha256, Timestamp};
 use seawall_escrow::{Capsule, Group, Label};
+use seawall_policy::witness::Reached;
 use seawall_record::{
-    Accepted, Base64, EscrowGroupRecord, Fleet, MAX_TAGS, Manifest, ManifestCore, Operator,
-    check_tag,
+    Base64, EscrowGroupRecord, Fleet, MAX_TAGS, Manifest, ManifestCore, Operator, check_tag,
 };
 use seawall_tlog::Origin;
 
@@ -16,6 +18,7 @@ use crate::home::{Home, HomeError, append, replay};
 use crate::input::{self, Input, Ready};
 use crate::operators;
 use crate::tiers::PulledLog;
+use crate::witnesses::{Witnessed, home_roster};
 
 /// How to make a snapshot.
 pub struct CreateOptions<'a> {
@@ -55,10 +58,15 @@ pub struct Listed {
     pub seen_in: String,
     /// Its manifest.
     pub manifest: Manifest,
+    /// Origin line of the log it stands in; a later epoch's than the manifest's if it was carried
+    /// over.
+    pub log: String,
     /// Regions that have signed for it.
     pub receipts: Vec<String>,
     /// When its node forgot it, if it did: only other tiers keep its objects.
     pub forgotten: Option<Timestamp>,
+    /// Who vouches for the log it stands in.
+    pub witnessed: Reached,
 }
 
 /// Makes a snapshot. When this returns it is durable here: objects, then log, then checkpoint.
@@ -154,15 +162,17 @@ fn log_snapshot(
     let manifest = Manifest { core, capsule: Base64(capsule.encode()), path_index };
     let envelope = manifest.clone().statement().sign(&[&subkey])?;
     let index = append(&mut log, &mut state, &envelope)?;
-    log.sign_checkpoint(&subkey)?;
+    home.sign(&mut log, &subkey)?;
     Ok(Listed {
         digest: envelope.digest(),
         index,
         node: enrolment.name,
         seen_in: "local".to_owned(),
+        log: log.origin().to_string(),
         manifest,
         receipts: Vec::new(),
         forgotten: None,
+        witnessed: Reached::count(seawall_custodian::quorum(fleet).as_ref(), []),
     })
 }
 
@@ -210,25 +220,37 @@ pub fn list_snapshots(home: &Home, pulled: &[PulledLog]) -> Result<Vec<Listed>, 
     let mut out = Vec::new();
     let mut state = seawall_record::LogState::new(fleet.clone(), log.origin().as_str());
     let (enrolment, _) = home.enrolment(&fleet)?;
+    let (roster, quorum) = (home_roster(home, &fleet)?, seawall_custodian::quorum(&fleet));
+    let voices = Witnessed::open(home, log.origin())?.voices(&roster, log.checkpoint());
     replay(&mut state, &log, &mut |index, accepted| {
-        if let Accepted::Manifest(digest, manifest) = accepted {
-            let signed_for = |(d, name): &(Sha256, String)| (d == digest).then(|| name.clone());
+        if let Some((digest, manifest)) = accepted.snapshot() {
+            let signed_for = |(d, name): &(Sha256, String)| (*d == digest).then(|| name.clone());
             out.push(Listed {
-                digest: *digest,
+                digest,
                 index,
                 node: enrolment.name.clone(),
                 seen_in: "local".to_owned(),
-                manifest: (**manifest).clone(),
+                log: log.origin().to_string(),
+                manifest: manifest.clone(),
                 receipts: receipts.iter().filter_map(signed_for).collect(),
                 forgotten: None,
+                witnessed: voices.reached(quorum.as_ref(), index),
             });
         }
     })?;
     for listed in &mut out {
-        listed.forgotten = state.forgotten(listed.manifest.core.sequence);
+        listed.forgotten = state.forgotten(&listed.digest);
     }
-    for other in pulled.iter().filter(|p| p.origin != *log.origin()) {
-        out.extend(other.listed());
+    // A later epoch's log has the snapshots of those before it: each is listed once.
+    let mut others: Vec<&PulledLog> = pulled.iter().filter(|p| p.origin != *log.origin()).collect();
+    others.sort_by_key(|p| std::cmp::Reverse(p.origin.node().map_or(0, |(_, _, epoch)| epoch)));
+    let mut seen: BTreeSet<Sha256> = out.iter().map(|it| it.digest).collect();
+    for other in others {
+        let witnessed = |index: u64| {
+            let covering = other.vouchers().filter(|it| it.checkpoint().size > index);
+            seawall_custodian::reached(&fleet, &roster, covering)
+        };
+        out.extend(other.listed(&witnessed).filter(|it| seen.insert(it.digest)));
     }
     out.sort_by_key(|l| l.manifest.core.created);
     Ok(out)

@@ -4,19 +4,23 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use seawall_backup::restore::{FetchError, Objects};
-use seawall_base::{Clock, ObjectId, Rng, Sha256, read_file, write_atomic};
+use seawall_base::{Clock, ObjectId, Rng, Sha256, Timestamp, read_file, write_atomic};
 use seawall_host::SystemClock;
+use seawall_policy::witness::Reached;
 use seawall_record::reference_set::Pages;
-use seawall_record::{Accepted, Enrolment, Fleet, LogState, Manifest, RegionAddress};
+use seawall_record::{Enrolment, Fleet, LogState, Manifest, RegionAddress, Sighting};
 use seawall_store::Store;
-use seawall_sync::{Push, Pushed, Receipts, Tier, read_entries};
+use seawall_sync::{Push, Pushed, Receipts, SyncError, Tier, read_entries};
 use seawall_tlog::merkle::{self, Frontier, HashReader};
 use seawall_tlog::{Hash, Kind, Log, Origin, SignedCheckpoint, Verifier};
 
 use crate::bucket::{Bucket, BucketPushed};
+use crate::epoch::{make_provisional, provisional, take_left_behind};
 use crate::home::{Home, HomeError, file_name};
 use crate::region_client::RegionClient;
 use crate::snapshots::Listed;
+use crate::witness_link::{Compared, HttpWitness, bring};
+use crate::witnesses::{Witnessed, home_roster, write_evidence};
 
 /// Regions that could not be reached, by name, each with the reason.
 pub type Unreached = Vec<(String, HomeError)>;
@@ -78,6 +82,8 @@ pub enum SyncDone {
     Region(Pushed),
     /// A bucket, which cannot sign.
     Bucket(BucketPushed),
+    /// A witness, which cosigned the log at this time.
+    Witness(Timestamp),
 }
 
 /// Where the receipts of a region are kept.
@@ -98,6 +104,12 @@ pub fn sync(
 ) -> Result<Vec<SyncOutcome>, HomeError> {
     let _syncing = home.lock_sync()?;
     let fleet = home.fleet()?;
+    if let Some(it) = provisional(home)? {
+        return Err(HomeError::refused(format!(
+            "this node's log went back in time ({}): what it wrote since is kept here and shown to nobody; `seawall node epoch begin` is the way out",
+            it.why
+        )));
+    }
     sign_whole_log(home, &fleet, clock, rng)?;
     // The log first: what it names is in the store, and a snapshot may be made between the two.
     let mut log = home.log(&fleet)?;
@@ -116,16 +128,23 @@ pub fn sync(
                 receipts: &mut receipts,
             };
             let done = push.run(&link.tier, rng, &mut |p| progress(&name, p))?;
-            keep_cosignatures(home, &fleet, &region, &log)?;
             // Without one, tokens are asked for: no reason to fail.
             let known = (&address, &region);
             if let Err(e) = home.renew_delegation(&fleet, known, &link.tier, clock, rng) {
                 tracing::warn!(region = name, error = %e, "no delegation");
             }
+            if let Some(cosigned) = log.checkpoint() {
+                keep_lines(home, &fleet, cosigned)?;
+            }
+            take_left_behind(home, &fleet, &link, clock, rng)?;
             Ok(SyncDone::Region(done))
         });
+        if let Err(HomeError::Sync(e @ SyncError::RolledBack { .. })) = &result {
+            make_provisional(home, &e.to_string(), clock.now())?;
+        }
         outcomes.push(SyncOutcome { region: name, result });
     }
+    bring_to_witnesses(home, &fleet, &log, clock, &mut outcomes)?;
     if let Some(url) = home.bucket() {
         let pushed = Bucket::open(url).map_err(HomeError::from).and_then(|mut bucket| {
             bucket.push(&fleet, &store, &log, &mut |p| {
@@ -152,6 +171,33 @@ fn learn(home: &Home, fleet: &Fleet, link: &RegionLink) -> Result<(), HomeError>
     Ok(())
 }
 
+/// Brings the log's checkpoint to every witness of the policy that says where it is, and keeps what
+/// they cosign. One that fails does not stop the others.
+fn bring_to_witnesses(
+    home: &Home,
+    fleet: &Fleet,
+    log: &Log,
+    clock: &dyn Clock,
+    outcomes: &mut Vec<SyncOutcome>,
+) -> Result<(), HomeError> {
+    let state = home.log_state(fleet, log)?;
+    let (links, unreached) = HttpWitness::all(home, fleet);
+    for (region, e) in unreached {
+        outcomes.push(SyncOutcome { region, result: Err(e) });
+    }
+    for link in &links {
+        let result = bring(link, log, &state).and_then(|(cosigned, time)| {
+            keep_lines(home, fleet, &cosigned)?;
+            Ok(SyncDone::Witness(time))
+        });
+        if let Err(HomeError::Sync(e @ SyncError::RolledBack { .. })) = &result {
+            make_provisional(home, &e.to_string(), clock.now())?;
+        }
+        outcomes.push(SyncOutcome { region: link.record().name.clone(), result });
+    }
+    Ok(())
+}
+
 /// Sees to it that a checkpoint covers the whole log.
 fn sign_whole_log(
     home: &Home,
@@ -165,26 +211,21 @@ fn sign_whole_log(
     let mut state = home.log_state(fleet, &log)?;
     let subkey = home.subkey(fleet, &mut log, &mut state, clock, rng)?;
     if log.checkpoint().is_none_or(|c| c.checkpoint().size < log.size()) {
-        log.sign_checkpoint(&subkey)?;
+        home.sign(&mut log, &subkey)?;
     }
     Ok(())
 }
 
-/// Keeps what a region has cosigned, unless the log has grown since: the next sync asks again.
-fn keep_cosignatures(
-    home: &Home,
-    fleet: &Fleet,
-    region: &Enrolment,
-    pushed: &Log,
-) -> Result<(), HomeError> {
-    let Some(cosigned) = pushed.checkpoint() else { return Ok(()) };
+/// Keeps what somebody has cosigned. On the log's own checkpoint only as long as it has not grown
+/// since: the next sync asks again.
+fn keep_lines(home: &Home, fleet: &Fleet, cosigned: &SignedCheckpoint) -> Result<(), HomeError> {
+    let roster = home_roster(home, fleet)?;
     let lock = home.lock()?;
     let mut log = home.log_for_writing(fleet, &lock)?;
     if log.checkpoint().is_some_and(|c| c.note().text() == cosigned.note().text()) {
-        let key = Verifier::new(&region.name, Kind::Cosigner, &region.identity)?;
-        log.add_cosignatures(cosigned.note().signatures(), &[key])?;
+        log.add_cosignatures(cosigned.note().signatures(), &roster.verifiers())?;
     }
-    Ok(())
+    Witnessed::open(home, log.origin())?.keep(home, &roster, cosigned)
 }
 
 /// A log of another node, read from a region and checked in every respect.
@@ -197,6 +238,8 @@ pub struct PulledLog {
     pub state: LogState,
     /// The checkpoint that covers them.
     pub checkpoint: SignedCheckpoint,
+    /// What witnesses showed of it, all of this history.
+    pub(crate) shown: Vec<SignedCheckpoint>,
     entries: Vec<Vec<u8>>,
     manifests: Vec<(u64, Sha256, Manifest)>,
     stored: Vec<Hash>,
@@ -210,10 +253,38 @@ impl HashReader for PulledLog {
 }
 
 impl PulledLog {
+    /// What a checkpoint of this log says beside this copy.
+    pub(crate) fn compare(&self, theirs: &SignedCheckpoint) -> Result<Compared, HomeError> {
+        let (have, it) = (self.checkpoint.checkpoint().size, theirs.checkpoint());
+        if it.size > have {
+            return Ok(Compared::Ahead);
+        }
+        let here = self.root_at(it.size)?;
+        if here == it.root {
+            return Ok(Compared::Agrees);
+        }
+        if it.size == have {
+            return Ok(Compared::Other(None));
+        }
+        let proof = merkle::consistency_proof(self, it.size, have)
+            .map_err(|e| HomeError::refused(format!("log {}: {e}", self.origin)))?;
+        Ok(Compared::Other(Some((here, proof))))
+    }
+
     /// The inclusion proof of an entry under the checkpoint.
     pub fn inclusion(&self, index: u64) -> Result<Vec<Hash>, HomeError> {
-        let size = self.checkpoint.checkpoint().size;
+        self.inclusion_at(index, self.checkpoint.checkpoint().size)
+    }
+
+    /// The inclusion proof of an entry in the tree of `size`.
+    pub fn inclusion_at(&self, index: u64, size: u64) -> Result<Vec<Hash>, HomeError> {
         merkle::inclusion_proof(self, index, size)
+            .map_err(|e| HomeError::refused(format!("log {}: {e}", self.origin)))
+    }
+
+    /// The root over its first `size` entries.
+    pub fn root_at(&self, size: u64) -> Result<Hash, HomeError> {
+        merkle::root(self, size)
             .map_err(|e| HomeError::refused(format!("log {}: {e}", self.origin)))
     }
 
@@ -222,18 +293,28 @@ impl PulledLog {
         self.entries.get(index as usize).map(Vec::as_slice)
     }
 
-    /// Its snapshots as a list shows them.
-    pub fn listed(&self) -> impl Iterator<Item = Listed> {
+    /// Every checkpoint of this history that somebody showed.
+    pub fn vouchers(&self) -> impl Iterator<Item = &SignedCheckpoint> {
+        std::iter::once(&self.checkpoint).chain(&self.shown)
+    }
+
+    /// Its snapshots as a list shows them; `witnessed` says who vouches for an entry.
+    pub fn listed<'a>(
+        &'a self,
+        witnessed: &'a dyn Fn(u64) -> Reached,
+    ) -> impl Iterator<Item = Listed> + 'a {
         let node = self.state.enrolment().map_or_else(String::new, |e| e.name.clone());
         self.manifests.iter().map(move |(index, digest, manifest)| Listed {
             digest: *digest,
             index: *index,
             node: node.clone(),
             seen_in: self.region.clone(),
+            log: self.origin.to_string(),
             manifest: manifest.clone(),
             // A copy is no receipt; only what a region signed counts, and that is with the node.
             receipts: Vec::new(),
-            forgotten: self.state.forgotten(manifest.core.sequence),
+            forgotten: self.state.forgotten(digest),
+            witnessed: witnessed(*index),
         })
     }
 }
@@ -252,7 +333,7 @@ pub fn pull_logs(home: &Home, fleet: &Fleet, link: &RegionLink) -> Result<Vec<Pu
     Ok(out)
 }
 
-fn pull_log(home: &Home, fleet: &Fleet, link: &RegionLink, origin: &str) -> Pulled {
+pub(crate) fn pull_log(home: &Home, fleet: &Fleet, link: &RegionLink, origin: &str) -> Pulled {
     let region = &link.region.name;
     let origin: Origin =
         origin.parse().map_err(|e| HomeError::refused(format!("{region}, log {origin:?}: {e}")))?;
@@ -300,22 +381,30 @@ fn check_log(
         region: seen_in.to_owned(),
         state: LogState::new(fleet.clone(), origin.as_str()),
         checkpoint: signed.clone(),
+        shown: Vec::new(),
         entries: Vec::new(),
         manifests: Vec::new(),
         stored: Vec::new(),
     };
     let mut frontier = Frontier::default();
+    let mut forked = None;
     while frontier.size() < checkpoint.size {
         let next = frontier.size()..checkpoint.size.min(frontier.size() + STEP);
         for entry in read(next)? {
             log.take(entry, &mut frontier).map_err(named)?;
-            check_pin(pin.as_ref(), &frontier).map_err(named)?;
+            // Read on: what proves the fork is the whole of the other history.
+            forked = forked.or(check_pin(pin.as_ref(), &frontier).err());
         }
-        let owner = log.state.owner().map(|(node, epoch)| (fleet.id(), node, epoch));
-        if owner != origin.node() {
+        let owner = log.state.owner().map(|(node, _)| (fleet.id(), node));
+        if owner != origin.node().map(|(fleet, node, _)| (fleet, node)) {
             return Err(named("it begins with the enrolment of another node".to_owned()));
         }
     }
+    let owner = log.state.owner().map(|(node, epoch)| (fleet.id(), node, epoch));
+    if owner != origin.node() {
+        return Err(named("it does not reach the epoch its name says".to_owned()));
+    }
+    check_epochs(home, &log).map_err(named)?;
     if frontier.root() != checkpoint.root {
         return Err(named("its entries do not have the root its checkpoint signs".to_owned()));
     }
@@ -327,8 +416,36 @@ fn check_log(
     signed
         .verify(&keys)
         .map_err(|e| named(format!("its checkpoint, by its node's subkeys: {e}")))?;
+    if let (Some(why), Some(pin)) = (forked, &pin) {
+        let evidence = contradiction(home, fleet, &log, (pin, &why))?;
+        return Err(named(format!("{why}{evidence}")));
+    }
     keep_pin(home, pin.as_ref(), signed, &named)?;
     Ok(log)
+}
+
+/// Writes both histories' checkpoints where anybody can check them, and says where.
+fn contradiction(
+    home: &Home,
+    fleet: &Fleet,
+    log: &PulledLog,
+    (pin, why): (&SignedCheckpoint, &str),
+) -> Result<String, HomeError> {
+    let (seen, now) = (pin.checkpoint().size, log.checkpoint.checkpoint().size);
+    let beginning = if seen < now {
+        let proof = merkle::consistency_proof(log, seen, now)
+            .map_err(|e| HomeError::refused(e.to_string()))?;
+        Some((log.root_at(seen)?, proof))
+    } else {
+        None
+    };
+    let sighting = |seen_at: &str, it: &SignedCheckpoint| Sighting {
+        seen_at: seen_at.to_owned(),
+        checkpoint: String::from_utf8_lossy(&it.to_bytes()).into_owned(),
+    };
+    let both = [sighting("seen before", pin), sighting(&log.region, &log.checkpoint)];
+    let written = write_evidence(home, fleet, &log.state, why, (both, beginning))?;
+    Ok(written.map_or_else(String::new, |path| format!("; both checkpoints are in {path}")))
 }
 
 /// The entries seen before must be the entries seen now.
@@ -342,12 +459,37 @@ fn check_pin(pin: Option<&SignedCheckpoint>, frontier: &Frontier) -> Result<(), 
     }
 }
 
+/// A log of a later epoch continues those before it as the root keys say, and as this home has
+/// seen them.
+fn check_epochs(home: &Home, log: &PulledLog) -> Result<(), String> {
+    for it in log.state.continued() {
+        let (origin, size) = (&it.point.origin, it.point.size);
+        let root = |size| log.root_at(size).map_err(|e| e.to_string());
+        if it.held == size && root(size)? != it.point.root {
+            return Err(format!("its first {size} entries are not those of {origin} signed for"));
+        }
+        let earlier: Origin = origin.parse().map_err(|e| format!("{origin}: {e}"))?;
+        let Some(pin) = read_pin(home, &earlier).map_err(|e| e.to_string())? else { continue };
+        let pin = pin.checkpoint();
+        if pin.size <= it.held && root(pin.size)? != pin.root {
+            return Err(format!(
+                "its first {} entries are not those seen before in {origin}: the history was forked",
+                pin.size
+            ));
+        }
+        if pin.size > it.held {
+            tracing::warn!(%origin, seen = pin.size, held = it.held, "an epoch left entries behind");
+        }
+    }
+    Ok(())
+}
+
 impl PulledLog {
     fn take(&mut self, entry: Vec<u8>, frontier: &mut Frontier) -> Result<(), String> {
         let index = self.state.entries();
         let accepted = self.state.accept(&entry).map_err(|e| format!("entry {index}: {e}"))?;
-        if let Accepted::Manifest(digest, manifest) = accepted {
-            self.manifests.push((index, digest, *manifest));
+        if let Some((digest, manifest)) = accepted.snapshot() {
+            self.manifests.push((index, digest, manifest.clone()));
         }
         frontier.push(merkle::leaf_hash(&entry), &mut self.stored);
         self.entries.push(entry);

@@ -1,7 +1,7 @@
 //! Pure decisions: (declared policy, observed facts, now) → decision.
 //!
 //! Floor 1. No clock and no I/O, so that every decision can be replayed from what was known when
-//! it was made. The first decision that moved in is retention.
+//! it was made. Retention and what witnesses are worth so far.
 //!
 //! It must not know: what a log, an object or a store is; where facts come from; how a decision
 //! is carried out.
@@ -9,5 +9,6 @@
 mod calendar;
 pub mod retention;
 mod span;
+pub mod witness;
 
 pub use span::{Span, SpanError};

@@ -6,8 +6,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::bundle::{envelope, policies, raw};
+use crate::epoch::{epoch_of, node_origin};
 use crate::log_state::check_manifest;
-use crate::{Enrolment, Fleet, Hex32, Manifest, Pin, RecordError, Request, Role, Subkey};
+use crate::{
+    BreakGlass, Enrolment, Fleet, Hex32, Manifest, Pin, RecordError, Request, Role, Subkey,
+};
 
 /// Largest dossier in bytes of JSON.
 pub const MAX_DOSSIER: usize = 4 << 20;
@@ -31,6 +34,8 @@ pub struct Dossier {
     manifest: Box<RawValue>,
     checkpoint: String,
     inclusion: Vec<Hex32>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    break_glass: Option<Box<RawValue>>,
 }
 
 /// The parts of a dossier as envelopes; nothing in it has been verified.
@@ -53,6 +58,8 @@ pub struct DossierParts {
     pub checkpoint: String,
     /// The manifest's inclusion proof under that checkpoint.
     pub inclusion: Vec<Sha256>,
+    /// Why it is asked for although the policy's witnesses could not be had.
+    pub break_glass: Option<Envelope>,
 }
 
 impl Dossier {
@@ -70,6 +77,7 @@ impl Dossier {
             manifest: raw(&parts.manifest),
             checkpoint: parts.checkpoint.clone(),
             inclusion: parts.inclusion.iter().map(|h| Hex32(h.0)).collect(),
+            break_glass: parts.break_glass.as_ref().map(raw),
         }
     }
 
@@ -103,6 +111,11 @@ impl Dossier {
             manifest: envelope("manifest", &it.manifest)?,
             checkpoint: it.checkpoint,
             inclusion: it.inclusion.iter().map(|h| Sha256(h.0)).collect(),
+            break_glass: it
+                .break_glass
+                .as_ref()
+                .map(|it| envelope("break-glass statement", it))
+                .transpose()?,
         })
     }
 }
@@ -131,6 +144,8 @@ pub struct VerifiedDossier {
     pub manifest: Manifest,
     /// Digest of the manifest statement.
     pub manifest_digest: Sha256,
+    /// What the requester says where the policy's witnesses could not be had.
+    pub break_glass: Option<BreakGlass>,
 }
 
 impl DossierParts {
@@ -175,10 +190,16 @@ impl DossierParts {
             );
         }
         let manifest_digest = self.manifest.digest();
-        if request.manifest != manifest_digest || request.origin != manifest.core.origin {
+        let written_in = epoch_of(&manifest.core.origin, author.fleet, author.node());
+        // A log of a later epoch has the snapshots of those before it.
+        let later = written_in.is_some_and(|epoch| epoch < author.epoch)
+            && request.origin == node_origin(author.fleet, author.node(), author.epoch);
+        if request.manifest != manifest_digest || (request.origin != manifest.core.origin && !later)
+        {
             return refuse("asks for another snapshot than the one in the file");
         }
         let request_digest = self.request.digest();
+        let break_glass = self.open_break_glass(&requester_subkey, &request)?;
         Ok(VerifiedDossier {
             fleet,
             request,
@@ -189,6 +210,24 @@ impl DossierParts {
             checkpoint_subkey,
             manifest,
             manifest_digest,
+            break_glass,
         })
+    }
+
+    fn open_break_glass(
+        &self,
+        requester: &Subkey,
+        request: &Request,
+    ) -> Result<Option<BreakGlass>, RecordError> {
+        let Some(statement) = &self.break_glass else { return Ok(None) };
+        let it = BreakGlass::open(statement, requester.key)?;
+        let about = (it.fleet, it.requester, it.manifest, &it.origin);
+        if about != (request.fleet, request.requester, request.manifest, &request.origin)
+            || !requester.valid_at(it.created)
+        {
+            let why = "made for another request, or with a subkey that was not valid then";
+            return Err(RecordError::refused("break-glass statement", why));
+        }
+        Ok(Some(it))
     }
 }

@@ -7,6 +7,7 @@
 //! It must not know: how an object is sealed, what a capsule's bytes mean, how a log is stored
 //! or proven. A capsule is opaque bytes here; an origin is a string.
 
+mod break_glass;
 mod bundle;
 mod ceremony;
 mod custodian_card;
@@ -14,17 +15,21 @@ mod delegation;
 mod dossier;
 mod encoding;
 mod enrolment;
+mod epoch;
+mod evidence;
 mod fleet;
 mod fleet_policy;
 mod forget;
 mod genesis;
 mod group_file;
 mod index_policy;
+mod introduction;
 mod log_state;
 mod manifest;
 pub mod reference_set;
 mod request;
 
+pub use break_glass::BreakGlass;
 pub use bundle::{
     BundlePredicate, EnrolmentBundle, FleetCard, MAX_BUNDLE, MemberCard, OpenedBundle, PolicyChain,
     RegionAddress, RegionCard,
@@ -39,13 +44,16 @@ pub use delegation::{Delegable, Delegation};
 pub use dossier::{Dossier, DossierParts, MAX_DOSSIER, VerifiedDossier};
 pub use encoding::{Base64, Hex32};
 pub use enrolment::{Enrolment, Role, Subkey};
+pub use epoch::{Branch, Epoch, LogPoint, node_origin};
+pub use evidence::{Beginning, EvidenceFile, MAX_EVIDENCE, OpenedEvidence, Sighting};
 pub use fleet::{Fleet, MAX_POLICIES, Pin};
 pub use fleet_policy::{DeletionRule, FleetPolicy, Revocation, WitnessQuorum};
 pub use forget::{Forget, Forgotten};
 pub use genesis::{CustodianRecord, Endpoint, EscrowGroupRecord, Genesis, WitnessRecord};
 pub use group_file::GroupFile;
 pub use index_policy::{IndexPolicy, MAX_OPERATORS, Operator, OperatorCard};
-pub use log_state::{Accepted, LogState};
+pub use introduction::{Introduced, Introduction, MAX_INTRODUCED, MAX_INTRODUCTION};
+pub use log_state::{Accepted, Continued, LogState};
 pub use manifest::{
     MAX_TAG, MAX_TAGS, Manifest, ManifestCore, ReferenceSet, SealedRoot, Totals, check_tag,
 };

@@ -8,14 +8,23 @@
 //! A forget statement names manifests that stand earlier in the log, each once, and never the
 //! last of its class and set: whoever has a node's keys cannot make the fleet believe that there
 //! is nothing left of it.
+//!
+//! A log of a later epoch begins with the entries of the one before ([`Epoch`]), so one machine
+//! reads through all of them: which origin a manifest must name changes where the root keys say.
+
+mod epochs;
+
+pub use epochs::Continued;
 
 use std::collections::BTreeMap;
 
 use seawall_base::{NodeId, Seconds, Sha256, Timestamp};
 use seawall_sign::{Envelope, Predicate, Statement, VerifyingKey, predicate_type};
 
+use crate::epoch::{epoch_of, node_origin};
 use crate::{
-    Enrolment, Fleet, Forget, MAX_OPERATORS, Manifest, RecordError, Role, SealedRoot, Subkey,
+    Branch, BreakGlass, Enrolment, Epoch, Fleet, Forget, MAX_OPERATORS, Manifest, RecordError,
+    Role, SealedRoot, Subkey,
 };
 
 /// How far a node's clock may be set back between two snapshots.
@@ -37,21 +46,45 @@ pub enum Accepted {
     Forget(Box<Forget>),
     /// The node was revoked before it wrote this: whatever it says, it does not count.
     Disbelieved,
+    /// The log goes on in a new epoch, for which the entry before enrolled the node.
+    Epoch(Box<Epoch>),
+    /// Snapshots of a branch follow.
+    Branch(Box<Branch>),
+    /// A snapshot of a branch, which stands outside the chain.
+    BranchManifest(Sha256, Box<Manifest>),
+    /// The node asked for a restore without the witnesses the policy demands.
+    BreakGlass(Box<BreakGlass>),
+}
+
+impl Accepted {
+    /// A snapshot and its digest, of the chain or of a branch.
+    pub fn snapshot(&self) -> Option<(Sha256, &Manifest)> {
+        match self {
+            Self::Manifest(digest, manifest) | Self::BranchManifest(digest, manifest) => {
+                Some((*digest, manifest))
+            }
+            _ => None,
+        }
+    }
 }
 
 /// Where a log stands after the entries accepted so far.
 #[derive(Debug, Clone)]
 pub struct LogState {
     fleet: Fleet,
+    /// Of the epoch that is being read; the log's own in the end.
     origin: String,
+    /// Of the log, whose last epoch this is.
+    log: String,
+    epochs: epochs::Epochs,
     enrolment: Option<(Enrolment, Envelope)>,
     subkeys: BTreeMap<VerifyingKey, (Subkey, Envelope)>,
     /// Digests of all manifests; the first has sequence number 1.
     manifests: Vec<Sha256>,
     /// Sequence number of the last manifest of each class and set.
     newest: BTreeMap<(u8, Option<String>), u64>,
-    /// When each sequence number was forgotten.
-    forgotten: BTreeMap<u64, Timestamp>,
+    /// When each snapshot was forgotten, by its digest.
+    forgotten: BTreeMap<Sha256, Timestamp>,
     /// Time of the last manifest or forget statement.
     last_created: Option<Timestamp>,
     entries: u64,
@@ -63,6 +96,8 @@ impl LogState {
         Self {
             fleet,
             origin: origin.to_owned(),
+            log: origin.to_owned(),
+            epochs: epochs::Epochs::default(),
             enrolment: None,
             subkeys: BTreeMap::new(),
             manifests: Vec::new(),
@@ -94,9 +129,9 @@ impl LogState {
         self.last_created
     }
 
-    /// When the manifest with this sequence number was forgotten, if it was.
-    pub fn forgotten(&self, sequence: u64) -> Option<Timestamp> {
-        self.forgotten.get(&sequence).copied()
+    /// When the snapshot with this manifest was forgotten, if it was.
+    pub fn forgotten(&self, manifest: &Sha256) -> Option<Timestamp> {
+        self.forgotten.get(manifest).copied()
     }
 
     /// Keys that may have signed a checkpoint of the entries so far.
@@ -144,10 +179,12 @@ impl LogState {
             return Err(RecordError::refused("log entry", "not in its canonical spelling"));
         }
         let kind = predicate_type(&envelope).map_err(RecordError::statement("log entry"))?;
+        self.check_what_must_follow(&kind)?;
         let accepted = match (kind.as_str(), &self.enrolment) {
             (Enrolment::TYPE, None) => self.accept_enrolment(envelope)?,
-            (Enrolment::TYPE, Some(_)) => {
-                return Err(RecordError::refused("enrolment", "a log has one, as its first entry"));
+            (Enrolment::TYPE, Some((owner, _))) => {
+                let owner = owner.clone();
+                self.accept_next_enrolment(&owner, envelope)?
             }
             (_, None) => {
                 return Err(RecordError::refused(
@@ -173,6 +210,9 @@ impl LogState {
             }
             (Manifest::TYPE, Some(_)) => self.accept_manifest(&envelope)?,
             (Forget::TYPE, Some(_)) => self.accept_forget(&envelope)?,
+            (Epoch::TYPE, Some(_)) => self.accept_epoch(&envelope)?,
+            (Branch::TYPE, Some(_)) => self.accept_branch(&envelope)?,
+            (BreakGlass::TYPE, Some(_)) => self.accept_break_glass(&envelope)?,
             (other, Some(_)) => {
                 let why = format!("predicate type {other:?} has no place in a node's log");
                 return Err(RecordError::refused("log entry", why));
@@ -194,6 +234,11 @@ impl LogState {
 
     fn accept_enrolment(&mut self, envelope: Envelope) -> Result<Accepted, RecordError> {
         let enrolment = Enrolment::open(&self.fleet, &envelope, Role::Node)?;
+        let (fleet, node) = (enrolment.fleet, enrolment.node());
+        // The log of a later epoch begins as that of an earlier one.
+        if epoch_of(&self.log, fleet, node).is_some_and(|last| last > enrolment.epoch) {
+            self.origin = node_origin(fleet, node, enrolment.epoch);
+        }
         let accepted = Accepted::Enrolment(Box::new(enrolment.clone()));
         self.enrolment = Some((enrolment, envelope));
         Ok(accepted)
@@ -203,6 +248,9 @@ impl LogState {
         const WHAT: &str = "manifest";
         let manifest = self.open_manifest(envelope)?;
         let core = &manifest.core;
+        if core.origin != self.origin {
+            return self.accept_branch_manifest(envelope.digest(), manifest);
+        }
         self.check_clock(WHAT, core.created)?;
         let (previous, sequence) = self.last_manifest().unzip();
         let expected = sequence.map_or(1, |s| s + 1);
@@ -267,15 +315,16 @@ impl LogState {
         self.check_clock(WHAT, forget.created)?;
         forget.check_form()?;
         for it in &forget.snapshots {
-            let known = it
+            let chained = it
                 .sequence
                 .checked_sub(1)
-                .and_then(|at| self.manifests.get(usize::try_from(at).ok()?));
-            let why = if known != Some(&it.manifest) {
+                .and_then(|at| self.manifests.get(usize::try_from(at).ok()?))
+                .is_some_and(|known| *known == it.manifest);
+            let why = if !chained && !self.epochs.is_branch(&it.manifest, it.sequence) {
                 "is not a snapshot of this log"
-            } else if self.forgotten.contains_key(&it.sequence) {
+            } else if self.forgotten.contains_key(&it.manifest) {
                 "was forgotten before"
-            } else if self.newest.values().any(|newest| *newest == it.sequence) {
+            } else if chained && self.newest.values().any(|newest| *newest == it.sequence) {
                 "is the last of its class and set, which is never forgotten"
             } else {
                 continue;
@@ -283,7 +332,7 @@ impl LogState {
             return Err(RecordError::refused(WHAT, format!("number {} {why}", it.sequence)));
         }
         let now = forget.created;
-        self.forgotten.extend(forget.snapshots.iter().map(|it| (it.sequence, now)));
+        self.forgotten.extend(forget.snapshots.iter().map(|it| (it.manifest, now)));
         self.last_created = Some(now);
         Ok(Accepted::Forget(Box::new(forget)))
     }
@@ -296,7 +345,7 @@ impl LogState {
             .map_err(RecordError::statement(WHAT))?
             .predicate;
         check_manifest(&self.fleet, signer, &manifest)?;
-        if manifest.core.origin != self.origin {
+        if manifest.core.origin != self.origin && !self.epochs.is_earlier(&manifest.core.origin) {
             let why =
                 format!("written for log {:?}, found in {:?}", manifest.core.origin, self.origin);
             return Err(RecordError::refused(WHAT, why));

@@ -12,6 +12,7 @@
 //! It must not know: how to open anything. It does not link sealing, escrow or backup.
 
 mod enrol;
+mod epochs;
 mod error;
 mod home;
 mod logs;

@@ -16,6 +16,7 @@ use seawall_tlog::{
     Verifier,
 };
 
+use crate::epochs::Trunk;
 use crate::region::UNPOISONED;
 use crate::{Member, Refusal, Region, RegionError};
 
@@ -86,8 +87,8 @@ impl MirroredLog {
     }
 
     fn note(&mut self, index: u64, accepted: &Accepted) {
-        if let Accepted::Manifest(digest, manifest) = accepted {
-            self.manifests.insert(index, (*digest, manifest.core.reference_set));
+        if let Some((digest, manifest)) = accepted.snapshot() {
+            self.manifests.insert(index, (digest, manifest.core.reference_set));
         }
     }
 
@@ -159,7 +160,7 @@ impl Region {
         self.logs.lock().expect(UNPOISONED).values().cloned().collect()
     }
 
-    fn slot(&self, hash: Sha256) -> Option<Arc<LogSlot>> {
+    pub(crate) fn slot(&self, hash: Sha256) -> Option<Arc<LogSlot>> {
         self.logs.lock().expect(UNPOISONED).get(&hash).cloned()
     }
 
@@ -256,16 +257,21 @@ impl Region {
                 return Ok(MirrorAnswer::Refused(why));
             }
             let mut state = log.state.clone();
+            let mut trunk = Trunk::of(self, log)?;
             let mut accept = |index: u64, entry: &[u8]| {
                 let accepted = state.accept(entry).map_err(|e| e.to_string())?;
-                if matches!(accepted, Accepted::Enrolment(_)) && index == 0 {
-                    let here = state.enrolment_envelope().map(seawall_sign::Envelope::digest);
-                    if here != Some(member.envelope.digest()) {
-                        return Err("enrolment: not the one this member is enrolled by".to_owned());
-                    }
+                if let Accepted::Epoch(it) = &accepted {
+                    trunk.check(&it.continues.origin, index, entry, &accepted)?;
+                } else if !state.is_current() {
+                    trunk.check(state.epoch_origin(), index, entry, &accepted)?;
+                }
+                let last = index + 1 == header.end;
+                // Every entry may be the one that brings the log to its own epoch.
+                if last || matches!(accepted, Accepted::Enrolment(_) | Accepted::Epoch(_)) {
+                    check_owner(&state, member, last)?;
                 }
                 // The last entry is the last chance to refuse before the mirror publishes.
-                if index + 1 == header.end { signed_by_log(&state, &target) } else { Ok(()) }
+                if last { signed_by_log(&state, &target) } else { Ok(()) }
             };
             let answer =
                 log.mirror.add_entries(&header, &mut body, self.cosigner(), now, &mut accept)?;
@@ -328,6 +334,21 @@ impl Region {
             }
         }
         out
+    }
+}
+
+/// Whether a log is that of the member as it is enrolled, once it has reached its own epoch; in
+/// its last entry it must have.
+fn check_owner(state: &LogState, member: &Member, last: bool) -> Result<(), String> {
+    if !state.is_current() {
+        let why = "the log does not reach the epoch its origin names";
+        return if last { Err(why.to_owned()) } else { Ok(()) };
+    }
+    let here = state.enrolment_envelope().map(seawall_sign::Envelope::digest);
+    if here == Some(member.envelope.digest()) {
+        Ok(())
+    } else {
+        Err("enrolment: not the one this member is enrolled by".to_owned())
     }
 }
 

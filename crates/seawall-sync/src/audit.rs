@@ -311,7 +311,10 @@ fn replay(
                 continue;
             }
             match state.accept(entry) {
-                Ok(Accepted::Manifest(digest, manifest)) => {
+                Ok(
+                    Accepted::Manifest(digest, manifest)
+                    | Accepted::BranchManifest(digest, manifest),
+                ) => {
                     manifests.push(Snapshot {
                         index,
                         digest,
@@ -319,7 +322,7 @@ fn replay(
                         forgotten: false,
                     });
                 }
-                Ok(Accepted::Enrolment(enrolment)) if !enrols(&log.origin, &enrolment) => {
+                Ok(Accepted::Enrolment(enrolment)) if !of_its_node(&log.origin, &enrolment) => {
                     let place = format!("log {}, entry {index}", log.origin);
                     let (node, epoch) = (enrolment.node(), enrolment.epoch);
                     let what = format!("it enrols {node} for epoch {epoch}, which is another log");
@@ -339,14 +342,44 @@ fn replay(
     }
     check_checkpoint(log, &state, &leaves, report);
     for snapshot in &mut manifests {
-        snapshot.forgotten = state.forgotten(snapshot.manifest.core.sequence).is_some();
+        snapshot.forgotten = state.forgotten(&snapshot.digest).is_some();
     }
     manifests
+}
+
+/// Whether `enrolment` is that of the node whose log `origin` names, for its epoch or an earlier
+/// one, whose entries it begins with.
+fn of_its_node(origin: &Origin, enrolment: &Enrolment) -> bool {
+    origin.node().is_some_and(|(fleet, node, epoch)| {
+        (fleet, node) == (enrolment.fleet, enrolment.node()) && enrolment.epoch <= epoch
+    })
 }
 
 /// Whether `enrolment` is that of the node and epoch whose log `origin` names.
 pub(crate) fn enrols(origin: &Origin, enrolment: &Enrolment) -> bool {
     origin.node() == Some((enrolment.fleet, enrolment.node(), enrolment.epoch))
+}
+
+/// A log of a later epoch continues the one before where the root keys say, and reaches its own.
+fn check_epochs(
+    log: &AuditedLog<'_>,
+    state: &LogState,
+    leaves: &[seawall_tlog::Hash],
+    report: &mut AuditReport,
+) {
+    let place = format!("log {}", log.origin);
+    let short = |e: &Enrolment| of_its_node(&log.origin, e) && !enrols(&log.origin, e);
+    if state.enrolment().is_some_and(short) {
+        report.find("it does not reach the epoch its origin names", &place, FORGED);
+    }
+    for it in state.continued().iter().filter(|it| it.held == it.point.size) {
+        let held = leaves.iter().take(it.held as usize).copied();
+        if root_of_leaves(held) != it.point.root {
+            let what =
+                format!("its first {} entries are not those of {}", it.held, it.point.origin);
+            report.find(what, &place, FORGED);
+        }
+    }
 }
 
 struct Snapshot {
@@ -387,6 +420,7 @@ fn check_checkpoint(
             }
         }
     }
+    check_epochs(log, state, leaves, report);
     let signers: Result<Vec<_>, _> = state
         .all_subkeys()
         .map(|key| Verifier::new(log.origin.as_str(), Kind::Signer, &key))

@@ -74,8 +74,8 @@ pub enum SyncError {
     /// The log on this disk is shorter than, or differs from, the one the tier mirrored.
     #[error(
         "{tier} mirrored {mirrored} entries of {origin}, this node holds {held}: this node was \
-         restored from an old copy; enrol it again under a new epoch and do not \
-         write to the old log"
+         restored from an old copy; what it writes is kept here until \
+         `seawall node epoch begin` leads to a new epoch"
     )]
     RolledBack {
         /// The tier's name.

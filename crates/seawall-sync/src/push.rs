@@ -159,16 +159,17 @@ impl Push<'_> {
             let accepted =
                 state.accept(&entry).map_err(|source| SyncError::Record { index, source })?;
             match accepted {
-                Accepted::Manifest(digest, manifest) => {
+                Accepted::Manifest(digest, manifest)
+                | Accepted::BranchManifest(digest, manifest) => {
                     snapshots.push(Snapshot { index, digest, manifest: *manifest });
                 }
                 Accepted::Subkey(subkey) => {
                     subkeys.extend(state.subkey(subkey.key).map(|(_, envelope)| envelope.clone()));
                 }
-                Accepted::Enrolment(_) | Accepted::Forget(_) | Accepted::Disbelieved => {}
+                _ => {}
             }
         }
-        snapshots.retain(|s: &Snapshot| state.forgotten(s.manifest.core.sequence).is_none());
+        snapshots.retain(|s: &Snapshot| state.forgotten(&s.digest).is_none());
         let first = subkeys.len().saturating_sub(MAX_INTRODUCED);
         let introduced = subkeys.split_off(first);
         Ok(OwnLog { snapshots, introduced, keys: state.all_subkeys().collect() })
@@ -208,8 +209,12 @@ impl Run<'_, '_> {
         let mut base = receipted.last().map(|s| *s.set());
         let mut plan = Vec::new();
         for snapshot in pending {
-            plan.push(self.plan(base.as_ref(), snapshot)?);
-            base = Some(*snapshot.set());
+            // A node whose disk went back in time has manifests in its log of which it has no
+            // objects. The tier may have them: it is asked to count them, and only if it cannot
+            // is anything missing.
+            let here = self.local(snapshot.set().root)?.is_some();
+            plan.push(if here { self.plan(base.as_ref(), snapshot)? } else { BTreeMap::new() });
+            base = here.then(|| *snapshot.set());
         }
         for (snapshot, objects) in pending.iter().zip(plan) {
             self.offer(snapshot.index, &objects)?;

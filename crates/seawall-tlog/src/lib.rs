@@ -8,22 +8,26 @@
 //! It must not know: what an entry means, how bytes travel, which keys a fleet trusts.
 
 pub mod checkpoint;
+mod evidence;
 mod log;
 pub mod merkle;
 pub mod mirror;
 pub mod note;
 pub mod package;
+mod roster;
 mod store;
 pub mod tile;
 pub mod upload;
 pub mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Origin, SignedCheckpoint};
+pub use evidence::{Misconduct, Pair, PairError};
 pub use log::Log;
 pub use merkle::{Hash, MerkleError};
 pub use mirror::Mirror;
 pub use note::{Kind, Note, NoteError, NoteSignature, Verified, Verifier};
 pub use package::{EntriesHeader, MirrorAnswer, MirrorInfo};
+pub use roster::Roster;
 pub use store::{LogError, MAX_ENTRY, MAX_GROUP_BYTES, MAX_GROUP_ENTRIES, OpenReport};
 pub use upload::{Upload, UploadError, UploadStep};
 pub use witness::{AddCheckpoint, Cosigner, Evidence, Finding, Judgement, Witness, WitnessAnswer};

@@ -5,6 +5,7 @@
 mod custody;
 mod find;
 mod policy;
+mod witness;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -18,6 +19,7 @@ pub(crate) use self::custody::{
 };
 pub(crate) use self::find::{FindArgs, FindKind};
 pub(crate) use self::policy::{PolicyCommand, ProposeArgs};
+pub(crate) use self::witness::{EpochCommand, EvidenceCommand};
 
 /// Backup whose restores need a quorum: sealed on the node, mirrored by regions that cannot
 /// read it, opened only when enough custodians agree.
@@ -407,6 +409,10 @@ pub(crate) enum RestoreCommand {
         #[arg(long, default_value_t = 72, value_name = "HOURS",
               value_parser = clap::value_parser!(u64).range(1..=720))]
         valid: u64,
+        /// Ask although fewer witnesses vouch for the log than the fleet demands; this is logged,
+        /// and every custodian sees it
+        #[arg(long)]
+        break_glass: bool,
     },
     /// As a custodian: show what is asked, and answer it with a share
     #[command(
@@ -595,6 +601,18 @@ pub(crate) enum FleetCommand {
     /// Decide who reads path indexes
     #[command(subcommand)]
     Operator(OperatorCommand),
+    /// Grant a node the next epoch of its log; needs the root keys
+    #[command(after_help = "Example: seawall fleet epoch epoch.json --out granted.json")]
+    Epoch {
+        /// The request that `seawall node epoch begin` wrote
+        request: PathBuf,
+        /// Where to write what was granted
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        out: PathBuf,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
     /// Print the recovery sheet
     #[command(after_help = "Example: seawall fleet sheet --html --out sheet.html")]
     Sheet {
@@ -670,6 +688,9 @@ pub(crate) enum NodeCommand {
         #[arg(long, value_name = "HEX")]
         fleet_id: Option<String>,
     },
+    /// The way out when this node's disk went back in time
+    #[command(subcommand)]
+    Epoch(EpochCommand),
 }
 
 #[derive(Debug, Subcommand)]
@@ -721,6 +742,9 @@ pub(crate) enum LogCommand {
     /// Check the log: every entry, every signature, the checkpoint
     #[command(after_help = "Example: seawall log verify")]
     Verify,
+    /// Check evidence that a log or a witness misbehaved
+    #[command(subcommand)]
+    Evidence(EvidenceCommand),
     /// Write the log as C2SP tlog-tiles for any web server to serve
     #[command(after_help = "Example: seawall log export /srv/www/log")]
     Export {

@@ -3,6 +3,8 @@
 pub(crate) mod custodian;
 pub(crate) mod demo;
 pub(crate) mod diff;
+pub(crate) mod epoch;
+pub(crate) mod evidence;
 pub(crate) mod export;
 pub(crate) mod find;
 pub(crate) mod fleet;

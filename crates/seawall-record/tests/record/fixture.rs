@@ -223,6 +223,7 @@ pub(crate) fn parts() -> DossierParts {
         manifest: by_subkey(manifest(1, None)),
         checkpoint: "seawall/fleet/node/1\n3\nAAAA\n\n".to_owned(),
         inclusion: vec![Sha256([1; 32]), Sha256([2; 32])],
+        break_glass: None,
     }
 }
 

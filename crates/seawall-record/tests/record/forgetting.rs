@@ -43,9 +43,13 @@ fn signed(it: Forget) -> Envelope {
 }
 
 fn refused(log: &mut LogState, it: Forget) -> RecordError {
-    let before = (log.entries(), (1..9).map(|s| log.forgotten(s)).collect::<Vec<_>>());
+    let named: Vec<Sha256> = it.snapshots.iter().map(|s| s.manifest).collect();
+    let state = |log: &LogState| {
+        (log.entries(), named.iter().map(|digest| log.forgotten(digest)).collect::<Vec<_>>())
+    };
+    let before = state(log);
     let e = log.accept(&signed(it).to_json()).expect_err("must be refused");
-    let after = (log.entries(), (1..9).map(|s| log.forgotten(s)).collect::<Vec<_>>());
+    let after = state(log);
     assert_eq!(before, after, "a refused entry left a trace: {e}");
     e
 }
@@ -56,7 +60,8 @@ fn forgotten_once_and_remembered() {
     let it = forget(&digests, &[1, 2]);
     let accepted = log.accept(&signed(it.clone()).to_json()).expect("accepted");
     assert!(matches!(accepted, Accepted::Forget(f) if *f == it));
-    assert_eq!([1, 2, 3].map(|s| log.forgotten(s)), [Some(NOW), Some(NOW), None]);
+    let forgotten: Vec<_> = digests.iter().map(|digest| log.forgotten(digest)).collect();
+    assert_eq!(forgotten, [Some(NOW), Some(NOW), None]);
     let e = refused(&mut log, forget(&digests, &[2]));
     assert_eq!(rule(&e), "number 2 was forgotten before");
     // The chain goes on behind it.

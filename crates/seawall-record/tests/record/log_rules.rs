@@ -99,7 +99,7 @@ fn the_first_entry_must_enrol_the_node() {
 fn a_log_has_one_enrolment() {
     let mut log = begun();
     let again = refused(&mut log, &by_root(node_enrolment()));
-    assert_eq!(rule(&again), "a log has one, as its first entry");
+    assert_eq!(rule(&again), "a log has one, and further ones only for the epochs up to its own");
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod bundles;
 mod cards;
 mod ceremonies;
 mod dossiers;
+mod epochs;
 mod fixture;
 mod forgetting;
 mod genesis_rules;

@@ -159,6 +159,7 @@ fn restore(
 ) -> anyhow::Result<PathBuf> {
     let home = Home::open(&scene.node_two())?;
     let options = RequestOptions {
+        break_glass: false,
         id: &snapshot.listed.digest.to_hex(),
         reason: "demo: node-1's disk died",
         valid: Seconds::hours(1),

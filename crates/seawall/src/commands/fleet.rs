@@ -61,6 +61,9 @@ pub(crate) fn run(
         FleetCommand::Policy(command) => policy::run(&home, command, printer)?,
         FleetCommand::Index(command) => index::run(&home, command, printer)?,
         FleetCommand::Operator(command) => index::operator(&home, command, printer)?,
+        FleetCommand::Epoch { request, out, yes } => {
+            super::epoch::grant(&home, request, out, *yes, printer)?;
+        }
         FleetCommand::Sheet { html, out } => {
             let fleet = home.fleet()?;
             let regions = regions(&home)?;

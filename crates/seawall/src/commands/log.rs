@@ -14,10 +14,14 @@ use crate::cli::LogCommand;
 use crate::output::{Outcome, Printer};
 
 pub(crate) fn run(command: &LogCommand, home: &Path, printer: &Printer) -> anyhow::Result<Outcome> {
+    if let LogCommand::Evidence(command) = command {
+        return super::evidence::run(command, printer);
+    }
     let home = Home::open(home)?;
     let fleet = home.fleet()?;
     let log = home.log(&fleet)?;
     match command {
+        LogCommand::Evidence(_) => Ok(Outcome::Done),
         LogCommand::Show => show(&home, &log, printer),
         LogCommand::Prove { index } => prove(&log, *index, printer),
         LogCommand::Verify => verify(&home, &log, printer),
@@ -45,6 +49,27 @@ fn describe(accepted: &Accepted) -> (&'static str, String) {
     match accepted {
         Accepted::Enrolment(e) => ("enrolment", format!("{} ({})", e.name, e.node().short())),
         Accepted::Subkey(s) => ("subkey", format!("{} until {}", s.key, s.not_after)),
+        Accepted::Epoch(e) => (
+            "epoch",
+            format!(
+                "{}, from {} entries of epoch before ({})",
+                e.epoch, e.continues.size, e.reason
+            ),
+        ),
+        Accepted::Branch(b) => {
+            ("branch", format!("{} snapshots of {} follow", b.manifests.len(), b.of))
+        }
+        Accepted::BranchManifest(_, m) => (
+            "branched",
+            format!(
+                "number {} of a branch, {} files, {}",
+                m.core.sequence, m.core.totals.files, m.core.created
+            ),
+        ),
+        Accepted::BreakGlass(b) => (
+            "break-glass",
+            format!("{} of {} operators vouched ({})", b.operators.len(), b.needed, b.reason),
+        ),
         Accepted::Manifest(_, m) => (
             "snapshot",
             format!(

@@ -17,6 +17,9 @@ pub(crate) fn run(
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
     match command {
+        NodeCommand::Epoch(command) => {
+            return super::epoch::run(command, &Home::open(home)?, printer);
+        }
         NodeCommand::Keys { name, out } => {
             let name = name.clone().unwrap_or_else(super::host_name);
             let home = match Home::open(home) {
@@ -59,7 +62,7 @@ pub(crate) fn run(
     Ok(Outcome::Done)
 }
 
-fn parse_fleet_id(text: &str) -> anyhow::Result<FleetId> {
+pub(crate) fn parse_fleet_id(text: &str) -> anyhow::Result<FleetId> {
     let hex: String = text.chars().filter(|c| !c.is_whitespace()).collect();
     let hex = hex.strip_prefix("fleet:").unwrap_or(&hex).to_lowercase();
     FleetId::from_hex(&hex).context("--fleet-id takes the 64 digits on the recovery sheet")

@@ -22,7 +22,7 @@ use seawall_record::{Fleet, FleetCard, Pin};
 use serde_json::{Value, json};
 
 pub(crate) use self::part::kind_of;
-use super::snapshot::{find, pulled};
+use super::snapshot::{find, pulled, witnessed};
 use crate::cli::{PartArgs, RestoreCommand};
 use crate::output::{
     Outcome, Printer, Usage, confirm, from_root, human, passphrase, read_input, show_path,
@@ -35,10 +35,11 @@ pub(crate) fn run(
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
     match command {
-        RestoreCommand::Request { id, reason, out, valid } => {
+        RestoreCommand::Request { id, reason, out, valid, break_glass } => {
             let home = Home::open(&home()?)?;
             let valid = Seconds::hours(*valid);
-            request(&home, &RequestOptions { id, reason, valid }, out, printer)
+            let break_glass = *break_glass;
+            request(&home, &RequestOptions { id, reason, valid, break_glass }, out, printer)
         }
         RestoreCommand::Approve { request, share, fleet, out, yes } => {
             approve(request, share, fleet.as_deref(), out, *yes, printer)
@@ -78,6 +79,14 @@ pub(crate) fn open(
     let not_opened = || format!("{}: the snapshot was not opened", request.display());
     let examined = examine_request(home, &read_input(request)?).with_context(not_opened)?;
     vouch(home, &examined, printer).with_context(not_opened)?;
+    if let Some(glass) = &examined.dossier.break_glass {
+        printer.warn(&format!(
+            "BREAK-GLASS: {} of {} witnesses vouched for this history: {}",
+            glass.operators.len(),
+            glass.needed,
+            glass.reason
+        ));
+    }
     let opened = open_request(home, examined, approvals).with_context(not_opened)?;
     // Asked once the snapshot is held for reading: it cannot be forgotten from here on.
     let digest = opened.examined.dossier.manifest_digest;
@@ -134,7 +143,7 @@ pub(crate) fn check_paths(view: &View, selection: &Selection) -> anyhow::Result<
 fn warn_if_forgotten(home: &Home, listed: &Listed, printer: &Printer) -> anyhow::Result<()> {
     let Some(at) = listed.forgotten else { return Ok(()) };
     let own = home.origin(&home.fleet()?)?;
-    if listed.manifest.core.origin != own.as_str() {
+    if listed.log != own.as_str() {
         return Ok(());
     }
     let mut places = listed.receipts.clone();
@@ -152,7 +161,7 @@ fn warn_if_forgotten(home: &Home, listed: &Listed, printer: &Printer) -> anyhow:
 /// Looks for the snapshot's place in every copy of its log within reach.
 pub(crate) fn vouch(home: &Home, examined: &Examined, printer: &Printer) -> anyhow::Result<()> {
     let own = home.origin(&home.fleet()?)?;
-    let is_own = examined.dossier.manifest.core.origin == own.as_str();
+    let is_own = examined.dossier.request.origin == own.as_str();
     let logs = if is_own { Vec::new() } else { pulled(home, printer)?.logs };
     match check_history(home, examined, &logs)? {
         Vouched::OwnLog => printer.say("its history is unbroken in this node's own log"),
@@ -182,12 +191,22 @@ fn request(
         "file": out,
         "threshold": record.threshold,
         "custodians": record.custodians.iter().map(|c| &c.name).collect::<Vec<_>>(),
+        "witnessed": witnessed(&written.witnessed),
+        "break_glass": written.break_glass,
     });
     let names: Vec<_> = record.custodians.iter().map(|c| c.name.as_str()).collect();
+    let ask = if written.break_glass {
+        printer.warn(
+            "BREAK-GLASS: too few witnesses vouch that nothing newer or other exists; the statement is logged and goes with the request",
+        );
+        format!("ask EVERY custodian that can be reached; it takes {} of", record.threshold)
+    } else {
+        format!("it needs the approval of {} of", record.threshold)
+    };
     let words = format!(
-        "wrote {}\nit needs the approval of {} of: {}\neach runs: seawall restore approve {} --share FILE --out APPROVAL",
+        "wrote {}\nits log is witnessed at {}\n{ask}: {}\neach runs: seawall restore approve {} --share FILE --out APPROVAL",
         out.display(),
-        record.threshold,
+        written.witnessed,
         names.join(", "),
         out.display(),
     );
@@ -211,7 +230,7 @@ pub(crate) fn make_request(
     }
     let listed = find(&snapshots, options.id)?;
     warn_if_forgotten(home, listed, printer)?;
-    let origin = &listed.manifest.core.origin;
+    let origin = &listed.log;
     let (clock, mut rng) = (SystemClock, OsRng);
     let written = if origin == own.origin().as_str() {
         let state = home.log_state(&fleet, &own)?;
@@ -269,6 +288,8 @@ fn approve(
         "approval": out,
         "request": examined.dossier.request_digest.to_hex(),
         "snapshot": examined.dossier.manifest_digest.to_hex(),
+        "witnessed": witnessed(&examined.witnessed),
+        "break_glass": examined.dossier.break_glass.is_some(),
         "custodian": file.public().custodian,
         "index": file.public().index,
     });
@@ -305,8 +326,15 @@ fn what_is_asked(examined: &Examined) -> String {
     let it = &examined.dossier;
     let core = &it.manifest.core;
     let group = it.fleet.group(core.group);
+    let glass = it.break_glass.as_ref().map_or_else(String::new, |glass| {
+        format!(
+            "\n  BREAK-GLASS: {} of {} witnesses vouch that this is the newest history there is; the requester says that it cannot wait",
+            glass.operators.len(),
+            glass.needed
+        )
+    });
     format!(
-        "restore request {request}\n  fleet      {fleet} ({fingerprint})\n  asked by   {requester} ({node}), {role}, enrolled {enrolled}\n  reason     \"{reason}\"\n  made       {made}, open until {expires}\n  snapshot   {snapshot}\n  of         {author}, number {sequence}, made {created}\n  content    {files} files, {bytes}; {skipped} skipped when it was made\n  class      {class}: {threshold} approvals needed\n  in the log at index {index} of {size} entries, proof checked",
+        "restore request {request}\n  fleet      {fleet} ({fingerprint})\n  asked by   {requester} ({node}), {role}, enrolled {enrolled}\n  reason     \"{reason}\"\n  made       {made}, open until {expires}\n  snapshot   {snapshot}\n  of         {author}, number {sequence}, made {created}\n  content    {files} files, {bytes}; {skipped} skipped when it was made\n  class      {class}: {threshold} approvals needed\n  in the log at index {index} of {size} entries, proof checked\n  witnessed  {witnessed}{glass}",
         request = &it.request_digest.to_hex()[..16],
         fleet = it.fleet.genesis().fleet_name,
         fingerprint = it.fleet.id().fingerprint(),
@@ -332,6 +360,7 @@ fn what_is_asked(examined: &Examined) -> String {
         threshold = group.map_or(0, |g| g.threshold),
         index = it.request.index,
         size = examined.log_size,
+        witnessed = examined.witnessed,
     )
 }
 
@@ -389,6 +418,8 @@ pub(crate) fn write_tree(
         "others": totals.others,
         "bytes": totals.bytes,
         "custodians": opened.custodians,
+        "witnessed": witnessed(&opened.examined.witnessed),
+        "break_glass": opened.examined.dossier.break_glass.is_some(),
         "refused": restored.refused.iter().map(|r| json!({
             "path": show_path(&r.path), "what": r.what.to_string(),
         })).collect::<Vec<_>>(),

@@ -7,9 +7,10 @@ use std::path::Path;
 use anyhow::Context as _;
 use comfy_table::{Table, presets};
 use seawall_node::{
-    Bucket, Home, HomeError, Listed, Pulled, PulledLog, RegionLink, list_snapshots,
-    pull_bucket_logs, pull_logs,
+    Bucket, Home, HomeError, HttpWitness, Listed, Pulled, PulledLog, RegionLink, hear,
+    list_snapshots, pull_bucket_logs, pull_logs,
 };
+use seawall_policy::witness::Reached;
 use seawall_record::ManifestCore;
 use serde_json::{Value, json};
 
@@ -50,6 +51,17 @@ fn describe(listed: &Listed) -> Value {
         "set": core.set,
         "tags": core.tags,
         "forgotten": listed.forgotten.map(|at| at.to_string()),
+        "witnessed": witnessed(&listed.witnessed),
+        "log": listed.log,
+    })
+}
+
+/// How far a log is witnessed, for programs.
+pub(crate) fn witnessed(reached: &Reached) -> Value {
+    json!({
+        "level": reached.level.as_str(),
+        "operators": reached.operators,
+        "needed": reached.needed,
     })
 }
 
@@ -86,6 +98,16 @@ pub(crate) fn pulled(home: &Home, printer: &Printer) -> anyhow::Result<Copies> {
             Err(e) => printer.warn(&format!("{source}: {e}")),
         }
     }
+    let (witnesses, unreached) = HttpWitness::all(home, &fleet);
+    for (witness, e) in unreached {
+        printer.warn(&format!("witness {witness}: {e}"));
+    }
+    for log in &mut copies.logs {
+        for contradiction in hear(home, &fleet, log, &witnesses)? {
+            printer.warn(&contradiction);
+            copies.refused = true;
+        }
+    }
     Ok(copies)
 }
 
@@ -118,7 +140,17 @@ fn list(home: &Home, all: bool, printer: &Printer) -> anyhow::Result<Outcome> {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
     table.set_header([
-        "ID", "CREATED", "NODE", "SEQ", "SET", "FILES", "SIZE", "SKIPPED", "RECEIPTS", "",
+        "ID",
+        "CREATED",
+        "NODE",
+        "SEQ",
+        "SET",
+        "FILES",
+        "SIZE",
+        "SKIPPED",
+        "WITNESSED",
+        "RECEIPTS",
+        "",
     ]);
     for s in &snapshots {
         let core = &s.manifest.core;
@@ -131,6 +163,7 @@ fn list(home: &Home, all: bool, printer: &Printer) -> anyhow::Result<Outcome> {
             core.totals.files.to_string(),
             human(core.totals.bytes),
             core.totals.problems.to_string(),
+            s.witnessed.level.to_string(),
             if s.receipts.is_empty() { "none".to_owned() } else { s.receipts.join(" ") },
             s.forgotten.map_or_else(String::new, |at| format!("forgotten {at}")),
         ]);
@@ -202,9 +235,11 @@ mod tests {
             index: 0,
             node: "node-1".to_owned(),
             seen_in: "local".to_owned(),
+            log: "seawall/fleet/node/1".to_owned(),
             manifest: Manifest { core, capsule: Base64(Vec::new()), path_index: Vec::new() },
             receipts: Vec::new(),
             forgotten: None,
+            witnessed: Reached::count(None, []),
         }
     }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use seawall_host::{OsRng, SystemClock};
-use seawall_node::{Home, SyncDone, SyncOutcome, sync};
+use seawall_node::{Home, SyncDone, SyncOutcome, log_reached, sync};
 use serde_json::{Value, json};
 
 use crate::cli::SyncArgs;
@@ -29,8 +29,13 @@ pub(crate) fn run(_: &SyncArgs, home: &Path, printer: &Printer) -> anyhow::Resul
             printer.warn(&format!("region {}: {e}", outcome.region));
         }
     }
-    let value: Value = outcomes.iter().map(describe).collect();
-    let words: Vec<String> = outcomes.iter().map(in_words).collect();
+    let reached = log_reached(&home)?;
+    let mut value: Value = outcomes.iter().map(describe).collect();
+    for outcome in value.as_array_mut().into_iter().flatten() {
+        outcome["witnessed"] = super::snapshot::witnessed(&reached);
+    }
+    let mut words: Vec<String> = outcomes.iter().map(in_words).collect();
+    words.push(format!("the log is witnessed at {reached}"));
     printer.result(&value, &words.join("\n"))?;
     Ok(if failed { Outcome::Found } else { Outcome::Done })
 }
@@ -54,6 +59,11 @@ fn describe(outcome: &SyncOutcome) -> Value {
             "sent_bytes": done.sent_bytes,
             "snapshots": done.snapshots,
         }),
+        Ok(SyncDone::Witness(time)) => json!({
+            "id": outcome.region,
+            "ok": true,
+            "cosigned": time.to_string(),
+        }),
         Err(e) => json!({ "id": outcome.region, "ok": false, "error": e.to_string() }),
     }
 }
@@ -74,6 +84,7 @@ fn in_words(outcome: &SyncOutcome) -> String {
             done.sent_objects,
             done.snapshots,
         ),
+        Ok(SyncDone::Witness(time)) => format!("{region}: cosigned the log {time}"),
         Err(_) => format!("{region}: failed"),
     }
 }

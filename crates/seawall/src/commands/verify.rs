@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use seawall_base::Rng as _;
 use seawall_host::OsRng;
-use seawall_node::{Bucket, Home, ReadData, Repaired, Verified, VerifyOptions};
+use seawall_node::{Bucket, Home, ReadData, Repaired, Verified, VerifyOptions, log_reached};
 use seawall_store::{Scrub, Subset};
 use seawall_sync::AuditReport;
 use serde_json::json;
@@ -94,7 +94,13 @@ pub(crate) fn run(args: &VerifyArgs, home: &Path, printer: &Printer) -> anyhow::
     if report.more_findings > 0 {
         printer.warn(&format!("and {} more findings", report.more_findings));
     }
-    printer.result(&describe(&report, &repaired), &in_words(&report, &repaired))?;
+    let (mut value, mut words) = (describe(&report, &repaired), in_words(&report, &repaired));
+    if !home.join("region.json").is_file() {
+        let reached = log_reached(&Home::open(home)?)?;
+        value["witnessed"] = super::snapshot::witnessed(&reached);
+        words.push_str(&format!("\nthis node's log is witnessed at {reached}"));
+    }
+    printer.result(&value, &words)?;
     Ok(if report.is_clean() { Outcome::Done } else { Outcome::Found })
 }
 

@@ -1,0 +1,214 @@
+//! What the fleet's witnesses have said of this node's log, and what that is worth.
+//!
+//! `witnessed/<origin>/` keeps every checkpoint of this node's own log that anybody cosigned, with
+//! all cosignatures on it, named by its size. The *last* one says how far the log is witnessed; the
+//! *first* one that covers a snapshot says since when others know of it, which is what its age is
+//! counted from. Later cosignatures must not make it younger.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use seawall_base::{Disk as _, Sha256, read_file, write_atomic};
+use seawall_custodian::reached;
+use seawall_policy::witness::{Quorum, Reached, Stamp};
+use seawall_record::{Enrolment, EvidenceFile, Fleet, Introduction, LogState, Sighting};
+use seawall_tlog::{Hash, Origin, Roster, SignedCheckpoint};
+
+use crate::epoch::keep_evidence;
+use crate::home::{Home, HomeError};
+
+/// Largest checkpoint file in bytes.
+const MAX_CHECKPOINT: usize = 256 << 10;
+
+/// The policy's witnesses by operator. Regions it does not name count as operators of their own:
+/// they lift a level to 1, and are part of no quorum.
+pub fn roster(fleet: &Fleet, regions: &[Enrolment]) -> Result<Roster, HomeError> {
+    let mut roster = seawall_custodian::roster(fleet)?;
+    for region in regions {
+        roster.add(&format!("region {}", region.name), &region.name, region.identity)?;
+    }
+    Ok(roster)
+}
+
+/// The roster of a home: the policy's witnesses and the regions it knows.
+pub fn home_roster(home: &Home, fleet: &Fleet) -> Result<Roster, HomeError> {
+    let regions: Vec<Enrolment> = home.regions(fleet)?.into_iter().map(|(_, r)| r).collect();
+    roster(fleet, &regions)
+}
+
+/// Who stands behind the last checkpoint of this node's own log.
+pub fn log_reached(home: &Home) -> Result<Reached, HomeError> {
+    let fleet = home.fleet()?;
+    let log = home.log(&fleet)?;
+    let roster = home_roster(home, &fleet)?;
+    let voices = Witnessed::open(home, log.origin())?.voices(&roster, log.checkpoint());
+    let last = log.checkpoint().map_or(0, |it| it.checkpoint().size.saturating_sub(1));
+    Ok(voices.reached(seawall_custodian::quorum(&fleet).as_ref(), last))
+}
+
+/// Every cosigned checkpoint of one log that this home keeps, by its size.
+#[derive(Debug, Default)]
+pub struct Witnessed {
+    by_size: BTreeMap<u64, SignedCheckpoint>,
+}
+
+fn dir_of(origin: &Origin) -> String {
+    format!("witnessed/{}", origin.hash().to_hex())
+}
+
+impl Witnessed {
+    /// Reads what the home keeps of a log.
+    pub fn open(home: &Home, origin: &Origin) -> Result<Self, HomeError> {
+        let (disk, dir) = (home.disk(), dir_of(origin));
+        let mut by_size = BTreeMap::new();
+        for name in disk.list(&dir).map_err(HomeError::io(&dir))? {
+            let path = format!("{dir}/{name}");
+            let Some(size) = name.strip_suffix(".checkpoint").and_then(|s| s.parse().ok()) else {
+                continue;
+            };
+            let Some(bytes) =
+                read_file(disk.as_ref(), &path, MAX_CHECKPOINT).map_err(HomeError::io(&path))?
+            else {
+                continue;
+            };
+            let signed = SignedCheckpoint::parse(&bytes)
+                .map_err(|e| HomeError::damaged(&path, e.to_string()))?;
+            if signed.checkpoint().size != size || signed.checkpoint().origin != *origin {
+                return Err(HomeError::damaged(&path, "another checkpoint".to_owned()));
+            }
+            by_size.insert(size, signed);
+        }
+        Ok(Self { by_size })
+    }
+
+    /// Keeps a checkpoint with the cosignatures on it, beside those it had at this size. It must be
+    /// of this node's own entries.
+    pub(crate) fn keep(
+        &mut self,
+        home: &Home,
+        roster: &Roster,
+        cosigned: &SignedCheckpoint,
+    ) -> Result<(), HomeError> {
+        if roster.stamps(cosigned).is_empty() {
+            return Ok(());
+        }
+        let checkpoint = cosigned.checkpoint();
+        let mut merged = cosigned.clone();
+        if let Some(known) = self.by_size.get(&checkpoint.size)
+            && known.checkpoint().root == checkpoint.root
+        {
+            // The first stamp of a witness is the one that says since when it knows.
+            for line in known.note().signatures() {
+                merged.add(line.clone())?;
+            }
+            if merged == *known {
+                return Ok(());
+            }
+        }
+        let dir = dir_of(&checkpoint.origin);
+        let path = format!("{dir}/{:020}.checkpoint", checkpoint.size);
+        let disk = home.disk();
+        disk.create_dir_all(&dir).map_err(HomeError::io(&dir))?;
+        write_atomic(disk.as_ref(), &path, &merged.to_bytes()).map_err(HomeError::io(&path))?;
+        disk.sync_dir("witnessed").map_err(HomeError::io("witnessed"))?;
+        self.by_size.insert(checkpoint.size, merged);
+        Ok(())
+    }
+
+    /// Checkpoints that cover entry `index`, the smallest first.
+    pub fn covering(&self, index: u64) -> impl Iterator<Item = &SignedCheckpoint> {
+        self.by_size.range(index.saturating_add(1)..).map(|(_, signed)| signed)
+    }
+
+    /// The newest one.
+    pub fn newest(&self) -> Option<&SignedCheckpoint> {
+        self.by_size.values().next_back()
+    }
+
+    /// Who stands behind entry `index`.
+    pub fn reached(&self, fleet: &Fleet, roster: &Roster, index: u64) -> Reached {
+        reached(fleet, roster, self.covering(index))
+    }
+
+    /// Who stands behind each of many entries; every signature is checked once.
+    pub(crate) fn voices(&self, roster: &Roster, newest: Option<&SignedCheckpoint>) -> Voices {
+        let mut by_size: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+        for signed in self.by_size.values().chain(newest) {
+            let names = roster.stamps(signed).into_iter().map(|(name, _)| name.to_owned());
+            by_size.entry(signed.checkpoint().size).or_default().extend(names);
+        }
+        // Whoever vouches for more entries vouches for fewer.
+        let mut so_far = BTreeSet::new();
+        for names in by_size.values_mut().rev() {
+            so_far.extend(names.iter().cloned());
+            names.clone_from(&so_far);
+        }
+        Voices(by_size)
+    }
+
+    /// The first stamps on entry `index` of so many operators, from the first checkpoint that has
+    /// them; every stamp there is, if none has.
+    pub(crate) fn first_stamps<'r>(
+        &self,
+        roster: &'r Roster,
+        index: u64,
+        needed: u16,
+    ) -> Vec<Stamp<'r>> {
+        let mut stamps: Vec<Stamp<'r>> = Vec::new();
+        for signed in self.covering(index) {
+            stamps.extend(stamps_of(roster, signed));
+            let mut operators: Vec<_> = stamps.iter().map(|s| s.operator).collect();
+            operators.sort_unstable();
+            operators.dedup();
+            if operators.len() >= usize::from(needed) {
+                break;
+            }
+        }
+        stamps
+    }
+
+    /// The last stamps there are.
+    pub(crate) fn last_stamps<'r>(&self, roster: &'r Roster) -> Vec<Stamp<'r>> {
+        self.by_size.values().flat_map(|signed| stamps_of(roster, signed)).collect()
+    }
+}
+
+/// Operators by the size of what they vouch for, those of larger sizes included.
+pub(crate) struct Voices(BTreeMap<u64, BTreeSet<String>>);
+
+impl Voices {
+    /// Who stands behind entry `index`.
+    pub(crate) fn reached(&self, quorum: Option<&Quorum>, index: u64) -> Reached {
+        let names = self.0.range(index.saturating_add(1)..).next().map(|(_, names)| names);
+        Reached::count(quorum, names.into_iter().flatten().map(String::as_str))
+    }
+}
+
+fn stamps_of<'r>(roster: &'r Roster, signed: &SignedCheckpoint) -> Vec<Stamp<'r>> {
+    let stamps = roster.stamps(signed).into_iter();
+    stamps.map(|(operator, time)| Stamp { operator, time }).collect()
+}
+
+type Shown = ([Sighting; 2], Option<(Hash, Vec<Hash>)>);
+
+/// Writes an evidence file about a log whose state is known. None where nobody enrolled its node.
+pub(crate) fn write_evidence(
+    home: &Home,
+    fleet: &Fleet,
+    state: &LogState,
+    finding: &str,
+    (sightings, beginning): Shown,
+) -> Result<Option<String>, HomeError> {
+    let Some(enrolment) = state.enrolment_envelope() else { return Ok(None) };
+    let author = Introduction::new(enrolment, &certificates(state));
+    let file = EvidenceFile::new(fleet, author, finding, sightings, beginning);
+    let json = file.to_json();
+    let name = format!("{}.json", &Sha256::of(&json).to_hex()[..16]);
+    keep_evidence(home, &name, &json).map(Some)
+}
+
+/// The statements that certify a log's subkeys, those that end last at the end.
+pub(crate) fn certificates(state: &LogState) -> Vec<seawall_sign::Envelope> {
+    let mut all: Vec<_> = state.all_subkeys().filter_map(|key| state.subkey(key)).collect();
+    all.sort_by_key(|(subkey, _)| subkey.not_after);
+    all.into_iter().map(|(_, envelope)| envelope.clone()).collect()
+}

@@ -1,0 +1,91 @@
+//! `seawall log evidence verify`: what two signed checkpoints prove, offline.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use seawall_record::{EvidenceFile, Sighting};
+use seawall_tlog::{Kind, Misconduct, Pair, SignedCheckpoint, Verifier};
+use serde_json::{Value, json};
+
+use crate::cli::EvidenceCommand;
+use crate::output::{Outcome, Printer, read_input};
+
+pub(crate) fn run(command: &EvidenceCommand, printer: &Printer) -> anyhow::Result<Outcome> {
+    match command {
+        EvidenceCommand::Verify { file, fleet_id } => verify(file, fleet_id.as_deref(), printer),
+    }
+}
+
+fn verify(file: &Path, fleet_id: Option<&str>, printer: &Printer) -> anyhow::Result<Outcome> {
+    let pinned = fleet_id.map(super::node::parse_fleet_id).transpose()?;
+    let evidence = EvidenceFile::parse(&read_input(file)?)?;
+    let opened = evidence.open()?;
+    let fleet = opened.fleet.id();
+    anyhow::ensure!(
+        pinned.is_none_or(|pinned| pinned == fleet),
+        "the evidence is of {fleet}, another fleet"
+    );
+    let first = checkpoint(&evidence.first)?;
+    let second = checkpoint(&evidence.second)?;
+    let origin = opened.author.origin();
+    anyhow::ensure!(
+        first.checkpoint().origin.as_str() == origin,
+        "the checkpoints are of another log than {origin}, whose keys the file has"
+    );
+    let pair = Pair::new(first, second, evidence.beginning())?;
+    let log: Vec<Verifier> = opened
+        .author
+        .keys()
+        .map(|key| Verifier::new(&origin, Kind::Signer, &key))
+        .collect::<Result<_, _>>()?;
+    let witnesses: Vec<Verifier> = seawall_node::roster(&opened.fleet, &[])?.verifiers();
+    let found = pair.judge(&log, &witnesses);
+    let words: Vec<String> = found.iter().map(in_words).collect();
+    let value = json!({
+        "fleet": fleet.to_hex(),
+        "origin": origin,
+        "claimed": evidence.finding,
+        "seen": [seen(&evidence.first), seen(&evidence.second)],
+        "proven": words,
+    });
+    let mut text = format!(
+        "fleet {}\nlog {origin}, of {}\n{} showed {} entries, {} showed {}\n",
+        fleet.to_hex(),
+        opened.author.enrolment.name,
+        evidence.first.seen_at,
+        pair.smaller().checkpoint().size,
+        evidence.second.seen_at,
+        pair.larger().checkpoint().size,
+    );
+    for line in &words {
+        text.push_str(&format!("PROVEN: {line}\n"));
+    }
+    if words.is_empty() {
+        text.push_str("these two checkpoints prove nothing against anybody\n");
+    }
+    printer.result(&value, &text)?;
+    Ok(if words.is_empty() { Outcome::Found } else { Outcome::Done })
+}
+
+fn checkpoint(sighting: &Sighting) -> anyhow::Result<SignedCheckpoint> {
+    SignedCheckpoint::parse(sighting.checkpoint.as_bytes())
+        .with_context(|| format!("the checkpoint that {} showed", sighting.seen_at))
+}
+
+fn seen(sighting: &Sighting) -> Value {
+    json!({ "at": sighting.seen_at, "checkpoint": sighting.checkpoint })
+}
+
+fn in_words(found: &Misconduct) -> String {
+    match found {
+        Misconduct::LogForked => {
+            "the log forked: its node signed two histories that cannot both be true".to_owned()
+        }
+        Misconduct::WitnessForked { name } => {
+            format!("{name} cosigned two histories that cannot both be true")
+        }
+        Misconduct::WitnessWentBack { name, had, then } => {
+            format!("{name} cosigned fewer entries {then} than it had {had}")
+        }
+    }
+}
