@@ -12,12 +12,16 @@ use http::{HeaderName, HeaderValue, Method};
 use seawall_base::{Clock as _, Rng as _, Seconds, Timestamp};
 use seawall_host::{FsDisk, OsRng, SystemClock};
 use seawall_link::{Answer, ChannelBinding, Connection, Message, Patience, Session};
+use seawall_record::Delegation;
 use seawall_region::{Head, Region as InProcess};
 use seawall_sign::possession::{Call, Proof};
-use seawall_sign::token::Operation;
-use seawall_sign::{SigningKey, VerifyingKey};
+use seawall_sign::token::{About, Claims, Operation};
+use seawall_sign::{SigningKey, Statement, VerifyingKey};
 use seawall_sim::SimClock;
-use seawall_sync::message::{PROOF_HEADER, TOKEN_HEADER, TOKEN_SCHEME, TokenAnswer, TokenRequest};
+use seawall_sync::message::{
+    DELEGATION_HEADER, PROOF_HEADER, ShownDelegation, TOKEN_HEADER, TOKEN_SCHEME, TokenAnswer,
+    TokenRequest,
+};
 use seawall_sync::rights::right_to;
 use serde_json::Value;
 
@@ -33,8 +37,12 @@ fn json(path: &Path) -> Value {
 }
 
 /// The transport key of the node in `home`.
-pub(super) fn transport(home: &Path) -> SigningKey {
-    let file = json(&home.join("keys/transport.key"));
+fn transport(home: &Path) -> SigningKey {
+    signing_key(home, "keys/transport.key")
+}
+
+fn signing_key(home: &Path, name: &str) -> SigningKey {
+    let file = json(&home.join(name));
     let secret = BASE64.decode(file["secret"].as_str().expect("a secret")).expect("base64");
     SigningKey::from_seed(&secret.try_into().expect("32 bytes"))
 }
@@ -47,6 +55,7 @@ pub(super) struct Copied {
     body: Vec<u8>,
     token: String,
     proof: String,
+    delegation: Option<String>,
 }
 
 /// A holder of a node's transport key on a connection of its own.
@@ -99,9 +108,43 @@ impl Caller {
             body: NOTHING.to_vec(),
             token: token.token.clone(),
             proof: String::new(),
+            delegation: None,
         };
         let binding = self.binding();
         copied.prove(&self.key, &binding, token.now);
+        copied
+    }
+
+    /// A request with a token of the node's own issue, its claims changed.
+    pub(super) fn issue(&mut self, home: &Path, change: impl FnOnce(&mut Claims)) -> Copied {
+        let shown = std::fs::read(home.join("delegations/region-a.json")).expect("read");
+        let shown: ShownDelegation = serde_json::from_slice(&shown).expect("a delegation");
+        let (_, delegation) = shown.envelopes().expect("envelopes");
+        let delegation = Statement::<Delegation>::read_unverified(&delegation).expect("one");
+        let Delegation { fleet, node, .. } = delegation.predicate;
+        let (binding, now) = (self.binding(), SystemClock.now());
+        let mut claims = Claims {
+            fleet,
+            issuer: node,
+            operation: Operation::Read,
+            node,
+            about: About::session(&binding.0),
+            caller: self.key.public(),
+            issued: now,
+            not_before: now,
+            expires: now.after(Seconds(600)),
+            id: OsRng.array(),
+        };
+        change(&mut claims);
+        let mut copied = Copied {
+            method: Method::POST,
+            path: GET,
+            body: NOTHING.to_vec(),
+            token: claims.mint(&signing_key(home, "keys/token.key")),
+            proof: String::new(),
+            delegation: Some(shown.to_header()),
+        };
+        copied.prove(&self.key, &binding, now);
         copied
     }
 
@@ -117,9 +160,14 @@ impl Caller {
     }
 
     pub(super) fn send(&mut self, copied: &Copied) -> Answer {
-        let Copied { method, path, body, token, proof } = copied.clone();
+        let Copied { method, path, body, token, proof, delegation } = copied.clone();
         let message = Self::message(method, path, body);
-        let headers = [(TOKEN_HEADER, format!("{TOKEN_SCHEME}{token}")), (PROOF_HEADER, proof)];
+        let delegation = delegation.unwrap_or_else(|| " ".to_owned());
+        let headers = [
+            (TOKEN_HEADER, format!("{TOKEN_SCHEME}{token}")),
+            (PROOF_HEADER, proof),
+            (DELEGATION_HEADER, delegation),
+        ];
         let header = |(name, value): &(&'static str, String)| {
             (HeaderName::from_static(name), HeaderValue::from_str(value).expect("text"))
         };
@@ -284,7 +332,8 @@ impl InHome {
     fn proof(&self, token: &str, binding: ChannelBinding, now: Timestamp) -> String {
         let (path, token) = (GET, token.to_owned());
         let (body, proof) = (NOTHING.to_vec(), String::new());
-        let mut copied = Copied { method: Method::POST, path, body, token, proof };
+        let method = Method::POST;
+        let mut copied = Copied { method, path, body, token, proof, delegation: None };
         copied.prove(&self.key, &binding, now);
         copied.proof
     }

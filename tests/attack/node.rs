@@ -1,6 +1,7 @@
 //! A node that is somebody else's now, with all its keys.
 
-use seawall_sign::token::Operation;
+use seawall_base::{NodeId, Seconds};
+use seawall_sign::token::{Claims, Operation};
 
 use super::network::{Caller, synced};
 use super::stopped;
@@ -45,4 +46,26 @@ fn a_node_asks_for_a_token_to_delete() {
     let why = node.refused_token(Operation::Delete);
     assert!(why.contains("no delete token"), "{why}");
     stopped(&why);
+}
+
+/// What a node writes into a token of its own.
+type Change = fn(&mut Claims);
+
+#[test]
+fn a_node_issues_itself_tokens_that_nobody_delegated() {
+    let (fleet, region) = synced();
+    let mut node = Caller::connect(&fleet, &region, &fleet.home());
+    let good = node.issue(&fleet.home(), |_| ());
+    assert_eq!(node.send(&good).status.as_u16(), 200, "what was delegated");
+    let wrong: [(&str, Change, &str); 5] = [
+        ("an admin token", |it| it.operation = Operation::Admin, "does not cover admin tokens"),
+        ("a token to delete", |it| it.operation = Operation::Delete, "does not cover delete"),
+        ("a token in another's name", |it| it.issuer = NodeId([7; 32]), "tokens issued by"),
+        ("a token for an hour", |it| it.expires = it.issued.after(Seconds(3_600)), "15 minutes"),
+        ("a token for a year", |it| it.expires = it.issued.after(Seconds::days(365)), "not cover"),
+    ];
+    for (attack, change, word) in wrong {
+        let token = node.issue(&fleet.home(), change);
+        node.is_stopped(attack, &token, 401, word);
+    }
 }

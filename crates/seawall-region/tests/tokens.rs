@@ -234,7 +234,7 @@ fn a_token_is_for_one_node_one_operation_and_one_place() {
     let elsewhere = Shore::of(World::new(1, NOW), 2);
     enrol(&elsewhere.region, &node);
     let foreign = ask(&elsewhere.region, &node, Operation::Read, 1);
-    Request::get(&node, &foreign, 0).is_refused(&shore.region, 401, "signature");
+    Request::get(&node, &foreign, 0).is_refused(&shore.region, 401, "is signed by");
 }
 
 #[test]
@@ -316,12 +316,12 @@ fn without_token_or_proof_or_with_another_version_nothing_is_let_through() {
     Request { token: None, ..honest.clone() }.is_refused(&shore.region, 401, "without a token");
     Request { proof: None, ..honest.clone() }.is_refused(&shore.region, 401, "no proof");
     let empty = Request { token: Some(String::new()), ..honest.clone() };
-    empty.is_refused(&shore.region, 401, "unknown signature algorithm");
+    empty.is_refused(&shore.region, 401, "expected v4.public");
     for version in ["v1.public", "v2.public", "v3.public", "v4.local", "v3.local", "none"] {
         let mut downgraded = honest.clone();
         downgraded.token = Some(token.token.replacen("v4.public", version, 1));
         downgraded.prove(&node.transport, 0, NOW);
-        downgraded.is_refused(&shore.region, 401, "unknown signature algorithm");
+        downgraded.is_refused(&shore.region, 401, "expected v4.public");
     }
     let stranger = Session { peer: key(97).public(), binding: BINDING };
     Request { session: stranger, ..honest.clone() }.is_refused(&shore.region, 403, "enrol first");
@@ -418,7 +418,7 @@ fn a_token_of_a_nodes_own_issue_is_good_at_another_region_for_what_was_delegated
     it.second.restart();
     request.is_refused(&it.second.region, 401, "replay");
     let bare = Request { delegation: None, ..it.request(&it.claims, &delegation, 1) };
-    bare.is_refused(&it.second.region, 401, "signature");
+    bare.is_refused(&it.second.region, 401, "is signed by");
     let mut request = it.request(&it.claims, &delegation, 300);
     request.prove(&key(66), 300, NOW);
     request.is_refused(&it.second.region, 401, "not of this request");
@@ -454,7 +454,7 @@ fn a_delegation_by_nobody_of_too_much_or_for_others_is_refused() {
         (Delegation { tenant: "bolt".to_owned(), ..good.clone() }, "another tenant"),
         (Delegation { operations: vec![Delegable::Store], ..good.clone() }, "does not cover"),
         (Delegation { operations: Vec::new(), ..good.clone() }, "names no operation"),
-        (Delegation { key: key(78).public(), ..good.clone() }, "signature"),
+        (Delegation { key: key(78).public(), ..good.clone() }, "is signed by"),
         (Delegation { not_after: NOW.after(Seconds::days(8)), ..good.clone() }, "7 days"),
         (Delegation { region: NodeId([3; 32]), ..good.clone() }, "another region"),
     ] {

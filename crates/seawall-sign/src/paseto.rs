@@ -66,7 +66,8 @@ impl Paseto {
         }
         let rest = token.strip_prefix(HEADER).ok_or_else(|| {
             let named: Vec<&str> = token.split('.').take(2).collect();
-            SignError::UnknownAlgorithm(named.join(".").chars().take(40).collect())
+            let found = named.join(".").chars().take(40).collect();
+            SignError::WrongType { expected: "v4.public", found }
         })?;
         let malformed = |why: &str| SignError::Malformed(format!("token: {why}"));
         let (body, footer) = match rest.split_once('.') {
@@ -127,7 +128,8 @@ mod tests {
         {
             let downgraded = good.replacen(HEADER, other, 1);
             let named = other.trim_end_matches('.').to_owned();
-            assert_eq!(Paseto::parse(&downgraded), Err(SignError::UnknownAlgorithm(named)));
+            let refused = SignError::WrongType { expected: "v4.public", found: named };
+            assert_eq!(Paseto::parse(&downgraded), Err(refused));
         }
         for bad in [
             "",

@@ -208,6 +208,9 @@ pub enum TokenError {
     /// Its form or signature.
     #[error("token: {0}")]
     Form(#[from] SignError),
+    /// Another key than the issuer's signed it.
+    #[error("the token is signed by {0}, which is not its issuer's key")]
+    Signer(VerifyingKey),
     /// It is for something else.
     #[error("the token is for {what} {found}, not {expected}")]
     Other {
@@ -298,11 +301,6 @@ impl Token {
         Ok(Self { paseto, key, claims })
     }
 
-    /// The key it names as its signer's. Whether that key may sign is the caller's to know.
-    pub const fn key(&self) -> &VerifyingKey {
-        &self.key
-    }
-
     /// The claims before any check: for finding out whose key it should be, never for acting on.
     pub const fn unverified(&self) -> &Claims {
         &self.claims
@@ -310,6 +308,9 @@ impl Token {
 
     /// The claims, if `key` signed them and all are as expected.
     pub fn verify(&self, key: &VerifyingKey, expected: &Expected) -> Result<&Claims, TokenError> {
+        if self.key != *key {
+            return Err(TokenError::Signer(self.key));
+        }
         self.paseto.verify(key, IMPLICIT)?;
         self.claims.check(expected)?;
         Ok(&self.claims)
@@ -369,7 +370,7 @@ mod tests {
         let parsed = Token::parse(&token).expect("parses");
         let message = String::from_utf8_lossy(parsed.paseto.unverified_message());
         insta::assert_snapshot!(message);
-        assert_eq!(*parsed.key(), key(7).public());
+        assert_eq!(parsed.key, key(7).public());
         assert_eq!(verified(&token, &expected()), Ok(()));
         let good = expected();
         for (wrong, word) in [
@@ -384,7 +385,11 @@ mod tests {
             let error = verified(&token, &wrong).expect_err(word).to_string();
             assert!(error.contains(word), "{error}");
         }
-        let forged = claims().mint(&key(8));
+        let forged = verified(&claims().mint(&key(8)), &good).expect_err("another key");
+        assert!(forged.to_string().contains("signed by"), "{forged}");
+        let message = serde_json::to_vec(&claims()).expect("serialises");
+        let kid = format!("{{\"kid\":\"{}\"}}", key(7).public());
+        let forged = paseto::sign(&key(8), &message, kid.as_bytes(), IMPLICIT);
         assert_eq!(verified(&forged, &good), Err(SignError::BadSignature.into()));
     }
 
