@@ -4,6 +4,7 @@
 //! the program only through its command line, its files and its exit codes.
 
 mod attack;
+mod audit;
 mod beside;
 mod browse;
 mod buckets;
@@ -11,6 +12,7 @@ mod ceremonies;
 mod contract;
 mod damage;
 mod demo;
+mod drills;
 mod fidelity;
 mod find;
 mod full_disk;

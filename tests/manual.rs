@@ -39,8 +39,10 @@ macro_rules! pages {
 }
 
 pages! {
+    audit(Fleet::found(), on_record);
     browse(Fleet::found(), looked_into);
     custodians(Fleet::nowhere(), a_ceremony_and_the_years_after);
+    drills(Fleet::found_with(&["--canary"]), drilled);
     fleet_policy(Fleet::found(), two_of_three_decide);
     getting_started(Fleet::nowhere(), a_second_machine_has_it);
     find(Fleet::found(), found);
@@ -198,7 +200,8 @@ fn every_page_with_examples_is_run() {
         let name = file.strip_suffix(".md").expect("pages only").replace('-', "_");
         for (word, lines) in fenced(&page(&name)) {
             assert!(
-                ["sh", "console", "sh postgres", "text", "ini"].contains(&word.as_str()),
+                ["sh", "console", "sh postgres", "sh postgres drill", "text", "ini"]
+                    .contains(&word.as_str()),
                 "docs/manual/{file}: no such fence is known: `{word}` in front of {lines:?}"
             );
             if word == "sh" || word == "console" {
@@ -264,6 +267,25 @@ fn a_ceremony_and_the_years_after(here: &Here) {
     run(&site, &arguments).ok();
     let again = to.join(here.dir.strip_prefix("/").expect("absolute"));
     assert_eq!(fs::read(again.join("www/index.html")).expect("restored"), b"hello\n");
+}
+
+fn on_record(here: &Here) {
+    let lines = fs::read_to_string(here.path("audit.jsonl")).expect("exported");
+    assert_eq!(lines.lines().filter(|l| l.contains("\"kind\":\"approval\"")).count(), 2);
+    assert!(lines.contains("the page was overwritten"), "{lines}");
+}
+
+fn drilled(here: &Here) {
+    let reports = here.fleet.run(&["report", "list", "--json"]).ok().json();
+    let reports = reports.as_array().expect("a list");
+    let kinds: Vec<_> = reports.iter().map(|r| r["kind"].as_str().expect("a word")).collect();
+    assert_eq!(kinds, ["canary", "quorum", "scrub"]);
+    assert!(reports.iter().all(|r| r["result"] == "PASSED"), "{reports:#?}");
+    let site = fs::read_dir(here.path("site/reports")).expect("published");
+    assert_eq!(site.count(), 9, "each as JSON, page and proof");
+    let masked = fs::read_to_string(here.path("for-developers/customers.csv")).expect("kept");
+    assert!(!masked.contains("ada") && !masked.contains("fish"), "{masked}");
+    assert!(!here.path("for-developers/private.key").exists());
 }
 
 fn a_second_machine_has_it(here: &Here) {

@@ -113,7 +113,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let here = Here::new(crate::harness::Fleet::found());
+        Self::of(crate::harness::Fleet::found())
+    }
+
+    fn of(fleet: crate::harness::Fleet) -> Self {
+        let here = Here::new(fleet);
         // The server's user goes through to what is restored.
         for dir in [here.fleet.path(""), here.path("")] {
             fs::set_permissions(dir, fs::Permissions::from_mode(0o755)).expect("opened");
@@ -134,11 +138,16 @@ impl World {
     }
 
     fn variables(&self) -> Vec<(&'static str, String)> {
-        let server = self.server();
+        let mut variables = self.settings();
+        variables.push(("PGDATA", arg(&self.server().data).to_owned()));
+        variables
+    }
+
+    /// What clients need, whether a server runs or not.
+    fn settings(&self) -> Vec<(&'static str, String)> {
         let bin = programs().display().to_string();
         [
-            ("PGHOST", arg(&server.sockets).to_owned()),
-            ("PGDATA", arg(&server.data).to_owned()),
+            ("PGHOST", arg(self.dir.path()).to_owned()),
             ("PGUSER", "keeper".to_owned()),
             ("PATH", format!("{bin}:{}", search_path())),
         ]
@@ -241,4 +250,75 @@ fn a_dump_that_fails_makes_no_snapshot() {
     end(dump).code(1).says(&["no snapshot was made", "pg_dump"]);
     locker.wait().expect("reaped");
     assert_eq!(world.here.snapshots(), 0);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: just postgres"]
+fn a_drill_starts_a_server_on_what_it_restored() {
+    let mut world = World::of(crate::harness::Fleet::found_with(&["--canary"]));
+    let data = world.server().data.clone();
+    world.server.take().expect("not ended").end("fast");
+    let blocks = blocks_of("postgresql", "sh postgres drill");
+    let mut variables = world.settings();
+    variables.push(("PGDATA", arg(&data).to_owned()));
+    world.here.run_with(&blocks, &variables);
+    let reports = world.here.fleet.run(&["report", "list", "--json"]).ok().json();
+    assert_eq!((&reports[0]["result"], &reports[0]["kind"]), (&"PASSED".into(), &"canary".into()));
+    let passed = reports[0]["passed"].to_string();
+    assert!(passed.contains("application"), "{passed}");
+    // A database that has lost a table does not answer the question.
+    let check = "sh ./start-and-ask 'SELECT count(*) FROM no_such_table'";
+    let mut drill = crate::harness::seawall();
+    drill.args(["drill", "canary", "--json", "--check", check]).current_dir(world.here.path(""));
+    drill.env("SEAWALL_HOME", world.here.fleet.home()).envs(variables);
+    said(&mut drill).code(1).says(&["application", "no_such_table"]);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL: just postgres"]
+fn developers_get_a_dump_that_loads_and_tells_nothing() {
+    let world = World::new();
+    let server = world.server();
+    let people = "CREATE TABLE people (id int PRIMARY KEY, email text DEFAULT 'no;one', \
+        \"Full \"\"Name\" text, note text); COMMENT ON TABLE people IS 'Ada''s; secret'; \
+        INSERT INTO people VALUES (1, 'ada@example.org', E'Ada\\tL', E'x\\ny; $$'), \
+        (2, NULL, 'Bob', ''), (3, 'ada@example.org', 'Cleo', NULL); \
+        CREATE FUNCTION f() RETURNS text LANGUAGE sql AS $_$ SELECT 'a;b' || $$c;d$$ $_$; \
+        SELECT lo_from_bytea(4711, 'secret')";
+    server.ask("shop", people);
+    for (name, more) in [("rows", &["--inserts"][..]), ("copy", &[])] {
+        let (from, to) = (world.here.path(name), world.here.path(&format!("{name}-out")));
+        fs::create_dir(&from).expect("made");
+        let mut dump = server.client("pg_dump");
+        said(dump.args(more).arg("--file").arg(from.join("shop.sql")).arg("shop")).ok();
+        let rules = world.here.path("rules.toml");
+        fs::write(
+            &rules,
+            "format = \"seawall-sanitise/1\"\n[[rule]]\npath = \"*.sql\"\n[rule.dump.\"public.people\"]\n\
+             id = \"keep\"\nemail = \"hash\"\nnote = { fixed = \"-\" }\n",
+        )
+        .expect("written");
+        let args = ["sanitise", "--rules", arg(&rules), arg(&from), arg(&to)];
+        world.here.fleet.run(&args).ok();
+        let text = fs::read_to_string(to.join("shop.sql")).expect("kept");
+        for secret in ["ada", "Ada", "Bob", "secret", "md5", "4711"] {
+            assert!(!text.contains(secret), "{name}: {secret:?} is in it");
+        }
+        let database = format!("dev_{name}");
+        said(server.client("createdb").arg(&database)).ok();
+        let mut load = server.client("psql");
+        let dump = to.join("shop.sql");
+        let args = ["--quiet", "--set", "ON_ERROR_STOP=1", "--file", arg(&dump)];
+        said(load.args(args).arg(&database)).ok();
+        let count = |query: &str| server.ask(&database, query);
+        let rows = if more.is_empty() { "3" } else { "0" };
+        assert_eq!(count("SELECT count(*) FROM people"), rows, "{name}");
+        assert_eq!(count("SELECT count(*) FROM goods"), "0", "a table that nobody named");
+        assert_eq!(count("SELECT f()"), "a;bc;d", "the schema is whole");
+        if more.is_empty() {
+            assert_eq!(count("SELECT count(DISTINCT email), count(email) FROM people"), "1|2");
+            assert_eq!(count("SELECT DISTINCT note FROM people"), "-");
+            assert_eq!(count("SELECT count(\"Full \"\"Name\") FROM people"), "0");
+        }
+    }
 }

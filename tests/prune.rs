@@ -173,6 +173,7 @@ fn what_is_forgotten_gives_back_its_room_and_stays_in_the_history() {
     assert_eq!(last["kind"], "forget");
     assert!(last["what"].as_str().expect("words").contains("keep last 1"), "{last}");
     it.restores(&made[2], &it.tree);
+    let log = it.fleet.run(&["log", "show", "--json"]).ok().json();
     // Nothing is left to do, and nothing is logged for it.
     let again = it.prune(&[]);
     assert_eq!(again["forgotten"], serde_json::json!([]));

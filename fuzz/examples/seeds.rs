@@ -17,10 +17,10 @@ use seawall_escrow::{
 };
 use seawall_fuzz::{NODE, ORIGIN, ROOT, SUBKEY, capsule, fleet, genesis, group, key, shares, sign};
 use seawall_record::{
-    Base64, CeremonyMessage, CeremonyResult, CeremonyStep, Dossier, DossierParts, Enrolment, Epoch,
+    Base64, CeremonyMessage, CeremonyResult, CeremonyStep, Dossier, DossierParts, DrillKind, Enrolment, Epoch,
     EvidenceFile, Fleet, FleetCard, Forget, Forgotten, Hex32, Introduction, KnowledgeProof,
     LogPoint, LogState, Manifest, ManifestCore, MessageFile, Request, Role, Sighting, Subkey,
-    Totals, node_origin, reference_set,
+    Totals, Verdict, node_origin, reference_set,
 };
 use seawall_seal::{Domain, DomainScope, ObjectKey, ObjectRef};
 use seawall_sign::possession::{Call, Proof};
@@ -28,7 +28,7 @@ use seawall_sign::token::{About, Claims, Operation};
 use seawall_sign::{Envelope, SigningKey, Statement};
 use seawall_sim::{SeededRng, SimDisk};
 use seawall_store::{Options, Store};
-use seawall_sync::{Leases, wire};
+use seawall_sync::{Details, Leases, wire};
 use seawall_tlog::package::Package;
 use seawall_tlog::tile::encode_bundle;
 use seawall_tlog::{AddCheckpoint, Checkpoint, EntriesHeader, Log, SignedCheckpoint, merkle};
@@ -43,6 +43,27 @@ fn main() {
     backup();
     found();
     sync();
+    drills();
+}
+
+/// What a drill's report tells, and what is kept of a dump for developers.
+fn drills() {
+    let mut details = Details::new(DrillKind::Scrub, fleet().id(), NodeId([2; 32]), NOW);
+    details.note("own store", Verdict::Passed, "everything holds");
+    details.tiers.push("this node".to_owned());
+    write("sync_report", "details", details.to_json().expect("short").as_bytes());
+    let head = "format = \"seawall-sanitise/1\"\n[[rule]]\npath = \"f\"\n";
+    for (name, rule, file) in [
+        (
+            "dump",
+            "[rule.dump.\"public.t\"]\na = \"keep\"\nb = \"hash\"\n",
+            "SET x = 'a;';\nCREATE TABLE t (a text);\nCOPY public.t (a, b, c) FROM stdin;\n1\t2\t3\n\\.\nINSERT INTO t VALUES (E'\\';');\n",
+        ),
+        ("csv", "csv = { a = \"keep\", b = { fixed = \"x\" } }\n", "a,b,c\n1,\"2\n\"\"\",3\n"),
+        ("jsonl", "jsonl = { a = \"hash\" }\n", "{\"a\":1,\"b\":2}\n"),
+    ] {
+        write("backup_sanitise", name, format!("{head}{rule}\0{file}").as_bytes());
+    }
 }
 
 fn write(target: &str, name: &str, bytes: &[u8]) {
@@ -256,6 +277,7 @@ fn dossier(statements: [&Envelope; 3], entries: &[Vec<u8>]) -> Vec<u8> {
         created: NOW,
         expires: NOW.after(Request::MAX_VALIDITY),
         reason: "a drill".into(),
+        drill: false,
     };
     let parts = DossierParts {
         request: sign(&json(&request.statement()), &key(SUBKEY)),

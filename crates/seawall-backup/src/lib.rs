@@ -16,6 +16,7 @@ pub mod find;
 pub mod pages;
 pub mod path_index;
 pub mod restore;
+pub mod sanitise;
 pub mod snapshot;
 pub mod source;
 pub mod target;

@@ -212,6 +212,7 @@ impl World {
             created: NOW,
             expires: NOW.after(Seconds::hours(72)),
             reason: "disk of node-10 died".to_owned(),
+            drill: false,
         }
     }
 

@@ -9,16 +9,18 @@ use std::sync::Arc;
 use seawall_backup::browse::View;
 use seawall_backup::restore::{FetchError, Objects};
 use seawall_base::ObjectId;
+use seawall_record::reference_set::Pages;
 use seawall_store::Store;
 
 use crate::bucket::Bucket;
 use crate::home::{Home, HomeError};
 use crate::opening::Opened;
-use crate::tiers::{Layered, RegionLink, Unreached};
+use crate::tiers::{Layered, RegionLink, Unreached, page_of};
 
 /// This node's store, the regions and the bucket behind it.
 pub struct Reach {
-    store: Store,
+    /// None where it is left out on purpose.
+    store: Option<Store>,
     regions: Vec<RegionLink>,
     bucket: Option<Bucket>,
 }
@@ -27,13 +29,19 @@ impl Reach {
     /// The store alone: nothing far away is asked.
     pub fn local(home: &Home) -> Result<Self, HomeError> {
         let (store, _) = home.store()?;
-        Ok(Self { store, regions: Vec::new(), bucket: None })
+        Ok(Self { store: Some(store), regions: Vec::new(), bucket: None })
     }
 
     /// Opens what can be opened. What cannot be reached is returned with the reason.
     pub fn open(home: &Home) -> Result<(Self, Unreached), HomeError> {
+        let (mut reach, unreached) = Self::elsewhere(home)?;
+        reach.store = Some(home.store()?.0);
+        Ok((reach, unreached))
+    }
+
+    /// As [`Reach::open`], without this node's own store: what is there if this machine is not.
+    pub fn elsewhere(home: &Home) -> Result<(Self, Unreached), HomeError> {
         let fleet = home.fleet()?;
-        let (store, _) = home.store()?;
         let (regions, mut unreached) = RegionLink::all(home, &fleet)?;
         let bucket = match home.bucket().map(Bucket::open).transpose() {
             Ok(bucket) => bucket,
@@ -42,7 +50,14 @@ impl Reach {
                 None
             }
         };
-        Ok((Self { store, regions, bucket }, unreached))
+        Ok((Self { store: None, regions, bucket }, unreached))
+    }
+
+    /// Where objects come from, by name.
+    pub fn names(&self) -> Vec<String> {
+        let own = self.store.iter().map(|_| "this node".to_owned());
+        let regions = self.regions.iter().map(|l| l.region.name.clone());
+        own.chain(regions).chain(self.bucket.iter().map(|_| "the bucket".to_owned())).collect()
     }
 }
 
@@ -50,7 +65,25 @@ impl Objects for Reach {
     fn get(&self, ids: &[ObjectId], give: &mut dyn FnMut(ObjectId, Result<Vec<u8>, FetchError>)) {
         let regions = self.regions.iter().map(|l| l as &dyn Objects);
         let behind = regions.chain(self.bucket.as_ref().map(|b| b as &dyn Objects)).collect();
-        Layered { store: &self.store, behind }.get(ids, give);
+        let store = self.store.as_ref().map_or(&Nothing as &dyn Objects, |store| store);
+        Layered { store, behind }.get(ids, give);
+    }
+}
+
+impl Pages for Reach {
+    fn page(&self, id: ObjectId) -> Result<Option<Vec<u8>>, String> {
+        page_of(self, id)
+    }
+}
+
+/// A store that was left out.
+struct Nothing;
+
+impl Objects for Nothing {
+    fn get(&self, ids: &[ObjectId], give: &mut dyn FnMut(ObjectId, Result<Vec<u8>, FetchError>)) {
+        for id in ids {
+            give(*id, Err(FetchError::Missing(*id)));
+        }
     }
 }
 

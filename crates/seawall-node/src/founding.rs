@@ -8,6 +8,7 @@ use seawall_record::{CustodianRecord, EscrowGroupRecord, Fleet, Genesis, Hex32};
 use seawall_sign::{SigningKey, Statement};
 use zeroize::Zeroizing;
 
+use crate::canary::Canary;
 use crate::enrol;
 use crate::home::{Home, HomeError, file_name};
 use crate::keys::{self, Purpose};
@@ -29,6 +30,8 @@ pub struct Founding<'a> {
     pub index: bool,
     /// A plain directory that stands in for a region.
     pub bucket: Option<&'a str>,
+    /// A new directory for the share of the canary's group, if there is to be one.
+    pub canary: Option<&'a Path>,
 }
 
 /// The first escrow group of a fleet.
@@ -88,15 +91,24 @@ pub fn found(
 ) -> Result<Founded, HomeError> {
     check(founding)?;
     let root = SigningKey::generate(rng);
+    let canary = founding.canary.map(|_| Canary::new(rng)).transpose()?;
+    let more: Vec<_> = canary.iter().map(Canary::record).collect();
     let (fleet, shares) = match &founding.group {
-        FoundingGroup::Local(group) => found_local(founding, group, &root, passphrase, clock, rng)?,
+        FoundingGroup::Local(group) => {
+            found_local(founding, (group, more), &root, passphrase, clock, rng)?
+        }
         FoundingGroup::Distributed(record) => {
             seawall_escrow::Group::of_record(record)?;
-            (statement(founding, (*record).clone(), &root, clock, rng)?, Vec::new())
+            let groups = [vec![(*record).clone()], more].concat();
+            (statement(founding, groups, &root, clock, rng)?, Vec::new())
         }
     };
     let undo = Undo::prepare(founding, &shares);
-    match settle(founding, &fleet, &root, &shares, clock, rng) {
+    let settled = settle(founding, &fleet, &root, &shares, clock, rng).and_then(|()| {
+        let both = canary.zip(founding.canary);
+        both.map_or(Ok(()), |(canary, dir)| canary.settle(&fleet, dir, rng))
+    });
+    match settled {
         Ok(()) => Ok(Founded { fleet, shares: shares.into_iter().map(|s| s.path).collect() }),
         Err(e) => {
             undo.run();
@@ -108,7 +120,7 @@ pub fn found(
 /// Makes the group and its sealed shares, and the fleet they are for.
 fn found_local(
     founding: &Founding<'_>,
-    local: &LocalGroup<'_>,
+    (local, more): (&LocalGroup<'_>, Vec<EscrowGroupRecord>),
     root: &SigningKey,
     passphrase: &mut AskPassphrase<'_>,
     clock: &dyn Clock,
@@ -119,7 +131,8 @@ fn found_local(
     let members = local.custodians.len() as u16;
     let (group, shares) = ceremony::local(members, local.threshold, local.class, rng)?;
     let signers: Vec<_> = shares.iter().map(|_| SigningKey::generate(rng)).collect();
-    let fleet = statement(founding, record(local, &group, &signers), root, clock, rng)?;
+    let groups = [vec![record(local, &group, &signers)], more].concat();
+    let fleet = statement(founding, groups, root, clock, rng)?;
     let shares = seal_shares(local, &fleet, &group, shares, &signers, &passphrases, rng)?;
     Ok((fleet, shares))
 }
@@ -292,7 +305,7 @@ fn record(local: &LocalGroup<'_>, group: &Group, signers: &[SigningKey]) -> Escr
 /// The signed genesis statement, as a fleet.
 fn statement(
     founding: &Founding<'_>,
-    group: EscrowGroupRecord,
+    groups: Vec<EscrowGroupRecord>,
     root: &SigningKey,
     clock: &dyn Clock,
     rng: &mut dyn Rng,
@@ -304,7 +317,7 @@ fn statement(
         fleet_name: founding.fleet_name.to_owned(),
         root_keys: vec![root.public()],
         root_threshold: 1,
-        groups: vec![group],
+        groups,
         witnesses: Vec::new(),
         created: clock.now(),
         nonce: Hex32(nonce),

@@ -155,7 +155,7 @@ pub enum HomeError {
 
 impl HomeError {
     /// Names the file an I/O error is about.
-    pub(crate) fn io(path: &str) -> impl FnOnce(io::Error) -> Self {
+    pub(crate) fn io(path: &str) -> impl FnOnce(io::Error) -> Self + use<> {
         let path = path.to_owned();
         move |source| Self::Io { path, source }
     }

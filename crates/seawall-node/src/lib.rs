@@ -7,13 +7,19 @@
 //!
 //! It must not know: how commands are spelled, what is printed, who is asked for a passphrase.
 
+mod audit;
 mod browse;
 mod bucket;
 mod bucket_source;
+mod canary;
 mod command_source;
 mod delegations;
+mod drill;
 mod enrol;
 mod epoch;
+mod events;
+mod evidence;
+mod fetch;
 mod file_cache;
 mod find;
 mod fleet_policy;
@@ -39,15 +45,26 @@ mod verify;
 mod witness_link;
 mod witnesses;
 
+pub use audit::{Happening, Proof, audit, audit_exported, in_words};
 pub use browse::{Reach, view};
 pub use bucket::{Bucket, BucketError, BucketPushed};
+pub use canary::{CANARY, approve_canary, canary_dir};
 pub use command_source::CommandLine;
+pub use drill::{
+    Against, AppCheck, Drilled, Published, RestoreDrill, Scratch, ScrubDrill, drill_restore,
+    drill_scrub, duration, kept_reports, kind_word, publish, remove_tree, report_page, word,
+};
 pub use enrol::{adopt_region, enroll, enrolment_bundle, member_keys};
 pub use epoch::{
     Adopted, Elsewhere, EpochGrant, EpochRequest, MAX_EPOCH_FILE, OpenedEpochRequest, Provisional,
     Standing, adopt as adopt_epoch, begin as begin_epoch, provisional, sign as sign_epoch,
     standing as log_standing,
 };
+pub use events::append_event;
+pub use evidence::{
+    OriginProof, Provenance, keep as keep_evidence, prove_origin, provenance, record_use,
+};
+pub use fetch::{FetchFileError, fetch_file};
 pub use find::{Finder, Tiers, Updated};
 pub use fleet_policy::{
     PolicyEdits, Proposal, apply_policy, believed_entries, member_named, propose_policy,

@@ -28,6 +28,8 @@ pub struct Opened {
     pub root: ObjectRef,
     /// Share indices of the custodians whose partials were used.
     pub custodians: Vec<u16>,
+    /// Their approvals, by share index.
+    pub approvals: Vec<(u16, Envelope)>,
     /// Approvals that were refused: name, and why.
     pub refused: Vec<(String, CustodianError)>,
     /// While this is held the snapshot is not forgotten here. `None` where the home is read-only.
@@ -56,7 +58,7 @@ pub fn open_request(
             digest.to_hex()
         ))
     })?;
-    let (partials, refused) = accept_all(&examined, &secret, approvals);
+    let (partials, approvals, refused) = accept_all(&examined, &secret, approvals);
     let payload = seawall_escrow::open(&examined.capsule, &examined.group, &partials)
         .map_err(|e| HomeError::refused(explain(&e.to_string(), &refused)))?;
     let mut r = Reader::new(&payload);
@@ -65,7 +67,7 @@ pub fn open_request(
         .map_err(|e| HomeError::refused(format!("the capsule's content: {e}")))?;
     let reading = home.reading(examined.dossier.manifest_digest);
     let custodians = partials.iter().map(VerifiedPartial::index).collect();
-    Ok(Opened { examined, root, custodians, refused, reading })
+    Ok(Opened { examined, root, custodians, approvals, refused, reading })
 }
 
 type Refusals = Vec<(String, CustodianError)>;
@@ -74,18 +76,21 @@ fn accept_all(
     examined: &Examined,
     secret: &OneTimeSecret,
     approvals: &[Answer],
-) -> (Vec<VerifiedPartial>, Refusals) {
-    let (mut partials, mut refused) = (Vec::new(), Vec::new());
+) -> (Vec<VerifiedPartial>, Vec<(u16, Envelope)>, Refusals) {
+    let (mut partials, mut accepted, mut refused) = (Vec::new(), Vec::new(), Vec::new());
     for Answer { name, bytes } in approvals {
-        let accepted = Envelope::parse(bytes)
+        let partial = Envelope::parse(bytes)
             .map_err(CustodianError::from)
-            .and_then(|envelope| examined.accept(&envelope, secret));
-        match accepted {
-            Ok(partial) => partials.push(partial),
+            .and_then(|envelope| Ok((examined.accept(&envelope, secret)?, envelope)));
+        match partial {
+            Ok((partial, envelope)) => {
+                accepted.push((partial.index(), envelope));
+                partials.push(partial);
+            }
             Err(e) => refused.push((name.clone(), e)),
         }
     }
-    (partials, refused)
+    (partials, accepted, refused)
 }
 
 fn explain(why: &str, refused: &Refusals) -> String {

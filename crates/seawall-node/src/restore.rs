@@ -24,6 +24,8 @@ pub struct RequestOptions<'a> {
     pub valid: Seconds,
     /// Ask although fewer witnesses vouch for the log than the policy demands.
     pub break_glass: bool,
+    /// Whether it is for a drill.
+    pub drill: bool,
 }
 
 /// A request ready to be handed to custodians.
@@ -172,6 +174,7 @@ pub fn request(
         created,
         expires: created.after(options.valid),
         reason: options.reason.to_owned(),
+        drill: options.drill,
     };
     let glass = broken_glass(&wanted, &witnessed);
     let glass = glass.map(|it| it.statement().sign(&[&requester_log])).transpose()?;
@@ -269,7 +272,7 @@ pub fn forget_expired(home: &Home, now: Timestamp) -> Result<(), HomeError> {
     Ok(())
 }
 
-fn certificate(state: &LogState, key: VerifyingKey) -> Result<Envelope, HomeError> {
+pub(crate) fn certificate(state: &LogState, key: VerifyingKey) -> Result<Envelope, HomeError> {
     state
         .subkey(key)
         .map(|(_, envelope)| envelope.clone())

@@ -215,6 +215,7 @@ impl Evidence {
             tags: core.tags.clone(),
             copies: receipts.len() as u32 + u32::from(in_bucket),
             in_use: it.in_use,
+            proven: it.proven,
         }
     }
 }
@@ -238,6 +239,8 @@ pub(crate) struct Logged {
     pub(crate) index: u64,
     pub(crate) manifest: Manifest,
     pub(crate) in_use: bool,
+    /// Whether the last whole drill of it restored it.
+    pub(crate) proven: bool,
 }
 
 /// The snapshots of a log that are not forgotten, oldest first, and the state of the log.
@@ -247,9 +250,13 @@ pub(crate) fn logged(fleet: &Fleet, log: &Log) -> Result<(Vec<Logged>, LogState)
     replay(&mut state, log, &mut |index, accepted| {
         if let Some((digest, manifest)) = accepted.snapshot() {
             let manifest = manifest.clone();
-            all.push(Logged { digest, index, manifest, in_use: false });
+            all.push(Logged { digest, index, manifest, in_use: false, proven: false });
         }
     })?;
+    for it in &mut all {
+        it.proven = state.is_proven(it.manifest.core.sequence)
+            && state.is_chained(it.manifest.core.sequence, it.digest);
+    }
     all.retain(|it| state.forgotten(&it.digest).is_none());
     Ok((all, state))
 }

@@ -9,7 +9,6 @@ use seawall_host::SystemClock;
 use seawall_policy::witness::Reached;
 use seawall_record::reference_set::Pages;
 use seawall_record::{Enrolment, Fleet, LogState, Manifest, RegionAddress, Sighting};
-use seawall_store::Store;
 use seawall_sync::{Push, Pushed, Receipts, SyncError, Tier, read_entries};
 use seawall_tlog::merkle::{self, Frontier, HashReader};
 use seawall_tlog::{Hash, Kind, Log, Origin, SignedCheckpoint, Verifier};
@@ -529,7 +528,7 @@ fn keep_pin(
 /// This node's store with other tiers behind it.
 pub struct Layered<'a> {
     /// Asked first.
-    pub store: &'a Store,
+    pub store: &'a dyn Objects,
     /// Asked in order for what the store does not have, or has damaged.
     pub behind: Vec<&'a dyn Objects>,
 }
@@ -557,7 +556,7 @@ impl Objects for RegionLink {
 impl Objects for Layered<'_> {
     fn get(&self, ids: &[ObjectId], give: &mut dyn FnMut(ObjectId, Result<Vec<u8>, FetchError>)) {
         let mut wanted: BTreeMap<ObjectId, FetchError> = BTreeMap::new();
-        Objects::get(self.store, ids, &mut |id, got| match got {
+        self.store.get(ids, &mut |id, got| match got {
             Ok(bytes) => give(id, Ok(bytes)),
             Err(e) => {
                 wanted.insert(id, e);
@@ -592,14 +591,19 @@ impl Objects for Layered<'_> {
 
 impl Pages for Layered<'_> {
     fn page(&self, id: ObjectId) -> Result<Option<Vec<u8>>, String> {
-        let mut answer = Ok(None);
-        Objects::get(self, &[id], &mut |_, got| {
-            answer = match got {
-                Ok(bytes) => Ok(Some(bytes)),
-                Err(FetchError::Missing(_)) => Ok(None),
-                Err(e) => Err(e.to_string()),
-            };
-        });
-        answer
+        page_of(self, id)
     }
+}
+
+/// A page of a reference set, as an object among others.
+pub(crate) fn page_of(objects: &dyn Objects, id: ObjectId) -> Result<Option<Vec<u8>>, String> {
+    let mut answer = Ok(None);
+    objects.get(&[id], &mut |_, got| {
+        answer = match got {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(FetchError::Missing(_)) => Ok(None),
+            Err(e) => Err(e.to_string()),
+        };
+    });
+    answer
 }

@@ -6,7 +6,7 @@
 //!
 //! Guards say what may not go yet, whatever the rules want: the newest of its group, one that is
 //! too young or of whose age nobody can tell, one of which too few other tiers have signed, one
-//! that is being read. A guard keeps a snapshot and takes no rule's count, so that what a guard
+//! that is being read, the newest of its group that a drill has restored. A guard keeps a snapshot and takes no rule's count, so that what a guard
 //! holds today never makes a rule drop something else.
 //!
 //! Invariants, each a property test: what is kept shrinks as time passes and never grows; a rule
@@ -237,6 +237,8 @@ pub struct Snapshot {
     pub copies: u32,
     /// Whether somebody is reading it.
     pub in_use: bool,
+    /// Whether a drill has shown that it can be restored.
+    pub proven: bool,
 }
 
 /// Why a snapshot stays.
@@ -262,6 +264,8 @@ pub enum Reason {
     Copies(u32, u32),
     /// Somebody is reading it.
     InUse,
+    /// The newest of its group that a drill has restored.
+    Proven,
 }
 
 impl Reason {
@@ -293,6 +297,7 @@ impl fmt::Display for Reason {
             Self::Unwitnessed => f.write_str("no witnessed time"),
             Self::Copies(have, need) => write!(f, "{have} of {need} copies elsewhere"),
             Self::InUse => f.write_str("being read"),
+            Self::Proven => f.write_str("last proven by a drill"),
         }
     }
 }
@@ -401,6 +406,7 @@ fn decide_group(
     let oldest = group.len().saturating_sub(1);
     // A clock that was set back makes these two.
     let last_made = group.iter().map(|s| s.sequence).max();
+    let last_proven = group.iter().filter(|s| s.proven).map(|s| s.sequence).max();
     let one = |(nr, snapshot): (usize, &&Snapshot)| {
         let mut reasons = Vec::new();
         reasons.extend(
@@ -413,6 +419,9 @@ fn decide_group(
         reasons.extend(running.iter_mut().filter_map(|r| r.look(snapshot.created, nr == oldest)));
         let newest = nr == 0 || Some(snapshot.sequence) == last_made;
         guard(snapshot, newest, guards, now, &mut reasons);
+        if snapshot.proven && Some(snapshot.sequence) == last_proven {
+            reasons.push(Reason::Proven);
+        }
         reasons
     };
     group.iter().enumerate().map(one).collect()

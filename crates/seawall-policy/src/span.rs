@@ -44,7 +44,7 @@ impl Span {
     }
 
     /// Its length in seconds where it ends at `at`.
-    pub(crate) fn length_until(self, at: Timestamp) -> Seconds {
+    pub fn length_until(self, at: Timestamp) -> Seconds {
         let length = calendar::seconds(at).saturating_sub(self.before(at));
         Seconds(u64::try_from(length).unwrap_or(0))
     }

@@ -25,8 +25,16 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
     let tags =
         prop::collection::vec(prop_oneof![Just("a"), Just("b")].prop_map(str::to_owned), 0..3);
     let set = prop::option::of(Just("db".to_owned()));
-    (at, prop::option::weighted(0.9, 0u64..3 * DAY), tags, set, 0u32..3, prop::bool::weighted(0.05))
-        .prop_map(|(created, later, tags, set, copies, in_use)| Snapshot {
+    (
+        at,
+        prop::option::weighted(0.9, 0u64..3 * DAY),
+        tags,
+        set,
+        0u32..3,
+        prop::bool::weighted(0.05),
+        prop::bool::weighted(0.1),
+    )
+        .prop_map(|(created, later, tags, set, copies, in_use, proven)| Snapshot {
             group: Group { node: "n".to_owned(), set, class: 1 },
             sequence: 0,
             created: Timestamp(created),
@@ -34,6 +42,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
             tags,
             copies,
             in_use,
+            proven,
         })
 }
 
@@ -173,6 +182,7 @@ fn an_age_has_its_exact_end() {
         tags: Vec::new(),
         copies: 0,
         in_use: false,
+        proven: false,
     };
     let both = [one(1, 10), one(2, 11)];
     assert_eq!(kept(&both, &policy, 12 * DAY - 1), [true, true]);
@@ -191,8 +201,36 @@ fn without_copies_or_witnesses_nothing_goes() {
         tags: Vec::new(),
         copies,
         in_use: false,
+        proven: false,
     };
     let at = Some(Timestamp(5));
     let history = [one(1, 1, at), one(2, 2, None), one(3, 2, at), one(4, 2, at)];
     assert_eq!(kept(&history, &policy, 900 * DAY), [true, true, false, true]);
+}
+
+#[test]
+fn the_last_that_a_drill_has_proven_stays() {
+    let rules = Rules { counts: [(Period::Last, Count::Newest(1))].into(), ..Rules::default() };
+    let policy = Policy { rules, guards: Guards { min_age: Span::hours(0), copies: 0 } };
+    let one = |sequence: u64, set: Option<&str>, proven| Snapshot {
+        group: Group { node: "n".to_owned(), set: set.map(str::to_owned), class: 1 },
+        sequence,
+        created: Timestamp(sequence),
+        witnessed: Some(Timestamp(sequence)),
+        tags: Vec::new(),
+        copies: 0,
+        in_use: false,
+        proven,
+    };
+    let history = [
+        one(1, None, true),
+        one(2, None, true),
+        one(3, Some("db"), true),
+        one(4, None, false),
+        one(5, None, false),
+        one(6, Some("db"), false),
+    ];
+    assert_eq!(kept(&history, &policy, 900 * DAY), [false, true, true, false, true, true]);
+    let verdicts = decide_by(&history, &policy, 900 * DAY);
+    assert_eq!(verdicts[1], Verdict::Keep(vec![Reason::Proven]), "and for no other reason");
 }

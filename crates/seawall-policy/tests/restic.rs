@@ -224,6 +224,7 @@ fn snapshots() -> Vec<Snapshot> {
         tags: line.get(20..).map_or_else(Vec::new, |t| t.split(',').map(str::to_owned).collect()),
         copies: 0,
         in_use: false,
+        proven: false,
     };
     SNAPSHOTS.lines().enumerate().map(one).collect()
 }

@@ -13,6 +13,7 @@ mod ceremony;
 mod custodian_card;
 mod delegation;
 mod dossier;
+mod drill;
 mod encoding;
 mod enrolment;
 mod epoch;
@@ -22,6 +23,7 @@ mod fleet_policy;
 mod forget;
 mod genesis;
 mod group_file;
+mod happened;
 mod index_policy;
 mod introduction;
 mod log_state;
@@ -42,6 +44,7 @@ pub use ceremony::{
 pub use custodian_card::CustodianCard;
 pub use delegation::{Delegable, Delegation};
 pub use dossier::{Dossier, DossierParts, MAX_DOSSIER, VerifiedDossier};
+pub use drill::{Drill, DrillKind, ResourceDescriptor, SnapshotPlace, TestResult, Verdict};
 pub use encoding::{Base64, Hex32};
 pub use enrolment::{Enrolment, Role, Subkey};
 pub use epoch::{Branch, Epoch, LogPoint, node_origin};
@@ -51,6 +54,7 @@ pub use fleet_policy::{DeletionRule, FleetPolicy, Revocation, WitnessQuorum};
 pub use forget::{Forget, Forgotten};
 pub use genesis::{CustodianRecord, Endpoint, EscrowGroupRecord, Genesis, WitnessRecord};
 pub use group_file::GroupFile;
+pub use happened::{Ending, Event, Restored, Use};
 pub use index_policy::{IndexPolicy, MAX_OPERATORS, Operator, OperatorCard};
 pub use introduction::{Introduced, Introduction, MAX_INTRODUCED, MAX_INTRODUCTION};
 pub use log_state::{Accepted, Continued, LogState};
@@ -116,7 +120,7 @@ impl RecordError {
 }
 
 /// Checks a free text: printable, one line, bounded. What people read must not fool a terminal.
-fn check_text(what: &'static str, text: &str, limit: usize) -> Result<(), RecordError> {
+pub fn check_text(what: &'static str, text: &str, limit: usize) -> Result<(), RecordError> {
     if text.is_empty() || text.len() > limit || text.chars().any(is_deceptive) {
         let why =
             format!("text must be 1 to {limit} bytes without control or invisible characters");

@@ -7,24 +7,25 @@
 //!
 //! A forget statement names manifests that stand earlier in the log, each once, and never the
 //! last of its class and set: whoever has a node's keys cannot make the fleet believe that there
-//! is nothing left of it.
+//! is nothing left of it. Nor does it name the newest that a drill has proven.
 //!
 //! A log of a later epoch begins with the entries of the one before ([`Epoch`]), so one machine
 //! reads through all of them: which origin a manifest must name changes where the root keys say.
 
 mod epochs;
+mod happened;
 
 pub use epochs::Continued;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seawall_base::{NodeId, Seconds, Sha256, Timestamp};
 use seawall_sign::{Envelope, Predicate, Statement, VerifyingKey, predicate_type};
 
 use crate::epoch::{epoch_of, node_origin};
 use crate::{
-    Branch, BreakGlass, Enrolment, Epoch, Fleet, Forget, MAX_OPERATORS, Manifest, RecordError,
-    Role, SealedRoot, Subkey,
+    Branch, BreakGlass, Drill, Enrolment, Epoch, Event, Fleet, Forget, MAX_OPERATORS, Manifest,
+    RecordError, Restored, Role, SealedRoot, Subkey,
 };
 
 /// How far a node's clock may be set back between two snapshots.
@@ -54,6 +55,12 @@ pub enum Accepted {
     BranchManifest(Sha256, Box<Manifest>),
     /// The node asked for a restore without the witnesses the policy demands.
     BreakGlass(Box<BreakGlass>),
+    /// A drill, and what came of it.
+    Drill(Box<Drill>),
+    /// A snapshot was used that a quorum had opened.
+    Restored(Box<Restored>),
+    /// Something the node put on record.
+    Event(Box<Event>),
 }
 
 impl Accepted {
@@ -81,11 +88,15 @@ pub struct LogState {
     subkeys: BTreeMap<VerifyingKey, (Subkey, Envelope)>,
     /// Digests of all manifests; the first has sequence number 1.
     manifests: Vec<Sha256>,
+    /// Class and set of each of them.
+    groups: Vec<(u8, Option<String>)>,
+    /// Sequence numbers of those that the last whole drill of them restored.
+    proven: BTreeSet<u64>,
     /// Sequence number of the last manifest of each class and set.
     newest: BTreeMap<(u8, Option<String>), u64>,
     /// When each snapshot was forgotten, by its digest.
     forgotten: BTreeMap<Sha256, Timestamp>,
-    /// Time of the last manifest or forget statement.
+    /// Time of the last statement of a subkey's.
     last_created: Option<Timestamp>,
     entries: u64,
 }
@@ -101,6 +112,8 @@ impl LogState {
             enrolment: None,
             subkeys: BTreeMap::new(),
             manifests: Vec::new(),
+            groups: Vec::new(),
+            proven: BTreeSet::new(),
             newest: BTreeMap::new(),
             forgotten: BTreeMap::new(),
             last_created: None,
@@ -123,8 +136,8 @@ impl LogState {
         self.enrolment.as_ref().map(|(_, e)| e)
     }
 
-    /// Time of the last manifest or forget statement: a checkpoint is signed by a subkey that
-    /// lasted at least so long.
+    /// Time of the last statement of a subkey's, such as a manifest: a checkpoint is signed by a
+    /// subkey that lasted at least so long.
     pub const fn last_created(&self) -> Option<Timestamp> {
         self.last_created
     }
@@ -164,6 +177,10 @@ impl LogState {
     /// Digest and sequence of the last manifest.
     pub fn last_manifest(&self) -> Option<(Sha256, u64)> {
         self.manifests.last().map(|digest| (*digest, self.manifests.len() as u64))
+    }
+
+    fn manifest_at(&self, sequence: u64) -> Option<Sha256> {
+        self.manifests.get(usize::try_from(sequence.checked_sub(1)?).ok()?).copied()
     }
 
     /// Takes the next entry, or says why the log is not believed from here on.
@@ -213,6 +230,9 @@ impl LogState {
             (Epoch::TYPE, Some(_)) => self.accept_epoch(&envelope)?,
             (Branch::TYPE, Some(_)) => self.accept_branch(&envelope)?,
             (BreakGlass::TYPE, Some(_)) => self.accept_break_glass(&envelope)?,
+            (Drill::TYPE, Some(_)) => self.accept_drill(&envelope)?,
+            (Restored::TYPE, Some(_)) => self.accept_restored(&envelope)?,
+            (Event::TYPE, Some(_)) => self.accept_event(&envelope)?,
             (other, Some(_)) => {
                 let why = format!("predicate type {other:?} has no place in a node's log");
                 return Err(RecordError::refused("log entry", why));
@@ -268,6 +288,7 @@ impl LogState {
         let digest = envelope.digest();
         self.manifests.push(digest);
         self.newest.insert((core.class, core.set.clone()), core.sequence);
+        self.groups.push((core.class, core.set.clone()));
         self.last_created = Some(core.created);
         Ok(Accepted::Manifest(digest, Box::new(manifest)))
     }
@@ -315,17 +336,15 @@ impl LogState {
         self.check_clock(WHAT, forget.created)?;
         forget.check_form()?;
         for it in &forget.snapshots {
-            let chained = it
-                .sequence
-                .checked_sub(1)
-                .and_then(|at| self.manifests.get(usize::try_from(at).ok()?))
-                .is_some_and(|known| *known == it.manifest);
+            let chained = self.manifest_at(it.sequence) == Some(it.manifest);
             let why = if !chained && !self.epochs.is_branch(&it.manifest, it.sequence) {
                 "is not a snapshot of this log"
             } else if self.forgotten.contains_key(&it.manifest) {
                 "was forgotten before"
             } else if chained && self.newest.values().any(|newest| *newest == it.sequence) {
                 "is the last of its class and set, which is never forgotten"
+            } else if chained && self.is_last_proven(it.sequence) {
+                "is the last of its class and set that a drill has proven, which is never forgotten"
             } else {
                 continue;
             };

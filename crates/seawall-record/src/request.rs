@@ -30,6 +30,9 @@ pub struct Request {
     pub expires: Timestamp,
     /// Why, for the people who decide.
     pub reason: String,
+    /// Whether it is made for a drill. It opens the snapshot all the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drill: bool,
 }
 
 impl Predicate for Request {

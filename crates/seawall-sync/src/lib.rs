@@ -2,7 +2,8 @@
 //!
 //! Floor 3, sans-I/O: a tier is the trait [`Tier`], state is files on a [`seawall_base::Disk`],
 //! time and randomness are passed in. A node *pushes* ([`Push`]); whoever holds a copy, node or
-//! region, *audits* it ([`Audit`]) with no key at all.
+//! region, *audits* it ([`Audit`]) with no key at all, and anybody checks the report of a drill
+//! ([`Report`]) with the fleet's id alone.
 //!
 //! Invariant of every upload: objects first, then the log, then the receipt. A manifest that a
 //! tier mirrors therefore never lacks an object, and a crash between two steps leaves objects
@@ -20,6 +21,7 @@ pub mod pack;
 mod possession;
 mod push;
 mod receipts;
+mod report;
 pub mod rights;
 mod tenant;
 mod tier;
@@ -32,6 +34,9 @@ pub use lease::{LEASE_VALIDITY, Lease, LeaseError, Leases, MAX_LEASED_IDS, MAX_L
 pub use possession::{possession, shuffle};
 pub use push::{Progress, Push, Pushed};
 pub use receipts::{Receipts, ReceiptsError};
+pub use report::{
+    Check, Details, Given, MAX_REPORT, Phase, Report, ReportError, RestoredSnapshot, VerifiedReport,
+};
 pub use tenant::tenant_id;
 pub use tier::{
     Answer, Have, LogSummary, Objects, ReceiptAnswer, Tier, TierIdentity, read_entries,

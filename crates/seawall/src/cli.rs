@@ -3,6 +3,7 @@
 #![allow(clippy::doc_markdown, reason = "these comments are the help text, shown as they stand")]
 
 mod custody;
+mod drill;
 mod find;
 mod policy;
 mod witness;
@@ -16,6 +17,9 @@ use seawall_policy::retention::Count;
 
 pub(crate) use self::custody::{
     CustodianCommand, From as CeremonyFrom, GroupCommand, Opening as CeremonyOpening,
+};
+pub(crate) use self::drill::{
+    AuditArgs, DrillCommand, QuorumCommand, ReportCommand, RestoreDrillArgs, ScrubArgs,
 };
 pub(crate) use self::find::{FindArgs, FindKind};
 pub(crate) use self::policy::{PolicyCommand, ProposeArgs};
@@ -86,6 +90,28 @@ pub(crate) enum Command {
         after_help = "Example: seawall verify --json\n  seawall verify --read-data-subset 1/7\n  seawall verify --repair"
     )]
     Verify(VerifyArgs),
+    /// Try whether what was sealed can be had back, and report
+    #[command(subcommand)]
+    Drill(DrillCommand),
+    /// List, print, publish and check the reports of drills
+    #[command(subcommand)]
+    Report(ReportCommand),
+    /// Copy of a restored tree what developers may have, masked by rules
+    #[command(
+        after_help = "Example: seawall sanitise --rules rules.toml /srv/restored /srv/for-developers"
+    )]
+    Sanitise {
+        /// What is kept, and how; everything else is dropped (docs/manual/drills.md)
+        #[arg(long, value_name = "FILE")]
+        rules: PathBuf,
+        /// A restored tree
+        from: PathBuf,
+        /// An empty or new directory
+        to: PathBuf,
+    },
+    /// Show who did what, when, and with whose approval
+    #[command(after_help = drill::AUDIT_HELP)]
+    Audit(Box<AuditArgs>),
     /// Show the fleet, print its recovery sheet, enrol members
     #[command(subcommand)]
     Fleet(FleetCommand),
@@ -256,6 +282,9 @@ pub(crate) struct InitArgs {
     /// Write no path indexes, so that nothing is found without custodians (see fleet index)
     #[arg(long)]
     pub(crate) no_index: bool,
+    /// Also make a class `canary` for drills, its share in a new directory HOME-canary
+    #[arg(long)]
+    pub(crate) canary: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -738,6 +767,18 @@ pub(crate) enum LogCommand {
     Prove {
         /// The entry's index
         index: u64,
+    },
+    /// Put an event on record, such as a case that was opened
+    #[command(
+        after_help = "Example: seawall log append-event --kind chassis-tamper --text 'lid switch of rack 3'"
+    )]
+    AppendEvent {
+        /// What sort: a-z, 0-9 and dashes
+        #[arg(long, value_name = "KIND")]
+        kind: String,
+        /// What is to be known; everybody who reads the log sees it
+        #[arg(long, value_name = "TEXT")]
+        text: String,
     },
     /// Check the log: every entry, every signature, the checkpoint
     #[command(after_help = "Example: seawall log verify")]

@@ -1,8 +1,10 @@
 //! One module per command.
 
+pub(crate) mod audit;
 pub(crate) mod custodian;
 pub(crate) mod demo;
 pub(crate) mod diff;
+pub(crate) mod drill;
 pub(crate) mod epoch;
 pub(crate) mod evidence;
 pub(crate) mod export;
@@ -16,7 +18,9 @@ pub(crate) mod node;
 pub(crate) mod pages;
 pub(crate) mod prune;
 pub(crate) mod region;
+pub(crate) mod report;
 pub(crate) mod restore;
+pub(crate) mod sanitise;
 pub(crate) mod snapshot;
 pub(crate) mod sync;
 pub(crate) mod verify;

@@ -41,6 +41,12 @@ fn run(cli: Cli, printer: &Printer) -> anyhow::Result<Outcome> {
         Command::Diff(args) => commands::diff::run(&args, &home()?, printer),
         Command::Find(args) => commands::find::run(&args, &home()?, printer),
         Command::Verify(args) => commands::verify::run(&args, &home()?, printer),
+        Command::Drill(command) => commands::drill::run(&command, &home()?, printer),
+        Command::Report(command) => commands::report::run(&command, home, printer),
+        Command::Sanitise { rules, from, to } => {
+            commands::sanitise::run(&rules, &from, &to, printer)
+        }
+        Command::Audit(args) => commands::audit::run(&args, &home()?, printer),
         Command::Fleet(command) => commands::fleet::run(&command, &home()?, printer),
         Command::Node(command) => commands::node::run(&command, &home()?, printer),
         Command::Region(command) => commands::region::run(&command, &home()?, printer),

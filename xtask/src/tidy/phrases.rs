@@ -42,11 +42,12 @@ fn clocks(place: &Place<'_>) -> bool {
     place.beside_the_house() || place.within(&["crates/seawall-host/", "crates/seawall/"])
 }
 
-/// Files are opened by the host, by the two ends of a backup and by the roots.
+/// Files are opened by the host, by the ends of a backup and by the roots.
 fn files(place: &Place<'_>) -> bool {
     place.beside_the_house()
         || place.within(&[
             "crates/seawall-host/",
+            "crates/seawall-backup/src/sanitise",
             "crates/seawall-backup/src/source",
             "crates/seawall-backup/src/target",
             "crates/seawall-node/",

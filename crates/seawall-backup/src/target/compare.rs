@@ -130,8 +130,10 @@ enum Side {
 /// Both sorted lists as one.
 fn merge(first: Vec<Vec<u8>>, second: Vec<Vec<u8>>) -> Vec<(Vec<u8>, Side)> {
     let mut names: Vec<_> = first.into_iter().map(|name| (name, Side::First)).collect();
+    // What is added behind them is not in their order.
+    let of_first = names.len();
     for name in second {
-        match names.binary_search_by(|(known, _)| known.cmp(&name)) {
+        match names[..of_first].binary_search_by(|(known, _)| known.cmp(&name)) {
             Ok(at) => names[at].1 = Side::Both,
             Err(_) => names.push((name, Side::Second)),
         }
@@ -319,5 +321,20 @@ impl Comparison<'_> {
             }
         }
         Ok((self.holes && !same_holes).then_some(Aspect::Holes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_one_side_hide_none_of_both() {
+        use Side::{Both, Second};
+        let list = |names: &str| names.bytes().map(|b| vec![b]).collect::<Vec<_>>();
+        let merged = merge(list("bcd"), list("abcdef"));
+        let sides: Vec<_> = merged.iter().map(|(_, side)| *side).collect();
+        assert_eq!(sides, [Second, Both, Both, Both, Second, Second]);
+        assert!(merged.is_sorted_by(|a, b| a.0 < b.0));
     }
 }

@@ -192,6 +192,7 @@ pub(crate) fn request() -> Request {
         created: NOW,
         expires: NOW.after(Seconds::days(3)),
         reason: "disk of site-a died".to_owned(),
+        drill: false,
     }
 }
 

@@ -8,6 +8,7 @@ mod epochs;
 mod fixture;
 mod forgetting;
 mod genesis_rules;
+mod happened;
 mod hostile_bytes;
 mod index_policies;
 mod log_rules;

@@ -1,13 +1,16 @@
 //! The JSON of every predicate, pinned: a change here is a change of format.
 
 use seawall_base::Seconds;
-use seawall_record::{Approval, Base64, BundlePredicate, Forget, Forgotten, Hex32, Receipt};
+use seawall_record::{
+    Approval, Base64, BundlePredicate, Forget, Forgotten, Hex32, Receipt, Request,
+};
 use seawall_sign::{Envelope, Predicate, Statement};
 
 use crate::fixture::{
     GROUP, NOW, ORIGIN, by_identity, by_requester, by_root, by_subkey, fleet, key, manifest,
     node_enrolment, region_enrolment, region_identity, request, root, subkey,
 };
+use crate::happened;
 
 /// The payload, indented for reading; the order of fields is that of the payload.
 fn shown(envelope: &Envelope) -> String {
@@ -83,6 +86,37 @@ fn manifest_core_digest() {
 #[test]
 fn restore_request() {
     insta::assert_snapshot!(shown(&by_requester(request())));
+}
+
+#[test]
+fn restore_request_for_a_drill() {
+    insta::assert_snapshot!(shown(&by_requester(Request { drill: true, ..request() })));
+}
+
+#[test]
+fn drill() {
+    insta::assert_snapshot!(shown(&signed(&happened::drill().statement(), 11)));
+}
+
+#[test]
+fn drill_scrub() {
+    insta::assert_snapshot!(shown(&signed(&happened::scrub().statement(), 11)));
+}
+
+#[test]
+fn test_result() {
+    let it = happened::result().statement(Some(request().manifest), subkey().node);
+    insta::assert_snapshot!(shown(&signed(&it, 11)));
+}
+
+#[test]
+fn restored() {
+    insta::assert_snapshot!(shown(&signed(&happened::restored().statement(), 11)));
+}
+
+#[test]
+fn event() {
+    insta::assert_snapshot!(shown(&signed(&happened::event().statement(), 11)));
 }
 
 #[test]

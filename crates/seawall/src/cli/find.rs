@@ -91,7 +91,7 @@ pub(crate) enum FindKind {
 }
 
 /// A time of UTC, or a span back from now.
-fn when(text: &str) -> Result<jiff::Timestamp, String> {
+pub(super) fn when(text: &str) -> Result<jiff::Timestamp, String> {
     if let Ok(time) = text.parse::<jiff::Timestamp>() {
         return Ok(time);
     }

@@ -163,6 +163,7 @@ fn restore(
         id: &snapshot.listed.digest.to_hex(),
         reason: "demo: node-1's disk died",
         valid: Seconds::hours(1),
+        drill: false,
     };
     let start = Instant::now();
     let request = make_request(&home, &options, printer)?;

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use seawall_backup::diff::{Change, What, diff};
 use seawall_node::{Home, view};
+use seawall_record::{Ending, Use};
 use serde_json::{Value, json};
 
-use super::restore::{kind_of, open, reach, read_approvals};
+use super::restore::{kind_of, note_use, open, reach, read_approvals};
 use crate::cli::DiffArgs;
 use crate::output::{Outcome, Printer, from_root};
 
@@ -20,6 +21,9 @@ pub(crate) fn run(args: &DiffArgs, home: &Path, printer: &Printer) -> anyhow::Re
         if new.refused.iter().any(|(other, _)| other == name) {
             printer.warn(&format!("{name} was not used: {e}"));
         }
+    }
+    for opened in [&old, &new] {
+        note_use(&home, opened, (Use::Diff, Ending::Done), None, printer);
     }
     let reach = reach(&home, printer)?;
     let (from, to) = (view(&reach, &old)?, view(&reach, &new)?);

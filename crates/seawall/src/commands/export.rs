@@ -10,9 +10,10 @@ use anyhow::Context as _;
 use seawall_backup::browse::{Selection, View, Walked};
 use seawall_backup::export::{Exported, Missing, tar};
 use seawall_node::{Home, view};
+use seawall_record::{Ending, Use};
 use serde_json::{Value, json};
 
-use super::restore::{check_paths, open_one, reach, selection};
+use super::restore::{check_paths, note_use, open_one, reach, selection};
 use crate::cli::ExportArgs;
 use crate::output::{Outcome, Printer, Usage, from_root, human};
 
@@ -36,10 +37,17 @@ pub(crate) fn run(args: &ExportArgs, home: &Path, printer: &Printer) -> anyhow::
     check_paths(&view, &selection)?;
     let exported = if is_stdout {
         let mut out = BufWriter::with_capacity(BUFFER, std::io::stdout().lock());
-        archive(&view, &selection, &mut out, printer)?
+        archive(&view, &selection, &mut out, printer)
     } else {
-        to_file(&view, &selection, &args.out, printer)?
+        to_file(&view, &selection, &args.out, printer)
     };
+    let ending = match &exported {
+        Ok(exported) if exported.lost.is_empty() => Ending::Done,
+        Ok(_) => Ending::Partly,
+        Err(_) => Ending::Failed,
+    };
+    note_use(&home, &opened, (Use::Export, ending), None, printer);
+    let exported = exported?;
     for missing in &exported.lost {
         printer.warn(&missing_words(missing));
     }

@@ -27,6 +27,7 @@ pub(crate) fn run(args: &InitArgs, home: &Path, printer: &Printer) -> anyhow::Re
         }
         (None, None) => return Err(Usage("--shares-dir or --group is needed".to_owned()).into()),
     };
+    let canary = seawall_node::canary_dir(&std::path::absolute(home)?);
     let founding = Founding {
         home,
         group,
@@ -35,6 +36,7 @@ pub(crate) fn run(args: &InitArgs, home: &Path, printer: &Printer) -> anyhow::Re
         tenant: "default",
         index: !args.no_index,
         bucket: bucket.as_deref(),
+        canary: args.canary.then_some(canary.as_path()),
     };
     // Kept as it is: having nobody to ask is an error of usage.
     let mut unanswered = None;
@@ -58,6 +60,7 @@ pub(crate) fn run(args: &InitArgs, home: &Path, printer: &Printer) -> anyhow::Re
         "home": home,
         "threshold": threshold,
         "shares": founded.shares,
+        "canary": args.canary.then_some(&canary),
     });
     printer.result(&value, &in_words(&founded))?;
     Ok(Outcome::Done)

@@ -1,10 +1,10 @@
-//! `seawall log show | prove | verify | export`.
+//! `seawall log show | prove | append-event | verify | export`.
 
 use std::path::Path;
 
 use anyhow::Context as _;
-use seawall_host::FsDisk;
-use seawall_node::Home;
+use seawall_host::{FsDisk, OsRng, SystemClock};
+use seawall_node::{Home, in_words};
 use seawall_record::Accepted;
 use seawall_sign::Envelope;
 use seawall_tlog::{Kind, Log, NoteError, Verifier, merkle};
@@ -24,6 +24,7 @@ pub(crate) fn run(command: &LogCommand, home: &Path, printer: &Printer) -> anyho
         LogCommand::Evidence(_) => Ok(Outcome::Done),
         LogCommand::Show => show(&home, &log, printer),
         LogCommand::Prove { index } => prove(&log, *index, printer),
+        LogCommand::AppendEvent { kind, text } => append(&home, kind, text, printer),
         LogCommand::Verify => verify(&home, &log, printer),
         LogCommand::Export { dir } => {
             log.export_tiles(&FsDisk::create(dir)?, ".")?;
@@ -45,58 +46,18 @@ fn entries(home: &Home, log: &Log) -> anyhow::Result<Vec<(u64, Envelope, Accepte
         .collect()
 }
 
-fn describe(accepted: &Accepted) -> (&'static str, String) {
-    match accepted {
-        Accepted::Enrolment(e) => ("enrolment", format!("{} ({})", e.name, e.node().short())),
-        Accepted::Subkey(s) => ("subkey", format!("{} until {}", s.key, s.not_after)),
-        Accepted::Epoch(e) => (
-            "epoch",
-            format!(
-                "{}, from {} entries of epoch before ({})",
-                e.epoch, e.continues.size, e.reason
-            ),
-        ),
-        Accepted::Branch(b) => {
-            ("branch", format!("{} snapshots of {} follow", b.manifests.len(), b.of))
-        }
-        Accepted::BranchManifest(_, m) => (
-            "branched",
-            format!(
-                "number {} of a branch, {} files, {}",
-                m.core.sequence, m.core.totals.files, m.core.created
-            ),
-        ),
-        Accepted::BreakGlass(b) => (
-            "break-glass",
-            format!("{} of {} operators vouched ({})", b.operators.len(), b.needed, b.reason),
-        ),
-        Accepted::Manifest(_, m) => (
-            "snapshot",
-            format!(
-                "number {}, {} files, {}",
-                m.core.sequence, m.core.totals.files, m.core.created
-            ),
-        ),
-        Accepted::Forget(f) => {
-            let numbers: Vec<_> = f.snapshots.iter().map(|s| s.sequence.to_string()).collect();
-            ("forget", format!("numbers {}, {} ({})", numbers.join(" "), f.created, f.reason))
-        }
-        Accepted::Disbelieved => ("disbelieved", "written after the node was revoked".to_owned()),
-    }
-}
-
 fn show(home: &Home, log: &Log, printer: &Printer) -> anyhow::Result<Outcome> {
     let entries = entries(home, log)?;
     let value: Value = entries
         .iter()
         .map(|(index, envelope, accepted)| {
-            let (kind, what) = describe(accepted);
+            let (kind, what) = in_words(accepted);
             json!({ "id": envelope.digest().to_hex(), "index": index, "kind": kind, "what": what })
         })
         .collect();
     let mut words = format!("log {}, {} entries\n", log.origin(), log.size());
     for (index, envelope, accepted) in &entries {
-        let (kind, what) = describe(accepted);
+        let (kind, what) = in_words(accepted);
         words.push_str(&format!(
             "{index:>6}  {kind:<10} {}  {what}\n",
             &envelope.digest().to_hex()[..12]
@@ -136,6 +97,13 @@ fn prove(log: &Log, index: u64, printer: &Printer) -> anyhow::Result<Outcome> {
     // C2SP tlog-proof: index, proof hashes, an empty line, the checkpoint.
     let words = tlog_proof(index, &proof, &note);
     printer.result(&value, &words)?;
+    Ok(Outcome::Done)
+}
+
+fn append(home: &Home, kind: &str, text: &str, printer: &Printer) -> anyhow::Result<Outcome> {
+    let index = seawall_node::append_event(home, kind, text, &SystemClock, &mut OsRng)?;
+    let value = json!({ "index": index, "kind": kind });
+    printer.result(&value, &format!("logged as entry {index}"))?;
     Ok(Outcome::Done)
 }
 

@@ -5,9 +5,10 @@ use std::path::Path;
 use anyhow::Context as _;
 use seawall_backup::browse::Names;
 use seawall_node::{Home, MountOptions, Unmounted, mount, view};
+use seawall_record::{Ending, Use};
 use serde_json::json;
 
-use super::restore::{open_one, reach};
+use super::restore::{note_use, open_one, reach};
 use crate::cli::MountArgs;
 use crate::output::{Outcome, Printer};
 
@@ -21,6 +22,7 @@ pub(crate) fn run(args: &MountArgs, home: &Path, printer: &Printer) -> anyhow::R
     let home = Home::open(home)?;
     let opened = open_one(&home, &args.request, &args.approvals, printer)?;
     let view = view(&reach(&home, printer)?, &opened)?;
+    note_use(&home, &opened, (Use::Mount, Ending::Done), None, printer);
     let names = if args.no_link_counts || view.signed().totals.others == 0 {
         Names::new()
     } else {

@@ -15,10 +15,10 @@ use seawall_escrow::{MAX_SHARE_FILE, ShareFile};
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
     Answer, Bucket, Home, Layered, Listed, Opened, Reach, RegionLink, RequestOptions,
-    RequestWritten, Requestable, Vouched, check_history, examine_request, list_snapshots,
-    open_request,
+    RequestWritten, Requestable, Vouched, check_history, examine_request, keep_evidence,
+    list_snapshots, open_request, record_use,
 };
-use seawall_record::{Fleet, FleetCard, Pin};
+use seawall_record::{Ending, Fleet, FleetCard, Pin, Use};
 use serde_json::{Value, json};
 
 pub(crate) use self::part::kind_of;
@@ -39,7 +39,12 @@ pub(crate) fn run(
             let home = Home::open(&home()?)?;
             let valid = Seconds::hours(*valid);
             let break_glass = *break_glass;
-            request(&home, &RequestOptions { id, reason, valid, break_glass }, out, printer)
+            request(
+                &home,
+                &RequestOptions { id, reason, valid, break_glass, drill: false },
+                out,
+                printer,
+            )
         }
         RestoreCommand::Approve { request, share, fleet, out, yes } => {
             approve(request, share, fleet.as_deref(), out, *yes, printer)
@@ -49,14 +54,27 @@ pub(crate) fn run(
             let options = Options { overwrite: false, resume: *resume, privileged: *privileged };
             let selection = selection(part)?;
             let opened = open_one(&home, request, approvals, printer)?;
-            let done = match to {
-                _ if *dry_run => part::preview(&home, &opened, &selection, printer)?,
-                Some(to) if !selection.is_all() => {
-                    part::write(&home, &opened, &selection, to, options, printer)?
+            let (what, target, done) = match to {
+                _ if *dry_run => {
+                    (Use::List, None, part::preview(&home, &opened, &selection, printer))
                 }
-                Some(to) => write_tree(&home, &opened, to, options, printer)?,
+                Some(to) if !selection.is_all() => {
+                    let done = part::write(&home, &opened, &selection, to, options, printer);
+                    (Use::Part, Some(to), done)
+                }
+                Some(to) => {
+                    let done = write_tree(&home, &opened, to, options, printer);
+                    (Use::Restore, Some(to), done)
+                }
                 None => anyhow::bail!("without --dry-run, --to says where to restore"),
             };
+            let ending = match &done {
+                Ok(Done { outcome: Outcome::Done, .. }) => Ending::Done,
+                Ok(_) => Ending::Partly,
+                Err(_) => Ending::Failed,
+            };
+            note_use(&home, &opened, (what, ending), target.map(PathBuf::as_path), printer);
+            let done = done?;
             printer.result(&done.value, &done.words)?;
             Ok(done.outcome)
         }
@@ -77,7 +95,8 @@ pub(crate) fn open(
     printer: &Printer,
 ) -> anyhow::Result<Opened> {
     let not_opened = || format!("{}: the snapshot was not opened", request.display());
-    let examined = examine_request(home, &read_input(request)?).with_context(not_opened)?;
+    let request_bytes = read_input(request)?;
+    let examined = examine_request(home, &request_bytes).with_context(not_opened)?;
     vouch(home, &examined, printer).with_context(not_opened)?;
     if let Some(glass) = &examined.dossier.break_glass {
         printer.warn(&format!(
@@ -88,12 +107,31 @@ pub(crate) fn open(
         ));
     }
     let opened = open_request(home, examined, approvals).with_context(not_opened)?;
+    if let Err(e) = keep_evidence(home, &request_bytes, &opened) {
+        printer.warn(&format!("the request and its approvals were not kept for an audit: {e}"));
+    }
     // Asked once the snapshot is held for reading: it cannot be forgotten from here on.
     let digest = opened.examined.dossier.manifest_digest;
     if let Some(listed) = list_snapshots(home, &[])?.iter().find(|s| s.digest == digest) {
         warn_if_forgotten(home, listed, printer)?;
     }
     Ok(opened)
+}
+
+/// Logs that an opened snapshot was used. That this is not possible, as in a home that cannot be
+/// written, makes no restore fail.
+pub(crate) fn note_use(
+    home: &Home,
+    opened: &Opened,
+    how: (Use, Ending),
+    target: Option<&Path>,
+    printer: &Printer,
+) {
+    let target = target.map(|path| path.canonicalize().unwrap_or_else(|_| path.to_owned()));
+    let noted = record_use(home, opened, how, target.as_deref(), &SystemClock, &mut OsRng);
+    if let Err(e) = noted {
+        printer.warn(&format!("this use of the snapshot was not logged: {e}"));
+    }
 }
 
 /// As [`open`], where all approvals are meant for the one request.
@@ -334,7 +372,7 @@ fn what_is_asked(examined: &Examined) -> String {
         )
     });
     format!(
-        "restore request {request}\n  fleet      {fleet} ({fingerprint})\n  asked by   {requester} ({node}), {role}, enrolled {enrolled}\n  reason     \"{reason}\"\n  made       {made}, open until {expires}\n  snapshot   {snapshot}\n  of         {author}, number {sequence}, made {created}\n  content    {files} files, {bytes}; {skipped} skipped when it was made\n  class      {class}: {threshold} approvals needed\n  in the log at index {index} of {size} entries, proof checked\n  witnessed  {witnessed}{glass}",
+        "restore request {request}\n  fleet      {fleet} ({fingerprint})\n  asked by   {requester} ({node}), {role}, enrolled {enrolled}\n  reason     \"{reason}\"{drill}\n  made       {made}, open until {expires}\n  snapshot   {snapshot}\n  of         {author}, number {sequence}, made {created}\n  content    {files} files, {bytes}; {skipped} skipped when it was made\n  class      {class}: {threshold} approvals needed\n  in the log at index {index} of {size} entries, proof checked\n  witnessed  {witnessed}{glass}",
         request = &it.request_digest.to_hex()[..16],
         fleet = it.fleet.genesis().fleet_name,
         fingerprint = it.fleet.id().fingerprint(),
@@ -347,6 +385,11 @@ fn what_is_asked(examined: &Examined) -> String {
         },
         enrolled = it.requester.issued,
         reason = it.request.reason,
+        drill = if it.request.drill {
+            "\n  a drill    restored for a test, and opened all the same"
+        } else {
+            ""
+        },
         made = it.request.created,
         expires = it.request.expires,
         snapshot = &it.manifest_digest.to_hex()[..16],

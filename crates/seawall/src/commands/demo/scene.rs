@@ -58,6 +58,7 @@ impl Scene {
             tenant: "default",
             index: true,
             bucket: None,
+            canary: None,
         };
         let mut ask = |_: &str| Ok(passphrase.clone());
         let founded = found(&founding, &mut ask, &SystemClock, &mut OsRng)?;

@@ -1,0 +1,410 @@
+//! Who did what, when, and with whose approval: one list out of every log and paper within reach.
+//!
+//! Sources, and what each proves. This node's log and the copies of other nodes' logs in regions:
+//! each entry was accepted by the rules of a log, and has a proof of inclusion. Requests and
+//! approvals that were kept with a restore: signed by requester and custodians, their digests
+//! pinned by the restore's log entry. Exported logs that somebody hands over: entries proven under
+//! their checkpoint, whose signer must be the key the fleet knows.
+//!
+//! A list can only have what somebody logged. That an approval was used and not logged shows in the
+//! custodian's own log, which is why those are asked for.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use seawall_base::{Sha256, Timestamp};
+use seawall_record::{Accepted, Approval, CustodianRecord, Ending, Fleet, LogState, Use};
+use seawall_sign::{Envelope, Predicate, Statement, VerifyingKey, predicate_type};
+use seawall_tlog::tile::{TilePath, TileReader};
+use seawall_tlog::{Checkpoint, Hash, Kind, Log, Origin, SignedCheckpoint, Verifier, merkle};
+
+use crate::drill::{kind_word, word};
+use crate::evidence;
+use crate::home::{Home, HomeError};
+use crate::opening::examine_request;
+use crate::tiers::PulledLog;
+
+/// Where something that happened is written, so that somebody else can check it.
+#[derive(Debug, Clone)]
+pub enum Proof {
+    /// In a log.
+    Log {
+        /// Which.
+        origin: String,
+        /// Where this copy was read.
+        seen_in: String,
+        /// The entry.
+        index: u64,
+        /// Hashes of the inclusion proof.
+        inclusion: Vec<Hash>,
+        /// The signed checkpoint over it; none if the entry is newer than the last one.
+        checkpoint: Option<String>,
+    },
+    /// In a statement that was kept with a restore.
+    Kept,
+}
+
+/// Something that somebody did.
+#[derive(Debug, Clone)]
+pub struct Happening {
+    /// When they say they did.
+    pub at: Timestamp,
+    /// Who: the name in their enrolment or in the escrow group.
+    pub actor: String,
+    /// What sort.
+    pub kind: &'static str,
+    /// In words.
+    pub what: String,
+    /// The snapshots it is about.
+    pub snapshots: Vec<Sha256>,
+    /// The request it belongs to.
+    pub request: Option<Sha256>,
+    /// The approvals it rests on.
+    pub approvals: Vec<Sha256>,
+    /// Digest of the statement.
+    pub statement: Sha256,
+    /// Where it is written.
+    pub proof: Proof,
+}
+
+/// What an entry of a node's log is, in one word and in a line.
+pub fn in_words(accepted: &Accepted) -> (&'static str, String) {
+    match accepted {
+        Accepted::Enrolment(e) => ("enrolment", format!("{} ({})", e.name, e.node().short())),
+        Accepted::Subkey(s) => ("subkey", format!("{} until {}", s.key, s.not_after)),
+        Accepted::Manifest(_, m) => {
+            let core = &m.core;
+            let files = core.totals.files;
+            ("snapshot", format!("number {}, {files} files, {}", core.sequence, core.created))
+        }
+        Accepted::Epoch(e) => {
+            let from = e.continues.size;
+            (
+                "epoch",
+                format!("{}, from {from} entries of the epoch before ({})", e.epoch, e.reason),
+            )
+        }
+        Accepted::Branch(b) => {
+            ("branch", format!("{} snapshots of {} follow", b.manifests.len(), b.of))
+        }
+        Accepted::BranchManifest(_, m) => {
+            let (core, files) = (&m.core, m.core.totals.files);
+            let what =
+                format!("number {} of a branch, {files} files, {}", core.sequence, core.created);
+            ("branched", what)
+        }
+        Accepted::BreakGlass(b) => {
+            let vouched = b.operators.len();
+            ("break-glass", format!("{vouched} of {} operators vouched ({})", b.needed, b.reason))
+        }
+        Accepted::Forget(f) => {
+            let numbers: Vec<_> = f.snapshots.iter().map(|s| s.sequence.to_string()).collect();
+            ("forget", format!("numbers {}, {} ({})", numbers.join(" "), f.created, f.reason))
+        }
+        Accepted::Drill(d) => {
+            let of = d
+                .snapshot
+                .as_ref()
+                .map_or_else(String::new, |s| format!(" of number {}", s.sequence));
+            let extent = if d.whole { "" } else { ", a sample" };
+            let kind = kind_word(d.kind);
+            ("drill", format!("{kind}{of}{extent}: {}, {}", word(d.result), d.created))
+        }
+        Accepted::Restored(r) => {
+            let (what, ending) = (use_word(r.what), ending_word(r.ending));
+            let n = r.snapshot.sequence;
+            (
+                "restored",
+                format!(
+                    "{what} of number {n}, {} approvals: {ending}, {}",
+                    r.approvals.len(),
+                    r.created
+                ),
+            )
+        }
+        Accepted::Disbelieved => ("disbelieved", "written after the node was revoked".to_owned()),
+        Accepted::Event(e) => ("event", format!("{}: {}, {}", e.kind, e.text, e.created)),
+    }
+}
+
+const fn use_word(what: Use) -> &'static str {
+    match what {
+        Use::Restore => "restore",
+        Use::Part => "partial restore",
+        Use::List => "list",
+        Use::Export => "export",
+        Use::Mount => "mount",
+        Use::Diff => "comparison",
+    }
+}
+
+const fn ending_word(ending: Ending) -> &'static str {
+    match ending {
+        Ending::Done => "done",
+        Ending::Partly => "partly",
+        Ending::Failed => "failed",
+    }
+}
+
+/// Everything that is known, oldest first. Each statement once, from the copy with the best proof.
+pub fn audit(home: &Home, logs: &[PulledLog]) -> Result<Vec<Happening>, HomeError> {
+    let fleet = home.fleet()?;
+    let mut all: BTreeMap<Sha256, Happening> = BTreeMap::new();
+    let own = home.log(&fleet)?;
+    for it in of_own_log(&fleet, &own)? {
+        all.insert(it.statement, it);
+    }
+    for log in logs.iter().filter(|l| l.origin != *own.origin()) {
+        for it in of_copy(&fleet, log)? {
+            all.entry(it.statement).or_insert(it);
+        }
+    }
+    for it in of_evidence(home, &fleet)? {
+        all.entry(it.statement).or_insert(it);
+    }
+    let mut all: Vec<_> = all.into_values().collect();
+    all.sort_by_key(|it| (it.at, order(&it.proof)));
+    Ok(all)
+}
+
+/// What was kept comes before what was logged of it, entries by their index.
+const fn order(proof: &Proof) -> u64 {
+    match proof {
+        Proof::Log { index, .. } => *index + 1,
+        Proof::Kept => 0,
+    }
+}
+
+fn of_own_log(fleet: &Fleet, log: &Log) -> Result<Vec<Happening>, HomeError> {
+    let prove = |index| match log.checkpoint() {
+        Some(signed) if index < signed.checkpoint().size => {
+            Ok((log.inclusion(index, signed.checkpoint().size)?, Some(note(signed))))
+        }
+        _ => Ok((Vec::new(), None)),
+    };
+    let entry = |index| Ok(log.entry(index)?);
+    Ok(read(fleet, log.origin(), "this node", log.size(), &entry, &prove)?.0)
+}
+
+fn of_copy(fleet: &Fleet, log: &PulledLog) -> Result<Vec<Happening>, HomeError> {
+    let checkpoint = note(&log.checkpoint);
+    let prove = |index| Ok((log.inclusion(index)?, Some(checkpoint.clone())));
+    let entry = |index| {
+        let found = log.entry(index).map(<[u8]>::to_vec);
+        found.ok_or_else(|| HomeError::refused(format!("log {} is shorter", log.origin)))
+    };
+    Ok(read(fleet, &log.origin, &log.region, log.state.entries(), &entry, &prove)?.0)
+}
+
+fn note(signed: &SignedCheckpoint) -> String {
+    String::from_utf8_lossy(&signed.to_bytes()).into_owned()
+}
+
+type Entries<'a> = dyn Fn(u64) -> Result<Vec<u8>, HomeError> + 'a;
+type Prove<'a> = dyn Fn(u64) -> Result<(Vec<Hash>, Option<String>), HomeError> + 'a;
+
+/// Reads a log through its rules and tells what each entry says.
+fn read(
+    fleet: &Fleet,
+    origin: &Origin,
+    seen_in: &str,
+    size: u64,
+    entry: &Entries<'_>,
+    prove: &Prove<'_>,
+) -> Result<(Vec<Happening>, LogState), HomeError> {
+    let mut state = LogState::new(fleet.clone(), origin.as_str());
+    let mut out = Vec::new();
+    for index in 0..size {
+        let bytes = entry(index)?;
+        let accepted = state.accept(&bytes)?;
+        let (inclusion, checkpoint) = prove(index)?;
+        let proof = Proof::Log {
+            origin: origin.as_str().to_owned(),
+            seen_in: seen_in.to_owned(),
+            index,
+            inclusion,
+            checkpoint,
+        };
+        let actor = state.enrolment().map_or_else(String::new, |e| e.name.clone());
+        out.push(happening(&accepted, actor, Envelope::parse(&bytes)?.digest(), proof));
+    }
+    Ok((out, state))
+}
+
+fn happening(accepted: &Accepted, actor: String, statement: Sha256, proof: Proof) -> Happening {
+    let (kind, what) = in_words(accepted);
+    let (at, snapshots, request, approvals) = match accepted {
+        Accepted::Enrolment(e) => (e.issued, Vec::new(), None, Vec::new()),
+        Accepted::Subkey(s) => (s.not_before, Vec::new(), None, Vec::new()),
+        Accepted::Manifest(digest, m) | Accepted::BranchManifest(digest, m) => {
+            (m.core.created, vec![*digest], None, Vec::new())
+        }
+        Accepted::Epoch(e) => (e.created, Vec::new(), None, Vec::new()),
+        Accepted::Branch(b) => (b.created, b.manifests.clone(), None, Vec::new()),
+        Accepted::BreakGlass(b) => (b.created, vec![b.manifest], None, Vec::new()),
+        Accepted::Forget(f) => {
+            let forgotten = f.snapshots.iter().map(|s| s.manifest).collect();
+            (f.created, forgotten, None, Vec::new())
+        }
+        Accepted::Drill(d) => {
+            let snapshot = d.snapshot.iter().map(|s| s.manifest).collect();
+            (d.created, snapshot, d.request, d.approvals.clone())
+        }
+        Accepted::Restored(r) => {
+            (r.created, vec![r.snapshot.manifest], Some(r.request), r.approvals.clone())
+        }
+        Accepted::Event(e) => (e.created, Vec::new(), None, Vec::new()),
+        Accepted::Disbelieved => (Timestamp(0), Vec::new(), None, Vec::new()),
+    };
+    Happening { at, actor, kind, what, snapshots, request, approvals, statement, proof }
+}
+
+/// Requests and approvals that were kept here, each checked as when it was used.
+fn of_evidence(home: &Home, fleet: &Fleet) -> Result<Vec<Happening>, HomeError> {
+    let mut out = Vec::new();
+    for kept in evidence::kept(home)? {
+        let examined = examine_request(home, &kept.request)?;
+        let it = &examined.dossier;
+        let (request, snapshot) = (it.request_digest, it.manifest_digest);
+        let drill = if it.request.drill { ", for a drill" } else { "" };
+        out.push(Happening {
+            at: it.request.created,
+            actor: it.requester.name.clone(),
+            kind: "request",
+            what: format!(
+                "asked for number {} of {}{drill}: {}",
+                it.manifest.core.sequence, it.author.name, it.request.reason
+            ),
+            snapshots: vec![snapshot],
+            request: Some(request),
+            approvals: Vec::new(),
+            statement: request,
+            proof: Proof::Kept,
+        });
+        let Some(group) = fleet.group(it.manifest.core.group) else { continue };
+        for bytes in &kept.approvals {
+            let envelope = Envelope::parse(bytes)?;
+            let claimed = Statement::<Approval>::read_unverified(&envelope)?.predicate;
+            let custodian =
+                group.custodian(claimed.custodian).filter(|_| claimed.request == request);
+            let Some(custodian) = custodian else {
+                let why = "an approval kept here belongs to another request or custodian";
+                return Err(HomeError::damaged("evidence", why));
+            };
+            let approval =
+                Statement::<Approval>::open(&envelope, &[custodian.signing_key], 1)?.predicate;
+            out.push(Happening {
+                at: approval.created,
+                actor: custodian.name.clone(),
+                kind: "approval",
+                what: format!("approved the request of {}", it.requester.name),
+                snapshots: vec![snapshot],
+                request: Some(request),
+                approvals: vec![envelope.digest()],
+                statement: envelope.digest(),
+                proof: Proof::Kept,
+            });
+        }
+    }
+    Ok(out)
+}
+
+/// The entries of a log that somebody exported as tiles: another node's, by the rules of a log, or
+/// a custodian's, each entry signed by it.
+pub fn audit_exported(home: &Home, dir: &Path) -> Result<Vec<Happening>, HomeError> {
+    let fleet = home.fleet()?;
+    let place = dir.display().to_string();
+    let fetch = |path: &TilePath| std::fs::read(dir.join(path.to_string()));
+    let bytes = fetch(&TilePath::Checkpoint).map_err(HomeError::io(&place))?;
+    let signed = SignedCheckpoint::parse(&bytes)?;
+    let checkpoint = signed.checkpoint();
+    let reader = TileReader::new(checkpoint, &fetch);
+    let damaged = |e: seawall_tlog::tile::TileError| HomeError::damaged(&place, e.to_string());
+    reader.verify_root().map_err(damaged)?;
+    let text = note(&signed);
+    let entry = |index| {
+        let mut one = reader.entries(index..index + 1).map_err(damaged)?;
+        one.pop().ok_or_else(|| HomeError::damaged(&place, "an empty bundle"))
+    };
+    let prove = |index| {
+        let proof = merkle::inclusion_proof(&reader, index, checkpoint.size);
+        let proof = proof.map_err(|e| HomeError::damaged(&place, e.to_string()))?;
+        Ok((proof, Some(text.clone())))
+    };
+    if checkpoint.origin.node().is_some() {
+        let (found, state) =
+            read(&fleet, &checkpoint.origin, &place, checkpoint.size, &entry, &prove)?;
+        let keys: Vec<_> = state.checkpoint_signers().collect();
+        check_signer(&signed, &keys)?;
+        return Ok(found);
+    }
+    let custodians = fleet.groups().iter().flat_map(|g| &g.custodians);
+    for custodian in custodians {
+        if check_signer(&signed, &[custodian.signing_key]).is_ok() {
+            return of_custodian(custodian, checkpoint, &place, &entry, &prove);
+        }
+    }
+    let why = "its checkpoint is signed by no custodian and no node of this fleet";
+    Err(HomeError::refused(format!("{place}: {why}")))
+}
+
+fn check_signer(signed: &SignedCheckpoint, keys: &[VerifyingKey]) -> Result<(), HomeError> {
+    let origin = signed.checkpoint().origin.as_str();
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|key| Verifier::new(origin, Kind::Signer, key))
+        .collect::<Result<_, _>>()?;
+    signed.verify(&keys)?;
+    Ok(())
+}
+
+/// What a custodian's log says of requests; other entries are named by their type.
+fn of_custodian(
+    custodian: &CustodianRecord,
+    checkpoint: &Checkpoint,
+    seen_in: &str,
+    entry: &Entries<'_>,
+    prove: &Prove<'_>,
+) -> Result<Vec<Happening>, HomeError> {
+    /// The fields that tell what a statement is about, whatever its type.
+    #[derive(serde::Deserialize)]
+    struct About {
+        created: Option<Timestamp>,
+        request: Option<Sha256>,
+        manifest: Option<Sha256>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Said {
+        predicate: About,
+    }
+    let mut out = Vec::new();
+    for index in 0..checkpoint.size {
+        let envelope = Envelope::parse(&entry(index)?)?;
+        envelope.verify(&[custodian.signing_key], 1)?;
+        let kind = predicate_type(&envelope)?;
+        let is_approval = kind == <Approval as Predicate>::TYPE;
+        let said: Said = serde_json::from_slice(envelope.unverified_payload())
+            .map_err(|e| HomeError::damaged(seen_in, e.to_string()))?;
+        let About { created, request, manifest } = said.predicate;
+        let (inclusion, text) = prove(index)?;
+        let digest = envelope.digest();
+        out.push(Happening {
+            at: created.unwrap_or(Timestamp(0)),
+            actor: custodian.name.clone(),
+            kind: if is_approval { "approval" } else { "custodian" },
+            what: format!("logged {}", kind.escape_debug()),
+            snapshots: manifest.into_iter().collect(),
+            request,
+            approvals: if is_approval { vec![digest] } else { Vec::new() },
+            statement: digest,
+            proof: Proof::Log {
+                origin: checkpoint.origin.as_str().to_owned(),
+                seen_in: seen_in.to_owned(),
+                index,
+                inclusion,
+                checkpoint: text,
+            },
+        });
+    }
+    Ok(out)
+}

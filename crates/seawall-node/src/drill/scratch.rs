@@ -1,0 +1,144 @@
+//! Where a drill restores to: a fresh directory that is gone afterwards.
+//!
+//! It is 0700, like everything restored before its metadata is applied, because what lies in it is
+//! what custodians guard. A restored tree may have directories that nobody may write to, so removing
+//! it gives its owner that right first; symbolic links are never followed.
+
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use seawall_base::Rng;
+use seawall_record::Totals;
+
+use crate::home::HomeError;
+
+/// Room for inodes and for a directory's own blocks, in bytes for each entry.
+const PER_ENTRY: u64 = 4_096;
+/// Left free in any case, in bytes.
+const MARGIN: u64 = 64 << 20;
+
+/// A directory that is removed when this is dropped, unless it is kept.
+#[derive(Debug)]
+pub struct Scratch {
+    path: PathBuf,
+    is_kept: bool,
+}
+
+impl Scratch {
+    /// Makes a fresh directory below `parent`, which must have room for a tree of these totals.
+    pub fn new(parent: &Path, totals: &Totals, rng: &mut dyn Rng) -> Result<Self, HomeError> {
+        let io = |source| HomeError::io(&parent.display().to_string())(source);
+        let needed = room_for(totals);
+        let free = free_in(parent).map_err(io)?;
+        if free < needed {
+            return Err(HomeError::refused(format!(
+                "{} has {free} bytes free and the drill needs {needed}; name a larger place with --scratch, or try a part of it with --sample",
+                parent.display()
+            )));
+        }
+        let mut name = [0; 8];
+        rng.fill(&mut name);
+        let path = parent.join(format!("seawall-drill-{}", hex::encode(name)));
+        DirBuilder::new().mode(0o700).create(&path).map_err(io)?;
+        let path = path.canonicalize().map_err(io)?;
+        Ok(Self { path, is_kept: false })
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Leaves it where it is.
+    pub fn keep(&mut self) {
+        self.is_kept = true;
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        if self.is_kept {
+            return;
+        }
+        if let Err(error) = remove_tree(&self.path) {
+            let path = self.path.display();
+            tracing::warn!(%path, %error, "the restored data of a drill was left behind; remove it");
+        }
+    }
+}
+
+/// Bytes a tree of these totals takes at most, and a margin.
+fn room_for(totals: &Totals) -> u64 {
+    let entries = totals.files.saturating_add(totals.directories).saturating_add(totals.others);
+    totals.bytes.saturating_add(entries.saturating_mul(PER_ENTRY)).saturating_add(MARGIN)
+}
+
+fn free_in(dir: &Path) -> io::Result<u64> {
+    let stat = rustix::fs::statvfs(dir)?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Removes a tree, however its directories are protected from their owner.
+pub fn remove_tree(path: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(path) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            open_directories(path)?;
+            fs::remove_dir_all(path)
+        }
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
+}
+
+/// Lets the owner write to every directory of a tree.
+fn open_directories(top: &Path) -> io::Result<()> {
+    let mut open = vec![top.to_owned()];
+    while let Some(dir) = open.pop() {
+        fs::set_permissions(&dir, Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&dir)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                open.push(entry.path());
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use seawall_sim::SeededRng;
+
+    use super::*;
+
+    #[test]
+    fn it_is_gone_whatever_is_in_it_and_nothing_else_is() {
+        let place = tempfile::tempdir().expect("a directory");
+        let outside = place.path().join("outside");
+        fs::create_dir(&outside).expect("made");
+        fs::write(outside.join("f"), b"stays").expect("written");
+        let mut rng = SeededRng::new(1);
+        let scratch = Scratch::new(place.path(), &Totals::default(), &mut rng).expect("room");
+        let path = scratch.path().to_owned();
+        let locked = path.join("a/b");
+        fs::create_dir_all(&locked).expect("made");
+        fs::write(locked.join("f"), b"x").expect("written");
+        std::os::unix::fs::symlink(&outside, locked.join("link")).expect("linked");
+        fs::set_permissions(&locked, Permissions::from_mode(0o500)).expect("locked");
+        fs::set_permissions(path.join("a"), Permissions::from_mode(0o000)).expect("locked");
+        drop(scratch);
+        assert!(!path.exists());
+        assert_eq!(fs::read(outside.join("f")).expect("still there"), b"stays");
+    }
+
+    #[test]
+    fn where_there_is_no_room_nothing_is_made() {
+        let place = tempfile::tempdir().expect("a directory");
+        let totals = Totals { bytes: u64::MAX / 2, ..Totals::default() };
+        let e = Scratch::new(place.path(), &totals, &mut SeededRng::new(1)).expect_err("refused");
+        assert!(e.to_string().contains("--scratch"), "{e}");
+        assert_eq!(fs::read_dir(place.path()).expect("readable").count(), 0);
+    }
+}

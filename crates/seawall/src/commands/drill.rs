@@ -1,0 +1,340 @@
+//! `seawall drill scrub | canary | quorum | schedule`.
+
+mod schedule;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use seawall_base::{Clock as _, Seconds, Timestamp};
+use seawall_host::{OsRng, SystemClock};
+use seawall_node::{
+    Against, Answer, AppCheck, CANARY, Commands, Drilled, Home, Listed, PulledLog, RequestOptions,
+    RestoreDrill, Scratch, ScrubDrill, approve_canary, canary_dir, drill_restore, drill_scrub,
+    duration, examine_request, kept_reports, kind_word, list_snapshots, on_interruption,
+    remove_tree, word,
+};
+use seawall_policy::Span;
+use seawall_record::{DrillKind, Totals, Verdict};
+use serde_json::json;
+
+use super::restore::{make_request, read_approvals};
+use super::snapshot::{find, pulled};
+use crate::cli::{DrillCommand, QuorumCommand, RestoreDrillArgs, ScrubArgs};
+use crate::output::{Outcome, Printer, human, read_input, write_output};
+
+pub(crate) fn run(
+    command: &DrillCommand,
+    home: &Path,
+    printer: &Printer,
+) -> anyhow::Result<Outcome> {
+    if let DrillCommand::Schedule { cron, requests, arguments } = command {
+        return schedule::run(home, *cron, requests, arguments, printer);
+    }
+    let home = Home::open(home)?;
+    match command {
+        DrillCommand::Scrub(args) => scrub(&home, args, printer),
+        DrillCommand::Canary { snapshot, share_dir, if_due, restore } => {
+            if is_done(&home, DrillKind::Canary, *if_due, printer)? {
+                return Ok(Outcome::Done);
+            }
+            canary(&home, snapshot.as_deref(), share_dir.as_deref(), restore, printer)
+        }
+        DrillCommand::Quorum(QuorumCommand::Begin { snapshot, out, valid, if_due }) => {
+            if is_done(&home, DrillKind::Quorum, *if_due, printer)? {
+                return Ok(Outcome::Done);
+            }
+            begin(&home, snapshot.as_deref(), out, Seconds::hours(*valid), printer)
+        }
+        DrillCommand::Quorum(QuorumCommand::Run { request, approvals, restore }) => {
+            quorum(&home, request, approvals, restore, printer)
+        }
+        DrillCommand::Schedule { .. } => unreachable!("handled above"),
+    }
+}
+
+/// Whether such a drill has ended well within this time. A failed one is tried again at once.
+fn is_done(
+    home: &Home,
+    kind: DrillKind,
+    within: Option<Span>,
+    printer: &Printer,
+) -> anyhow::Result<bool> {
+    let Some(within) = within else { return Ok(false) };
+    let now = SystemClock.now();
+    let since = now.before(within.length_until(now));
+    let done = kept_reports(home)?.into_iter().map(|(_, it)| it).rfind(|it| {
+        it.details.kind == kind
+            && it.result.result != Verdict::Failed
+            && (since..=now).contains(&it.details.ended)
+    });
+    if let Some(done) = &done {
+        let at = done.details.ended;
+        let value = json!({ "due": false, "last": at.to_string() });
+        let words = format!("not due: a {} drill ended well at {at}", kind_word(kind));
+        printer.result(&value, &words)?;
+    }
+    Ok(done.is_some())
+}
+
+fn scrub(home: &Home, args: &ScrubArgs, printer: &Printer) -> anyhow::Result<Outcome> {
+    if is_done(home, DrillKind::Scrub, args.if_due, printer)? {
+        return Ok(Outcome::Done);
+    }
+    let plan = ScrubDrill {
+        workers: std::thread::available_parallelism().map_or(1, usize::from),
+        regions: args.regions.clone(),
+        bucket: args.bucket,
+        sample: args.sample,
+    };
+    let bar = printer.bytes_bar("reading", None);
+    let drilled = drill_scrub(home, &plan, &SystemClock, &mut OsRng, &mut |bytes| {
+        bar.set_position(bytes);
+    })?;
+    bar.finish_and_clear();
+    tell(&drilled, None, printer)
+}
+
+/// Snapshots of this node, and those of others where they are asked for.
+fn snapshots(
+    home: &Home,
+    id: Option<&str>,
+    printer: &Printer,
+) -> anyhow::Result<(Vec<Listed>, Vec<PulledLog>)> {
+    let own = list_snapshots(home, &[])?;
+    if id.is_some_and(|id| find(&own, id).is_ok()) {
+        return Ok((own, Vec::new()));
+    }
+    let logs = pulled(home, printer)?.logs;
+    Ok((list_snapshots(home, &logs)?, logs))
+}
+
+/// The snapshot named, or the newest whose class is the canary's, or is not.
+fn choose(
+    home: &Home,
+    snapshots: &[Listed],
+    id: Option<&str>,
+    is_canary: bool,
+) -> anyhow::Result<Listed> {
+    if let Some(id) = id {
+        return Ok(find(snapshots, id)?.clone());
+    }
+    let fleet = home.fleet()?;
+    let of_class = |s: &&Listed| {
+        let class = fleet.group(s.manifest.core.group).map(|g| g.class.as_str());
+        s.forgotten.is_none() && (class == Some(CANARY)) == is_canary
+    };
+    // The list is by time, oldest first.
+    let newest = snapshots.iter().rfind(of_class).cloned();
+    newest.with_context(|| {
+        if is_canary {
+            "there is no canary yet: seawall snapshot create --class canary PATH".to_owned()
+        } else {
+            "there is no snapshot yet; name one with --snapshot".to_owned()
+        }
+    })
+}
+
+fn canary(
+    home: &Home,
+    id: Option<&str>,
+    share_dir: Option<&Path>,
+    args: &RestoreDrillArgs,
+    printer: &Printer,
+) -> anyhow::Result<Outcome> {
+    let (list, logs) = snapshots(home, id, printer)?;
+    let chosen = choose(home, &list, id, true)?;
+    let share_dir = share_dir.map_or_else(|| canary_dir(home.path()), Path::to_owned);
+    let id = chosen.digest.to_hex();
+    let reason = "canary drill";
+    let options = RequestOptions {
+        id: &id,
+        reason,
+        valid: Seconds::hours(1),
+        break_glass: false,
+        drill: true,
+    };
+    let request = make_request(home, &options, printer)?.dossier.into_bytes();
+    let examined = examine_request(home, &request)?;
+    let approval = approve_canary(&examined, &share_dir, &SystemClock, &mut OsRng)
+        .context("the canary cannot be opened")?;
+    let answers = [Answer { name: CANARY.to_owned(), bytes: approval.to_json() }];
+    restore(home, DrillKind::Canary, (&request, &answers), &logs, args, printer)
+}
+
+fn begin(
+    home: &Home,
+    id: Option<&str>,
+    out: &Path,
+    valid: Seconds,
+    printer: &Printer,
+) -> anyhow::Result<Outcome> {
+    let (list, _) = snapshots(home, id, printer)?;
+    let id = choose(home, &list, id, false)?.digest.to_hex();
+    let options =
+        RequestOptions { id: &id, reason: "restore drill", valid, break_glass: false, drill: true };
+    let written = make_request(home, &options, printer)?;
+    write_output(out, written.dossier.as_bytes())?;
+    let fleet = home.fleet()?;
+    let group = fleet.group(written.manifest.core.group).context("the fleet has this group")?;
+    let names: Vec<_> = group.custodians.iter().map(|c| c.name.as_str()).collect();
+    let value = json!({
+        "request": written.digest.to_hex(),
+        "snapshot": written.manifest_digest.to_hex(),
+        "file": out,
+        "threshold": group.threshold,
+        "custodians": names,
+    });
+    let words = format!(
+        "wrote {0}\nit needs the approval of {1} of: {2}\neach runs: seawall restore approve {0} --share FILE --out APPROVAL\nthen here: seawall drill quorum run {0} --approval APPROVAL ...",
+        out.display(),
+        group.threshold,
+        names.join(", "),
+    );
+    printer.result(&value, &words)?;
+    Ok(Outcome::Done)
+}
+
+fn quorum(
+    home: &Home,
+    request: &Path,
+    approvals: &[PathBuf],
+    args: &RestoreDrillArgs,
+    printer: &Printer,
+) -> anyhow::Result<Outcome> {
+    let bytes = read_input(request)?;
+    let examined = examine_request(home, &bytes)?;
+    anyhow::ensure!(
+        examined.dossier.request.drill,
+        "{} is a request for a restore and no drill; make one with `seawall drill quorum begin`",
+        request.display()
+    );
+    let answers = read_approvals(approvals)?;
+    let own = home.origin(&home.fleet()?)?;
+    let is_own = examined.dossier.manifest.core.origin == own.as_str();
+    let logs = if is_own { Vec::new() } else { pulled(home, printer)?.logs };
+    restore(home, DrillKind::Quorum, (&bytes, &answers), &logs, args, printer)
+}
+
+/// Restores into a scratch directory, and tells what came of it.
+fn restore(
+    home: &Home,
+    kind: DrillKind,
+    (request, answers): (&[u8], &[Answer]),
+    logs: &[PulledLog],
+    args: &RestoreDrillArgs,
+    printer: &Printer,
+) -> anyhow::Result<Outcome> {
+    let live = args.against.as_deref().map(std::path::absolute).transpose()?;
+    if let Some(live) = &live {
+        anyhow::ensure!(live.is_dir(), "--against {} is not a directory", live.display());
+    }
+    let examined = examine_request(home, request)?;
+    let totals = examined.dossier.manifest.core.totals;
+    // Of a sample, nobody knows the size before it is drawn; what is too much ends as a failed drill.
+    let room = if args.sample.is_some() { Totals::default() } else { totals };
+    let place = args.scratch.clone().unwrap_or_else(std::env::temp_dir);
+    let mut scratch = Scratch::new(&place, &room, &mut OsRng)?;
+    if args.keep {
+        scratch.keep();
+    }
+    let commands = Commands::default();
+    clean_up_when_interrupted(&scratch, args.keep, &commands)?;
+    let bar = printer.bytes_bar("restoring", Some(totals.bytes));
+    let plan = RestoreDrill {
+        kind,
+        examined,
+        request,
+        answers,
+        logs,
+        scratch: scratch.path(),
+        sample: args.sample,
+        elsewhere: args.elsewhere,
+        against: live.as_deref().map(|live| Against {
+            live,
+            may_lack: args.may_lack,
+            took: Seconds(args.took),
+        }),
+        check: args
+            .check
+            .as_deref()
+            .map(|command| AppCheck { command, limit: Duration::from_secs(args.check_timeout) }),
+    };
+    let drilled = drill_restore(home, &plan, &commands, &SystemClock, &mut OsRng, &mut |bytes| {
+        bar.set_position(bytes);
+    })?;
+    bar.finish_and_clear();
+    tell(&drilled, args.keep.then(|| scratch.path()), printer)
+}
+
+fn clean_up_when_interrupted(
+    scratch: &Scratch,
+    is_kept: bool,
+    commands: &Commands,
+) -> anyhow::Result<()> {
+    let (path, commands) = (scratch.path().to_owned(), commands.clone());
+    let clean_up = move |signal: i32| {
+        commands.end_all();
+        if !is_kept && let Err(e) = remove_tree(&path) {
+            let path = path.display();
+            tracing::warn!(%path, error = %e, "restored data was left behind; remove it");
+        }
+        #[expect(clippy::disallowed_methods, reason = "what matters was removed above")]
+        std::process::exit(128 + signal);
+    };
+    on_interruption(clean_up).context("cannot listen for signals")
+}
+
+fn tell(drilled: &Drilled, kept: Option<&Path>, printer: &Printer) -> anyhow::Result<Outcome> {
+    let it = &drilled.verified;
+    for finding in &drilled.findings {
+        printer.warn(finding);
+    }
+    let details = &it.details;
+    let mut value = serde_json::to_value(details)?;
+    value["id"] = json!(it.digest.to_hex());
+    value["result"] = json!(word(it.result.result));
+    value["report"] = json!(drilled.path);
+    value["findings"] = json!(drilled.findings);
+    value["kept"] = json!(kept);
+    let mut words = format!(
+        "{} drill {}: {} {}, {}\n",
+        kind_word(details.kind),
+        word(it.result.result),
+        details.items,
+        if details.snapshot.is_some() { "files" } else { "objects" },
+        human(details.bytes),
+    );
+    for check in &details.checks {
+        words.push_str(&format!(
+            "  {:<7} {:<14} {}\n",
+            word(check.verdict),
+            check.name,
+            check.said
+        ));
+    }
+    if let (Some(rto), Some(rpo)) = (details.rto_millis, details.rpo_seconds) {
+        let rpo = rpo.saturating_mul(1_000);
+        words.push_str(&format!(
+            "recovery time {}, recovery point {}\n",
+            duration(rto),
+            duration(rpo)
+        ));
+    }
+    words.push_str(&format!("report {}", drilled.path.display()));
+    if let Some(kept) = kept {
+        words.push_str(&format!("\nrestored in {}; remove it", kept.display()));
+    }
+    printer.result(&value, &words)?;
+    Ok(match it.result.result {
+        Verdict::Passed => Outcome::Done,
+        Verdict::Warned => Outcome::Partly,
+        Verdict::Failed => Outcome::Found,
+    })
+}
+
+/// A time as a span back from now, for people.
+pub(crate) fn ago(at: Timestamp) -> String {
+    let seconds = SystemClock.now().0.saturating_sub(at.0);
+    format!("{} ago", duration(seconds.saturating_mul(1_000)))
+}

@@ -1,0 +1,172 @@
+//! Who did what, when, and with whose approval.
+
+use std::fs;
+use std::path::Path;
+
+use seawall_tlog::{Hash, SignedCheckpoint, merkle};
+use serde_json::Value;
+
+use crate::harness::{Fleet, arg, restored, run};
+
+fn lines(fleet: &Fleet, home: &Path, more: &[&str]) -> Vec<Value> {
+    let out = fleet.path("audit.jsonl");
+    run(home, &[&["audit", "--export", arg(&out)], more].concat()).ok();
+    let text = fs::read_to_string(&out).expect("written");
+    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+}
+
+fn kinds(lines: &[Value]) -> Vec<&str> {
+    lines.iter().map(|l| l["kind"].as_str().expect("a kind")).collect()
+}
+
+/// Checks the inclusion proof of a line, whose statement is the entry in `log`.
+fn is_proven(line: &Value, entry: &[u8]) {
+    let log = &line["log"];
+    let note = log["checkpoint"].as_str().expect("a checkpoint");
+    let signed = SignedCheckpoint::parse(note.as_bytes()).expect("a signed checkpoint");
+    let checkpoint = signed.checkpoint();
+    assert_eq!(checkpoint.origin.as_str(), log["origin"].as_str().expect("an origin"));
+    let hashes = log["inclusion"].as_array().expect("hashes").iter();
+    let proof: Vec<Hash> =
+        hashes.map(|h| Hash::from_hex(h.as_str().expect("hex")).expect("a hash")).collect();
+    let index = log["index"].as_u64().expect("an index");
+    let leaf = merkle::leaf_hash(entry);
+    merkle::verify_inclusion(&leaf, index, checkpoint.size, &checkpoint.root, &proof)
+        .expect("included");
+}
+
+#[test]
+fn a_restore_leaves_who_asked_and_who_agreed() {
+    let fleet = Fleet::found();
+    let tree = fleet.tree("tree");
+    let id = fleet.snapshot(&tree);
+    let to = fleet.path("restored");
+    fleet.restore(&fleet.home(), &id, &to).ok();
+    let all = lines(&fleet, &fleet.home(), &[]);
+    assert_eq!(
+        kinds(&all).iter().filter(|k| ["request", "approval", "restored"].contains(k)).count(),
+        4,
+        "{all:#?}"
+    );
+    let of = |kind: &str| all.iter().find(|l| l["kind"] == kind).expect("one");
+    let restored_line = of("restored");
+    assert_eq!(of("request")["actor"], "node-1");
+    assert!(of("request")["what"].as_str().is_some_and(|w| w.ends_with(": a test")));
+    assert_eq!(restored_line["snapshots"], serde_json::json!([id]));
+    assert_eq!(restored_line["request"], of("request")["statement"]);
+    let approvals = all.iter().filter(|l| l["kind"] == "approval");
+    let mut given: Vec<_> = approvals.map(|l| l["statement"].clone()).collect();
+    given.sort_by_key(Value::to_string);
+    assert_eq!(restored_line["approvals"], Value::from(given));
+    let index = restored_line["log"]["index"].to_string();
+    let proof = fleet.run(&["log", "prove", &index, "--json"]).ok().json();
+    is_proven(restored_line, proof["entry"].as_str().expect("an entry").as_bytes());
+
+    // By whom, about what, since when.
+    let home = fleet.home();
+    let anna = lines(&fleet, &home, &["--actor", "custodian-1"]);
+    assert_eq!(kinds(&anna), ["approval"]);
+    let about = lines(&fleet, &home, &["--snapshot", &id[..8]]);
+    let mut found = kinds(&about);
+    found.sort_unstable();
+    assert_eq!(found, ["approval", "approval", "request", "restored", "snapshot"]);
+    assert!(lines(&fleet, &home, &["--since", "2999-01-01"]).is_empty());
+    let words = fleet.run(&["audit", "--snapshot", &id[..8]]).ok().stdout;
+    assert!(words.contains("custodian-2") && words.contains("restore of number 1"), "{words}");
+}
+
+#[test]
+fn a_restored_file_leads_back_to_its_site() {
+    let fleet = Fleet::found();
+    let mut region = fleet.region("region-a");
+    let tree = fleet.tree("tree");
+    let id = fleet.snapshot(&tree);
+    fleet.run(&["sync"]).ok();
+    let second = fleet.second_node("node-2");
+    let to = fleet.path("restored");
+    fleet.restore(&second, &id, &to).ok();
+    let file = restored(&to, &tree).join("sub/deeper/long.bin");
+    let said = run(&second, &["audit", "--file", arg(&file), "--json"]).ok().json();
+    assert_eq!((&said["site"], &said["sequence"]), (&"node-1".into(), &1.into()));
+    assert_eq!(said["snapshot"], id);
+    assert_eq!(said["path"], arg(&tree.join("sub/deeper/long.bin")));
+    assert!(said["checkpoint"].as_str().is_some_and(|c| c.starts_with("seawall/")), "{said}");
+    // The site's own snapshot in the line of another node, from the region's copy of its log.
+    let all = lines(&fleet, &second, &["--snapshot", &id]);
+    let made = all.iter().find(|l| l["kind"] == "snapshot").expect("one");
+    assert_eq!((&made["actor"], &made["log"]["seen_in"]), (&"node-1".into(), &"region-a".into()));
+    let tree_link = restored(&to, &tree).join("link");
+    let said = run(&second, &["audit", "--file", arg(&tree_link), "--json"]).ok().json();
+    assert!(said["path"].as_str().is_some_and(|p| p.ends_with("/link")), "not what it points to");
+
+    let elsewhere = fleet.path("elsewhere");
+    fs::create_dir(&elsewhere).expect("made");
+    let args = ["audit", "--file", arg(&elsewhere)];
+    run(&second, &args).code(1).says(&["nothing on record"]);
+    region.stop();
+    run(&second, &["audit"]).ok().says(&["region-a"]);
+    run(&second, &["audit", "--offline"]).ok();
+}
+
+#[test]
+fn parts_archives_and_lists_are_on_record_too() {
+    let fleet = Fleet::found();
+    let tree = fleet.tree("tree");
+    let id = fleet.snapshot(&tree);
+    let request = fleet.request(&fleet.home(), &id, "r.json");
+    let (a, b) = (fleet.approve(&request, 0, "a.json"), fleet.approve(&request, 1, "b.json"));
+    let opened = [arg(&request), "--approval", arg(&a), "--approval", arg(&b)];
+    let dry = [&["restore", "run"], &opened[..], &["--dry-run"]].concat();
+    fleet.run(&dry).ok();
+    let (to, tar) = (fleet.path("part"), fleet.path("x.tar"));
+    let part = ["--to", arg(&to), "--glob", "**/small.txt"];
+    fleet.run(&[&["restore", "run"], &opened[..], &part].concat()).ok();
+    fleet.run(&[&["export"], &opened[..], &["--tar", "-o", arg(&tar)]].concat()).ok();
+    // A restore that fails is one that was tried.
+    let full = ["--to", arg(&to)];
+    fleet.run(&[&["restore", "run"], &opened[..], &full].concat()).code(1);
+    let all = lines(&fleet, &fleet.home(), &[]);
+    let what: Vec<_> = all.iter().filter(|l| l["kind"] == "restored").collect();
+    let words: Vec<_> =
+        what.iter().map(|l| l["what"].as_str().expect("words").split(" of ").next()).collect();
+    assert_eq!(
+        words,
+        [Some("list"), Some("partial restore"), Some("export"), Some("restore")],
+        "{what:#?}"
+    );
+    assert!(what[3]["what"].as_str().is_some_and(|w| w.contains("failed")), "{what:#?}");
+}
+
+#[test]
+fn physical_events_and_exported_logs() {
+    let fleet = Fleet::found();
+    fleet.snapshot(&fleet.tree("tree"));
+    let event = |kind: &str, text: &str| {
+        fleet.run(&["log", "append-event", "--kind", kind, "--text", text])
+    };
+    event("chassis-tamper", "lid switch of rack 3").ok();
+    event("Tamper", "x").code(1).says(&["a-z"]);
+    event("tamper", "two\nlines").code(1).says(&["control"]);
+    event("tamper", &"a".repeat(4_001)).code(1).says(&["4000"]);
+    let found = lines(&fleet, &fleet.home(), &["--since", "1h"]);
+    let tamper = found.iter().find(|l| l["kind"] == "event").expect("logged");
+    assert!(tamper["what"].as_str().is_some_and(|w| w.starts_with("chassis-tamper: lid switch")));
+
+    // Handed over as tiles, it is read by whoever has the fleet.
+    let tiles = fleet.path("tiles");
+    fleet.run(&["log", "export", arg(&tiles)]).ok();
+    let second = fleet.second_node("node-2");
+    let all = lines(&fleet, &second, &["--log", arg(&tiles), "--actor", "node-1"]);
+    assert!(kinds(&all).contains(&"event") && kinds(&all).contains(&"snapshot"), "{all:#?}");
+    let bundle = fs::read_dir(tiles.join("tile/entries")).expect("bundles").next();
+    let mut bundle = bundle.expect("one").expect("readable").path();
+    while bundle.is_dir() {
+        let inner = fs::read_dir(&bundle).expect("readable").next().expect("one");
+        bundle = inner.expect("readable").path();
+    }
+    let mut bytes = fs::read(&bundle).expect("read");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&bundle, bytes).expect("written");
+    run(&second, &["audit", "--log", arg(&tiles)]).code(1).says(&["tiles"]);
+}
