@@ -288,6 +288,7 @@ fn snapshot(number: u64, witnessed: Option<Timestamp>) -> Snapshot {
         tags: Vec::new(),
         copies: 2,
         in_use: false,
+        proven: false,
     }
 }
 
