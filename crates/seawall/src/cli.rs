@@ -5,6 +5,7 @@
 mod custody;
 mod drill;
 mod find;
+mod log;
 mod policy;
 mod witness;
 
@@ -22,6 +23,7 @@ pub(crate) use self::drill::{
     AuditArgs, DrillCommand, QuorumCommand, ReportCommand, RestoreDrillArgs, ScrubArgs,
 };
 pub(crate) use self::find::{FindArgs, FindKind};
+pub(crate) use self::log::LogCommand;
 pub(crate) use self::policy::{PolicyCommand, ProposeArgs};
 pub(crate) use self::witness::{EpochCommand, EvidenceCommand};
 
@@ -756,43 +758,6 @@ pub(crate) enum RegionCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct SyncArgs {}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum LogCommand {
-    /// List the entries of this node's log, oldest first
-    #[command(after_help = "Example: seawall log show --json")]
-    Show,
-    /// Print the inclusion proof of an entry under the newest checkpoint
-    #[command(after_help = "Example: seawall log prove 7 > entry-7.proof")]
-    Prove {
-        /// The entry's index
-        index: u64,
-    },
-    /// Put an event on record, such as a case that was opened
-    #[command(
-        after_help = "Example: seawall log append-event --kind chassis-tamper --text 'lid switch of rack 3'"
-    )]
-    AppendEvent {
-        /// What sort: a-z, 0-9 and dashes
-        #[arg(long, value_name = "KIND")]
-        kind: String,
-        /// What is to be known; everybody who reads the log sees it
-        #[arg(long, value_name = "TEXT")]
-        text: String,
-    },
-    /// Check the log: every entry, every signature, the checkpoint
-    #[command(after_help = "Example: seawall log verify")]
-    Verify,
-    /// Check evidence that a log or a witness misbehaved
-    #[command(subcommand)]
-    Evidence(EvidenceCommand),
-    /// Write the log as C2SP tlog-tiles for any web server to serve
-    #[command(after_help = "Example: seawall log export /srv/www/log")]
-    Export {
-        /// A directory
-        dir: PathBuf,
-    },
-}
 
 #[cfg(test)]
 mod tests {
