@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""A second implementation of the escrow formats, to check docs/vectors/escrow.json.
+"""A second implementation of the escrow formats, to check docs/vectors/escrow.json and ceremony.json.
 
 Python 3.11 or later, standard library only. It is written from docs/formats/{capsule,share,
-partial}.md and the papers and RFCs they cite, shares no code with the Rust crate, and is slow and
+partial,ceremony}.md and the papers and RFCs they cite, shares no code with the Rust crate, and is slow and
 not constant-time: a checker, never a tool. Exits non-zero if any vector disagrees.
 """
 
@@ -751,6 +751,89 @@ def check_partials(v, groups, capsules, tally):
         tally.expect(f"opening: {o['name']}", o["expected"], opened)
 
 
+# ---------------------------------------------------------------- ceremonies
+
+
+def by_index(group, read):
+    return {int(i): read(x) for i, x in group.items()}
+
+
+def number(text):
+    return scalar(bytes.fromhex(text))
+
+
+def points(texts):
+    return [element(bytes.fromhex(t)) for t in texts]
+
+
+def at(committed, x):
+    """A committed polynomial's value, lowest term first."""
+    return sum((pow(x, j, L) * p for j, p in enumerate(committed)), IDENTITY)
+
+
+def check_resharing(name, r, own, tally):
+    old = by_index(own["shares"], number)
+    refresh = name == "refresh"
+    published = by_index(r["published"], points)
+    weights = dict(zip(r["dealers"], lagrange(r["dealers"], 0)))
+    for i, committed in published.items():
+        if refresh:
+            committed.insert(0, IDENTITY)
+        constant = IDENTITY if refresh else weights[i] * (old[i] * BASE)
+        tally.expect(f"{name}: constant of {i}", True, lambda: committed[0] == constant)
+        tally.expect(f"{name}: degree of {i}", r["threshold"], lambda: len(committed))
+    shares = by_index(r["shares"], number)
+    for to, values in by_index(r["values"], lambda x: by_index(x, number)).items():
+        for i, value in values.items():
+            right = lambda: value * BASE == at(published[i], to)
+            tally.expect(f"{name}: value of {i} for {to}", True, right)
+        whole = lambda: (sum(values.values()) + (old[to] if refresh else 0)) % L
+        tally.expect(f"{name}: share {to}", shares[to], whole)
+    quorum = [(i, x * BASE) for i, x in list(shares.items())[-r["threshold"] :]]
+    tally.expect(f"{name}: key", own["key"], lambda: interpolate(quorum, 0).encode().hex())
+    mixed = [(i, old[i] * BASE) for i in (1,)] + quorum[1:]
+    tally.expect(f"{name}: mixed", False, lambda: interpolate(mixed, 0).encode().hex() == own["key"])
+
+
+def check_repair(r, own, tally):
+    old = by_index(own["shares"], number)
+    published = by_index(r["published"], points)
+    sums = by_index(r["sums"], number)
+    for i, weight in zip(r["helpers"], lagrange(r["helpers"], r["repaired"])):
+        whole = lambda: sum(published[i], IDENTITY) == weight * (old[i] * BASE)
+        tally.expect(f"repair: pieces of {i}", True, whole)
+    for to, values in by_index(r["values"], lambda x: by_index(x, number)).items():
+        place = r["helpers"].index(to)
+        for i, value in values.items():
+            right = lambda: value * BASE == published[i][place]
+            tally.expect(f"repair: piece of {i} for {to}", True, right)
+        tally.expect(f"repair: sum of {to}", sums[to], lambda: sum(values.values()) % L)
+    tally.expect("repair: share", old[r["repaired"]], lambda: sum(sums.values()) % L)
+
+
+def check_sharing(name, case, tally):
+    """Somebody else's key generation: its commitments lead to its shares and key."""
+    people = by_index(case["participants"], lambda p: p)
+    committed = [points(p["commitments"]) for p in people.values()]
+    value = lambda x: sum((at(c, x) for c in committed), IDENTITY).encode().hex()
+    tally.expect(f"{name}: key", case["key"], lambda: value(0))
+    for i, p in people.items():
+        tally.expect(f"{name}: verification share {i}", p["verification_share"], lambda: value(i))
+        mine = lambda: (number(p["share"]) * BASE).encode().hex()
+        tally.expect(f"{name}: share {i}", p["verification_share"], mine)
+
+
+def check_ceremonies(tally):
+    v = json.loads(Path(__file__).with_name("ceremony.json").read_text(encoding="utf-8"))
+    own = v["own"]
+    for name in ("refresh", "reshare"):
+        check_resharing(name, own[name], own, tally)
+    check_repair(own["repair"], own, tally)
+    check_sharing("frost", v["frost_dkg"], tally)
+    for n, case in enumerate(v["cocktail_dkg"]["cases"]):
+        check_sharing(f"cocktail {n}", case, tally)
+
+
 def main():
     v = json.loads(Path(__file__).with_name("escrow.json").read_text(encoding="utf-8"))
     assert v["format"] == "seawall-escrow-vectors/1", "another format of vectors"
@@ -769,6 +852,7 @@ def main():
     tally.expect("share file, wrong passphrase", "wrong-passphrase", wrong)
     damaged = lambda: open_share_file(f["text"].replace('"index": 4', '"index": 5'), passphrase)
     tally.expect("share file, damaged", "damaged", damaged)
+    check_ceremonies(tally)
     for line in tally.failed:
         print(line, file=sys.stderr)
     if tally.failed:

@@ -256,6 +256,11 @@ fn one_old_share_with_one_new_share_after_a_refresh() {
     let (anna, said) = circle.answer("anna", &request, &circle.share("anna"));
     said.ok();
     circle.stays_closed(&request, &[anna.clone(), kept], &["made with an old share", "1 more"]);
+    // A ceremony from the record of before, in which nobody names the fleet.
+    let first = circle.path("ceremony.group");
+    let again = circle.open("again", &["refresh", "--from", arg(&first)], &THREE);
+    let said = circle.step("carla", &again).code(1);
+    stopped(&said.says(&["another record", "join the fleet's newest card"]).stderr);
     // The stolen share itself: its home knows the old policy, so the request's newer one counts.
     let request = circle.fleet.request(&circle.fleet.home(), &id, "request-2.json");
     let stolen = circle.share("stolen");

@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use seawall_base::Rng;
 use seawall_escrow::{Group, SharePublic, ShareSecret};
 use seawall_record::{
-    Ceremony, CeremonyKind, CeremonyMessage, CeremonyResult, CeremonyStep, GroupFile, Hex32,
+    Ceremony, CeremonyKind, CeremonyMessage, CeremonyResult, CeremonyStep, Fleet, GroupFile, Hex32,
     KnowledgeProof, MessageFile, SealedPart,
 };
 use seawall_sign::SigningKey;
@@ -186,18 +186,18 @@ fn file_name(ceremony: &Ceremony, step: CeremonyStep, index: u16) -> String {
     format!("{number}-{}-{index}-{name}.json", step.word())
 }
 
-/// A group of a fleet this home knows must be recorded as the fleet's newest policy has it.
+/// A group of a fleet this home knows must be recorded as the fleet's newest policy has it,
+/// whatever fleet the opening names.
 fn check_fleet(home: &CustodianHome, ceremony: &Ceremony) -> Result<(), CustodyError> {
-    let (Some(id), Some(previous)) = (ceremony.opening.fleet, &ceremony.opening.previous) else {
-        return Ok(());
-    };
-    let Some(fleet) = home.fleet(id)? else { return Ok(()) };
-    if fleet.group(previous.id) != Some(previous) {
-        return Err(CustodyError::refused(format!(
-            "the ceremony starts from another record of {} than the fleet's policy has (version {} is known here): join the fleet's newest card, or begin anew from it",
-            previous.id,
-            fleet.version()
-        )));
+    let Some(previous) = &ceremony.opening.previous else { return Ok(()) };
+    for fleet in home.fleets()? {
+        if fleet.group(previous.id).is_some_and(|known| known != previous) {
+            return Err(CustodyError::refused(format!(
+                "the ceremony starts from another record of {} than the fleet's policy has (version {} is known here): join the fleet's newest card, or begin anew from it",
+                previous.id,
+                fleet.version()
+            )));
+        }
     }
     Ok(())
 }
@@ -449,8 +449,11 @@ impl Actor<'_, '_> {
         let previous = opening.previous.as_ref();
         let epoch = previous.map_or(0, |p| p.share_epoch) + u32::from(opening.raises_epoch());
         let key = self.signing()?;
+        // A group that is in a fleet stays in it, though the opening may not know.
+        let fleets = self.home.fleets()?;
+        let known = fleets.iter().find(|f| f.group(group.id()).is_some());
         let public = SharePublic {
-            fleet: opening.fleet.unwrap_or(NO_FLEET),
+            fleet: opening.fleet.or(known.map(Fleet::id)).unwrap_or(NO_FLEET),
             group: group.id(),
             class: group.class().to_owned(),
             index: share.index(),

@@ -1,4 +1,8 @@
-//! Outside vectors (`docs/vectors/ceremony.json`, which names where each set of figures is from).
+//! Vectors of ceremonies, `docs/vectors/ceremony.json`: our own, and outside ones, each set with
+//! where its figures are from.
+//!
+//! `own` holds a refresh, a re-sharing and a repair, every value of them, which a second
+//! implementation in Python checks as well; `SEAWALL_BLESS=1` rewrites it.
 //!
 //! RFC 9591 and the FROST crates share our key generation, so theirs run through the very code.
 //! C2SP's cocktail-dkg is another protocol: it encrypts shares by its own means, sends them with
@@ -11,13 +15,18 @@ use std::collections::BTreeMap;
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::dkg::{self, Commitment, Plan};
 use super::polynomial::{Committed, lagrange};
+use super::repair::Repair;
+use super::resharing::Resharing;
 use crate::curve::{Element, decode_scalar};
 use crate::group::Group;
 use crate::share::SecretShare;
-use crate::testkit::{Seeded, hex32};
+use crate::testkit::{Seeded, hex32, three_of_five};
+
+const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/ceremony.json");
 
 #[derive(Deserialize)]
 struct File {
@@ -158,4 +167,112 @@ fn cocktail_dkg_shares_as_we_do() {
             );
         }
     }
+}
+
+type Published = BTreeMap<u16, Vec<[u8; 32]>>;
+/// Values by recipient, then by dealer.
+type Values = BTreeMap<u16, dkg::Values>;
+
+fn published_json(it: &Published) -> Value {
+    let points = |points: &Vec<[u8; 32]>| points.iter().map(hex::encode).collect::<Vec<_>>();
+    it.iter()
+        .map(|(i, p)| (i.to_string(), json!(points(p))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+fn values_json(it: &dkg::Values) -> Value {
+    it.iter()
+        .map(|(i, v)| (i.to_string(), json!(hex::encode(**v))))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+fn shares_json(shares: &[SecretShare]) -> Value {
+    values_json(&shares.iter().map(|s| (s.index(), s.to_bytes())).collect())
+}
+
+fn inboxes_json(it: &Values) -> Value {
+    it.iter()
+        .map(|(to, v)| (to.to_string(), values_json(v)))
+        .collect::<serde_json::Map<_, _>>()
+        .into()
+}
+
+fn resharing_json(it: &Resharing<'_>, shares: &[SecretShare], seed: &str) -> Value {
+    let mut rng = Seeded::new(seed);
+    let (mut published, mut inboxes) = (Published::new(), Values::new());
+    for dealer in it.dealers {
+        let dealing = it.deal(&shares[usize::from(*dealer) - 1], &mut rng).expect("deals");
+        published.insert(*dealer, dealing.commitments);
+        for (to, value) in dealing.values {
+            inboxes.entry(to).or_default().insert(*dealer, value);
+        }
+    }
+    let finish = |index: &u16| {
+        let old = it.refresh.then(|| &shares[usize::from(*index) - 1]);
+        it.finish(*index, old, &published, &inboxes[index]).expect("finishes").1
+    };
+    json!({
+        "dealers": it.dealers,
+        "threshold": it.threshold,
+        "published": published_json(&published),
+        "values": inboxes_json(&inboxes),
+        "shares": shares_json(&it.members.iter().map(finish).collect::<Vec<_>>()),
+    })
+}
+
+fn repair_json(it: &Repair<'_>, shares: &[SecretShare]) -> Value {
+    let mut rng = Seeded::new("vectors repair");
+    let (mut published, mut inboxes) = (Published::new(), Values::new());
+    for helper in it.helpers {
+        let pieces = it.deal(&shares[usize::from(*helper) - 1], &mut rng).expect("cuts");
+        published.insert(*helper, pieces.commitments);
+        for (to, value) in pieces.values {
+            inboxes.entry(to).or_default().insert(*helper, value);
+        }
+    }
+    let sum = |i: &u16| (*i, it.sum(*i, &published, &inboxes[i]).expect("adds up"));
+    let sums = it.helpers.iter().map(sum).collect();
+    it.finish(&published, &sums).expect("repaired");
+    json!({
+        "helpers": it.helpers,
+        "repaired": it.repaired,
+        "published": published_json(&published),
+        "values": inboxes_json(&inboxes),
+        "sums": values_json(&sums),
+    })
+}
+
+#[test]
+fn our_own_are_what_the_code_makes() {
+    let (before, shares) = three_of_five("vectors");
+    let all = [1, 2, 3, 4, 5];
+    let refresh =
+        Resharing { before: &before, dealers: &all, threshold: 3, members: &all, refresh: true };
+    let reshare = Resharing {
+        dealers: &[1, 3, 4],
+        threshold: 2,
+        members: &[1, 2, 3],
+        refresh: false,
+        ..refresh
+    };
+    let repair = Repair { group: &before, helpers: &[1, 4, 5], repaired: 2 };
+    let own = json!({
+        "key": hex::encode(before.key()),
+        "threshold": before.threshold(),
+        "shares": shares_json(&shares),
+        "refresh": resharing_json(&refresh, &shares, "vectors refresh"),
+        "reshare": resharing_json(&reshare, &shares, "vectors reshare"),
+        "repair": repair_json(&repair, &shares),
+    });
+    let text = std::fs::read_to_string(PATH).expect("docs/vectors/ceremony.json is there");
+    let mut file: Value = serde_json::from_str(&text).expect("JSON");
+    if std::env::var_os("SEAWALL_BLESS").is_some() {
+        file["own"] = own;
+        let text = serde_json::to_string_pretty(&file).expect("JSON") + "\n";
+        std::fs::write(PATH, text).expect("docs/vectors can be written");
+        return;
+    }
+    assert_eq!(file["own"], own, "if it was meant, bless it and look at the difference");
 }
