@@ -122,6 +122,8 @@ fn hidden_statements_do_not_pass() {
         "\\copy t from program 'SECRET'",
         "/* SET */ INSERT INTO t VALUES ('SECRET');",
         "VALUES ('SECRET');",
+        "ALTER LARGE OBJECT 4711 OWNER TO keeper;",
+        "GRANT SELECT ON LARGE OBJECT 4711 TO keeper;",
     ] {
         let (out, counts) = filtered(DUMP_RULE, &format!("{hidden}\n")).expect("filtered");
         assert_eq!(out, "", "{hidden}");
