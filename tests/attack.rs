@@ -11,6 +11,7 @@ mod custodians;
 mod custody;
 mod drills;
 mod log;
+mod machine;
 mod network;
 mod node;
 mod operator;

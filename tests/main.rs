@@ -18,6 +18,7 @@ mod find;
 mod full_disk;
 mod harness;
 mod kills;
+mod machines;
 mod main_job;
 mod manual;
 mod postgres;

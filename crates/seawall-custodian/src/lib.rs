@@ -13,7 +13,19 @@ mod quorum;
 mod witness;
 
 pub use home::{Ask, AskPassphrase, CustodianHome, CustodyError, HomeLock, Joined, NO_FLEET};
+pub mod message;
+mod notify;
+mod office;
+mod routes;
+mod serving;
+
+pub use notify::{Notifier, parse_webhook};
+pub use office::{
+    CASES, CaseList, HeldShare, ListedCase, Notice, Office, OfficeError, OfficeParts, ReadLog,
+    Rules, ShareTrouble, VERDICTS, read_log,
+};
 pub use quorum::{quorum, reached, roster};
+pub use serving::run_until_signal;
 pub use witness::{DeskError, WitnessDesk};
 
 use seawall_base::{Clock, GroupId, Rng, Sha256, Timestamp};

@@ -13,6 +13,7 @@ mod bucket;
 mod bucket_source;
 mod canary;
 mod command_source;
+mod custodians;
 mod delegations;
 mod drill;
 mod enrol;
@@ -50,6 +51,7 @@ pub use browse::{Reach, view};
 pub use bucket::{Bucket, BucketError, BucketPushed};
 pub use canary::{CANARY, approve_canary, canary_dir};
 pub use command_source::CommandLine;
+pub use custodians::{AskError, Asked, alive, check_approval, request_status, send_request};
 pub use drill::{
     Against, AppCheck, Drilled, Published, RestoreDrill, Scratch, ScrubDrill, drill_restore,
     drill_scrub, duration, kept_reports, kind_word, publish, remove_tree, report_page, word,

@@ -1,12 +1,14 @@
 //! Pure decisions: (declared policy, observed facts, now) → decision.
 //!
 //! Floor 1. No clock and no I/O, so that every decision can be replayed from what was known when
-//! it was made. Retention and what witnesses are worth so far.
+//! it was made. So far: retention ([`retention`]), what a custodian may answer ([`custodian`]), and
+//! what witnesses are worth.
 //!
 //! It must not know: what a log, an object or a store is; where facts come from; how a decision
 //! is carried out.
 
 mod calendar;
+pub mod custodian;
 pub mod retention;
 mod span;
 pub mod witness;

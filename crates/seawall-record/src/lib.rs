@@ -11,6 +11,7 @@ mod break_glass;
 mod bundle;
 mod ceremony;
 mod custodian_card;
+mod custody;
 mod delegation;
 mod dossier;
 mod drill;
@@ -42,6 +43,7 @@ pub use ceremony::{
     open_accept, open_message,
 };
 pub use custodian_card::CustodianCard;
+pub use custody::{Act, Alive, AliveOutlook, CustodianAct, PersonVerdict};
 pub use delegation::{Delegable, Delegation};
 pub use dossier::{Dossier, DossierParts, MAX_DOSSIER, VerifiedDossier};
 pub use drill::{Drill, DrillKind, ResourceDescriptor, SnapshotPlace, TestResult, Verdict};

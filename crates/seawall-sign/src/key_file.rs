@@ -51,6 +51,8 @@ pub enum Purpose {
     Kem = 12,
     /// Cosigns logs.
     Witness = 13,
+    /// Signs the verdicts of one of a custodian's people.
+    Approver = 14,
 }
 
 /// Why a key file could not be used.

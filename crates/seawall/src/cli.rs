@@ -6,6 +6,7 @@ mod custody;
 mod drill;
 mod find;
 mod log;
+mod machine;
 mod policy;
 mod witness;
 
@@ -24,6 +25,7 @@ pub(crate) use self::drill::{
 };
 pub(crate) use self::find::{FindArgs, FindKind};
 pub(crate) use self::log::LogCommand;
+pub(crate) use self::machine::{MachineCommand, MachineLogCommand, PlanArgs, RunArgs};
 pub(crate) use self::policy::{PolicyCommand, ProposeArgs};
 pub(crate) use self::witness::{EpochCommand, EvidenceCommand};
 
@@ -444,7 +446,26 @@ pub(crate) enum RestoreCommand {
         /// and every custodian sees it
         #[arg(long)]
         break_glass: bool,
+        /// Send it to every custodian of the group whose machine answers
+        #[arg(long)]
+        send: bool,
     },
+    /// Fetch the answers of custodians' machines to a request that was sent
+    #[command(
+        after_help = "Example: seawall restore collect req.json --out-dir approvals\nExit codes: 0 there are enough, 3 not yet."
+    )]
+    Collect {
+        /// The request
+        request: PathBuf,
+        /// Directory for the approvals
+        #[arg(long, value_name = "DIR")]
+        out_dir: PathBuf,
+    },
+    /// Show which custodians are there and how long a quorum takes
+    #[command(
+        after_help = "Example: seawall restore plan\nExit codes: 0 a quorum is in sight, 3 people have to be asked by hand."
+    )]
+    Plan(PlanArgs),
     /// As a custodian: show what is asked, and answer it with a share
     #[command(
         after_help = "Example: seawall restore approve req.json --share share-1-anna.json --out approval-1.json"

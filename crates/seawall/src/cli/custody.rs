@@ -63,6 +63,8 @@ pub(crate) enum CustodianCommand {
         #[arg(long)]
         yes: bool,
     },
+    #[command(flatten)]
+    Machine(super::MachineCommand),
 }
 
 /// Where a ceremony lies, and why it is held.

@@ -1,5 +1,7 @@
 //! `seawall custodian init | card | show | join`.
 
+mod machine;
+
 use std::path::Path;
 
 use anyhow::Context as _;
@@ -47,6 +49,7 @@ pub(crate) fn run(
             let (value, words) = joined(&home, fleet)?;
             printer.result(&value, &words)?;
         }
+        CustodianCommand::Machine(command) => return machine::run(command, home, printer),
     }
     Ok(Outcome::Done)
 }

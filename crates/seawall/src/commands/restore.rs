@@ -1,6 +1,7 @@
 //! `seawall restore request | approve | run`.
 
 mod part;
+mod remote;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,17 +36,17 @@ pub(crate) fn run(
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
     match command {
-        RestoreCommand::Request { id, reason, out, valid, break_glass } => {
+        RestoreCommand::Request { id, reason, out, valid, break_glass, send } => {
             let home = Home::open(&home()?)?;
             let valid = Seconds::hours(*valid);
             let break_glass = *break_glass;
-            request(
-                &home,
-                &RequestOptions { id, reason, valid, break_glass, drill: false },
-                out,
-                printer,
-            )
+            let options = RequestOptions { id, reason, valid, break_glass, drill: false };
+            request(&home, &options, out, *send, printer)
         }
+        RestoreCommand::Collect { request, out_dir } => {
+            remote::collect(&Home::open(&home()?)?, request, out_dir, printer)
+        }
+        RestoreCommand::Plan(args) => remote::plan(&Home::open(&home()?)?, args, printer),
         RestoreCommand::Approve { request, share, fleet, out, yes } => {
             approve(request, share, fleet.as_deref(), out, *yes, printer)
         }
@@ -215,6 +216,7 @@ fn request(
     home: &Home,
     options: &RequestOptions<'_>,
     out: &Path,
+    send: bool,
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
     let written = make_request(home, options, printer)?;
@@ -223,7 +225,7 @@ fn request(
     let group = core.group;
     let fleet = home.fleet()?;
     let record = fleet.group(group).context("the fleet has this group")?;
-    let value = json!({
+    let mut value = json!({
         "request": written.digest.to_hex(),
         "snapshot": written.manifest_digest.to_hex(),
         "file": out,
@@ -241,13 +243,18 @@ fn request(
     } else {
         format!("it needs the approval of {} of", record.threshold)
     };
-    let words = format!(
+    let mut words = format!(
         "wrote {}\nits log is witnessed at {}\n{ask}: {}\neach runs: seawall restore approve {} --share FILE --out APPROVAL",
         out.display(),
         written.witnessed,
         names.join(", "),
         out.display(),
     );
+    if send {
+        let (custodians, said) = remote::send(home, written.dossier.as_bytes())?;
+        value["sent"] = custodians;
+        words.push_str(&format!("\nsent:\n{said}"));
+    }
     printer.result(&value, &words)?;
     Ok(Outcome::Done)
 }

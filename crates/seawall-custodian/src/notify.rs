@@ -1,0 +1,209 @@
+//! Telling people that somebody asks: an HTTP POST, or a command such as one that sends mail.
+//!
+//! What is told is what the request itself says; a partial or a share is never near. It goes out
+//! at least once: a machine that was killed announces again what is still open. It is no part of
+//! any decision, so that a mail server that is down delays nothing but mail.
+
+use std::io::{self, Write as _};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
+use std::sync::mpsc::{self, SyncSender, TrySendError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST};
+use http::{Method, Request, Uri};
+use http_body_util::Full;
+use hyper_util::rt::TokioIo;
+use serde::Serialize;
+
+use crate::Notice;
+
+/// How long one telling may take.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Notices that wait to be told, at one time; more are dropped with a word in the log.
+const MAX_WAITING: usize = 256;
+
+/// Variables that are no business of a command.
+const SECRET: &[&str] = &["SEAWALL_SHARE_PASSPHRASE", "SEAWALL_TOKEN_PIN"];
+
+/// Whom to tell.
+#[derive(Debug, Clone, Default)]
+pub struct Notifier {
+    /// An `http:` URL that is sent a JSON object by POST.
+    pub webhook: Option<Uri>,
+    /// A command for `sh -c` that gets the text on its standard input.
+    pub command: Option<String>,
+}
+
+/// What a webhook is sent.
+#[derive(Serialize)]
+struct Body<'n> {
+    event: &'static str,
+    fleet: String,
+    fleet_name: &'n str,
+    request: String,
+    requester: &'n str,
+    reason: &'n str,
+    class: &'n str,
+    files: u64,
+    bytes: u64,
+    expires: String,
+    decision: &'n str,
+}
+
+impl Notice {
+    fn json(&self) -> Vec<u8> {
+        let body = Body {
+            event: "restore-request",
+            fleet: self.fleet.to_string(),
+            fleet_name: &self.fleet_name,
+            request: self.request.to_hex(),
+            requester: &self.requester,
+            reason: &self.reason,
+            class: &self.class,
+            files: self.files,
+            bytes: self.bytes,
+            expires: self.expires.to_string(),
+            decision: &self.decision,
+        };
+        serde_json::to_vec(&body).expect("text and numbers serialise")
+    }
+
+    /// For people, in lines.
+    pub fn text(&self) -> String {
+        format!(
+            "Somebody asks for a restore.\n\n  request   {}\n  fleet     {} ({})\n  asked by  {}\n  reason    \"{}\"\n  class     {}\n  content   {} files, {} bytes\n  until     {}\n  policy    {}\n\nTo confirm it: seawall custodian approve {} --key FILE\nTo refuse it:  seawall custodian refuse {} --key FILE --reason TEXT\n",
+            self.request.to_hex(),
+            self.fleet_name,
+            self.fleet.fingerprint(),
+            self.requester,
+            self.reason,
+            self.class,
+            self.files,
+            self.bytes,
+            self.expires,
+            self.decision,
+            &self.request.to_hex()[..16],
+            &self.request.to_hex()[..16],
+        )
+    }
+}
+
+/// Tells in a thread of its own, one after the other.
+pub(crate) struct Teller(SyncSender<Notice>);
+
+impl Teller {
+    pub(crate) fn start(notifier: Notifier) -> Self {
+        let (send, waiting) = mpsc::sync_channel::<Notice>(MAX_WAITING);
+        std::thread::spawn(move || {
+            for notice in waiting {
+                let request = notice.request.to_hex();
+                tracing::info!(request, decision = notice.decision, "a request is open");
+                if let Some(url) = &notifier.webhook {
+                    report(&request, "webhook", post(url, notice.json()));
+                }
+                if let Some(command) = &notifier.command {
+                    report(&request, "command", run(command, &notice));
+                }
+            }
+        });
+        Self(send)
+    }
+
+    pub(crate) fn tell(&self, notice: Notice) {
+        if let Err(TrySendError::Full(notice)) = self.0.try_send(notice) {
+            let request = notice.request.to_hex();
+            tracing::error!(request, "too much is waiting to be told; nobody is told of this");
+        }
+    }
+}
+
+fn report(request: &str, how: &str, told: io::Result<()>) {
+    if let Err(e) = told {
+        tracing::error!(request, how, error = %e, "nobody could be told");
+    }
+}
+
+/// An `http:` URL with a host.
+pub fn parse_webhook(text: &str) -> Result<Uri, String> {
+    let uri: Uri = text.parse().map_err(|e| format!("{text:?} is no URL: {e}"))?;
+    if uri.scheme_str() != Some("http") || uri.authority().is_none() {
+        return Err(format!("{text:?} is no http: URL; for TLS, send to a relay on this machine"));
+    }
+    Ok(uri)
+}
+
+/// Sends a JSON body; anything but a status of success is an error.
+fn post(url: &Uri, body: Vec<u8>) -> io::Result<()> {
+    let host = url.host().ok_or_else(|| io::Error::other("no host"))?;
+    let address = format!("{host}:{}", url.port_u16().unwrap_or(80));
+    let path = url.path_and_query().map_or("/", |p| p.as_str());
+    let authority = url.authority().map_or(host, |a| a.as_str());
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(path)
+        .header(HOST, authority)
+        .header(CONTENT_TYPE, "application/json")
+        .body(Full::new(Bytes::from(body)))
+        .map_err(io::Error::other)?;
+    let exchange = async {
+        let tcp = tokio::net::TcpStream::connect(address).await?;
+        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp))
+            .await
+            .map_err(io::Error::other)?;
+        tokio::spawn(connection);
+        let answer = sender.send_request(request).await.map_err(io::Error::other)?;
+        match answer.status() {
+            status if status.is_success() => Ok(()),
+            status => Err(io::Error::other(format!("it answered {status}"))),
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async { tokio::time::timeout(LIMIT, exchange).await? })
+}
+
+/// Runs a command with the text on its standard input, in a process group of its own, and ends
+/// all of it when it takes too long.
+fn run(command: &str, notice: &Notice) -> io::Result<()> {
+    let mut shell = Command::new("sh");
+    for name in SECRET {
+        shell.env_remove(name);
+    }
+    shell.env("SEAWALL_REQUEST", notice.request.to_hex());
+    shell.env("SEAWALL_FLEET", notice.fleet.to_hex());
+    let silent = || (Stdio::null(), Stdio::null());
+    let (out, err) = silent();
+    shell.arg("-c").arg(command).stdin(Stdio::piped()).stdout(out).stderr(err).process_group(0);
+    let mut child = shell.spawn()?;
+    let text = notice.text();
+    let mut input = child.stdin.take().ok_or_else(|| io::Error::other("no input"))?;
+    // In a thread: a command that reads nothing would hold us up.
+    let writing = std::thread::spawn(move || {
+        // A command need not read what it is told.
+        let _ = input.write_all(text.as_bytes());
+    });
+    let mut waited = Duration::ZERO;
+    let pause = Duration::from_millis(20);
+    let ended = loop {
+        match child.try_wait()? {
+            Some(status) => break Some(status),
+            None if waited >= LIMIT => break None,
+            None => std::thread::sleep(pause),
+        }
+        waited += pause;
+    };
+    if ended.is_none() {
+        if let Some(group) = rustix::process::Pid::from_raw(child.id().cast_signed()) {
+            rustix::process::kill_process_group(group, rustix::process::Signal::KILL)?;
+        }
+        child.wait()?;
+    }
+    drop(writing);
+    match ended {
+        Some(status) if status.success() => Ok(()),
+        Some(status) => Err(io::Error::other(format!("it ended with {status}"))),
+        None => Err(io::Error::other("it was ended: it took too long")),
+    }
+}

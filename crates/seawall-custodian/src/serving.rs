@@ -1,0 +1,75 @@
+//! A office over the network: [`Routes`] behind a server, a thread that lets time pass, and one
+//! that tells people.
+
+use std::net::SocketAddr;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use seawall_link::ServeError;
+use seawall_sign::SigningKey;
+
+use crate::Office;
+use crate::notify::{Notifier, Teller};
+use crate::routes::{Routes, lock};
+
+/// How often time is looked at.
+const TICK: Duration = Duration::from_millis(500);
+
+/// The thread in which the office notices that time passes. Dropped, it ends.
+struct Ticking {
+    stop: mpsc::Sender<()>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticking {
+    fn start(office: Arc<Mutex<Office>>, tell: Teller) -> Self {
+        let (stop, stopped) = mpsc::channel();
+        let thread = std::thread::spawn(move || {
+            while stopped.recv_timeout(TICK) == Err(RecvTimeoutError::Timeout) {
+                tick(&office, &tell);
+            }
+        });
+        Self { stop, thread: Some(thread) }
+    }
+}
+
+fn tick(office: &Mutex<Office>, tell: &Teller) {
+    let mut office = lock(office);
+    if let Err(e) = office.tick() {
+        tracing::error!(error = %e, "the office has trouble; trying again");
+    }
+    let notices = office.take_notices();
+    drop(office);
+    for notice in notices {
+        tell.tell(notice);
+    }
+}
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.stop.send(());
+        if self.thread.take().is_some_and(|thread| thread.join().is_err()) {
+            tracing::error!("the office's clock ended badly");
+        }
+    }
+}
+
+/// Serves a office on `listen` until the process is told to end (SIGINT, SIGTERM). `ready` is told
+/// the address once it listens.
+pub fn run_until_signal(
+    office: Office,
+    transport: &SigningKey,
+    listen: &str,
+    notifier: Notifier,
+    ready: impl FnOnce(SocketAddr),
+) -> Result<(), ServeError> {
+    let office = Arc::new(Mutex::new(office));
+    let routes = Arc::new(Routes::new(office.clone()));
+    let ticking = Ticking::start(office, Teller::start(notifier));
+    let served = seawall_link::serve_until_signal(routes, transport, listen, ready);
+    drop(ticking);
+    served
+}

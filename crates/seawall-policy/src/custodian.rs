@@ -1,0 +1,387 @@
+//! Whether a custodian's machine may answer a restore request, and when: a pure decision.
+//!
+//! The declared policy is a TOML file of rules, one for each fleet and class of data. Nothing is
+//! allowed that no rule allows, and a rule says everything: every field is required, an unknown
+//! one is refused, an empty list is nobody and never. Rejected: defaults for what a rule leaves
+//! out, because what was forgotten would then be allowed; and a language of conditions, because
+//! nobody could say what a file of it permits.
+//!
+//! Time enters as three facts: now, when the request was first seen, and when this custodian
+//! answered before. Whoever calls keeps them from running backwards. "A day" is any 24 hours, not
+//! a calendar day, so that midnight is no moment at which twice the count fits. Hours of the week
+//! need a time zone's rules, which are data of the machine: they come in as a function.
+//!
+//! A refusal is final for its request; waiting and asking people is not.
+
+mod file;
+mod hours;
+
+use std::fmt;
+
+use seawall_base::{FleetId, NodeId, Seconds, Timestamp};
+
+pub use self::file::{MAX_POLICY, PolicyError};
+use self::hours::Hours;
+pub use self::hours::WeekMinute;
+
+const DAY: Seconds = Seconds::days(1);
+
+/// Which local time it is at a time, in a rule's zone.
+pub type Zone<'z> = &'z dyn Fn(Timestamp) -> WeekMinute;
+
+/// What a custodian's machine may answer.
+#[derive(Debug, Clone)]
+pub struct CustodianPolicy {
+    rules: Vec<Rule>,
+    approvers: Vec<Approver>,
+}
+
+/// A person of the custodian's who may confirm requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Approver {
+    /// A name for people.
+    pub name: String,
+    /// The key that signs the confirmations, in its text form; not checked here.
+    pub key: String,
+}
+
+/// What is allowed for a fleet and a class of data.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    fleet: FleetId,
+    /// `None` for every class that no other rule names.
+    class: Option<String>,
+    requesters: Requesters,
+    reason: Pattern,
+    cooling_off: Seconds,
+    time_zone: String,
+    hours: Hours,
+    per_day: u32,
+    persons: u16,
+    large: Large,
+}
+
+/// Snapshots above either limit need so many people's confirmation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Large {
+    files: u64,
+    bytes: u64,
+    persons: u16,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Requesters {
+    Any,
+    Only(Vec<NodeId>),
+}
+
+/// A regular expression over reasons.
+#[derive(Debug, Clone)]
+struct Pattern {
+    text: String,
+    compiled: regex_automata::meta::Regex,
+}
+
+/// A request, and what this custodian did before.
+#[derive(Debug, Clone)]
+pub struct Facts<'f> {
+    /// The fleet.
+    pub fleet: FleetId,
+    /// The class of the snapshot.
+    pub class: &'f str,
+    /// Who asks.
+    pub requester: NodeId,
+    /// Why, in the requester's words.
+    pub reason: &'f str,
+    /// Files in the snapshot, by its signed totals.
+    pub files: u64,
+    /// Bytes in the snapshot, by its signed totals.
+    pub bytes: u64,
+    /// When this custodian first saw the request.
+    pub seen: Timestamp,
+    /// After this nobody answers it.
+    pub expires: Timestamp,
+    /// Answers this custodian gave to the fleet: class, and when.
+    pub answered: &'f [(String, Timestamp)],
+    /// How many different approvers confirmed it.
+    pub confirmed: u16,
+    /// The approver who refused it, if one did.
+    pub refused_by: Option<&'f str>,
+}
+
+/// What to do about a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// Answer now.
+    Answer,
+    /// Answer at this time at the earliest; decide again then.
+    Wait {
+        /// When.
+        until: Timestamp,
+        /// What is waited for.
+        why: Waiting,
+    },
+    /// More people have to confirm it.
+    Persons {
+        /// How many did.
+        have: u16,
+        /// How many have to.
+        need: u16,
+    },
+    /// No rule is about it. Nothing here answers it; a person may, with the share.
+    NoRule,
+    /// Never.
+    Refuse(Denial),
+}
+
+/// What an answer waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waiting {
+    /// The cooling-off.
+    CoolingOff,
+    /// The daily count.
+    DailyCount,
+    /// The hours of the week.
+    Hours,
+}
+
+/// Why a request is not answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denial {
+    /// An approver said no.
+    Person(String),
+    /// The requester is not one of those allowed.
+    Requester,
+    /// The reason does not match the pattern.
+    Reason(String),
+    /// The rule allows no answer at any time.
+    Never,
+    /// It expires before it may be answered.
+    TooLate {
+        /// When it could have been answered.
+        earliest: Timestamp,
+    },
+    /// It has expired.
+    Expired,
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Answer => f.write_str("may be answered"),
+            Self::Wait { until, why } => write!(f, "{why} until {until}"),
+            Self::Persons { have, need } => {
+                write!(f, "confirmed by {have} of the {need} people it needs")
+            }
+            Self::NoRule => f.write_str("no rule is about it: a person has to answer it by hand"),
+            Self::Refuse(denial) => denial.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CoolingOff => "cooling off",
+            Self::DailyCount => "the daily count is reached",
+            Self::Hours => "outside the hours",
+        })
+    }
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Person(name) => write!(f, "refused by {name}"),
+            Self::Requester => f.write_str("the requester is not one of those allowed"),
+            Self::Reason(pattern) => write!(f, "the reason does not match {pattern:?}"),
+            Self::Never => f.write_str("the policy allows no answer at any time"),
+            Self::TooLate { earliest } => {
+                write!(f, "it expires before {earliest}, when it could have been answered")
+            }
+            Self::Expired => f.write_str("it has expired"),
+        }
+    }
+}
+
+/// What a rule says about a request that is still to be made, for planning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlook {
+    /// The rule's class; `None` for every class that no other rule names.
+    pub class: Option<String>,
+    /// When a request that came now would be answered, if its reason is accepted and people
+    /// confirm it at once. `None` for never.
+    pub earliest: Option<Timestamp>,
+    /// How many people have to confirm one of ordinary size.
+    pub persons: u16,
+    /// How many have to confirm a large one.
+    pub persons_for_large: u16,
+}
+
+impl CustodianPolicy {
+    /// The people who may confirm.
+    pub fn approvers(&self) -> &[Approver] {
+        &self.approvers
+    }
+
+    /// Every time zone the rules name.
+    pub fn time_zones(&self) -> impl Iterator<Item = &str> {
+        self.rules.iter().map(|rule| rule.time_zone.as_str())
+    }
+
+    /// The fleets the rules are about, each once.
+    pub fn fleets(&self) -> Vec<FleetId> {
+        let mut fleets: Vec<_> = self.rules.iter().map(|rule| rule.fleet).collect();
+        fleets.sort_unstable();
+        fleets.dedup();
+        fleets
+    }
+
+    /// The rule for a class: the one that names it, else the fleet's rule for any.
+    pub fn rule(&self, fleet: FleetId, class: &str) -> Option<&Rule> {
+        self.number_of(fleet, class).map(|number| &self.rules[number])
+    }
+
+    fn number_of(&self, fleet: FleetId, class: &str) -> Option<usize> {
+        let of = |class: Option<&str>| {
+            let is_it = |r: &Rule| r.fleet == fleet && r.class.as_deref() == class;
+            self.rules.iter().position(is_it)
+        };
+        of(Some(class)).or_else(|| of(None))
+    }
+
+    /// Decides about a request. `zone` tells the local time in the rule's [`Rule::time_zone`].
+    pub fn decide(&self, facts: &Facts<'_>, now: Timestamp, zone: Zone<'_>) -> Decision {
+        let Some(number) = self.number_of(facts.fleet, facts.class) else {
+            return Decision::NoRule;
+        };
+        let rule = &self.rules[number];
+        if let Some(denial) = rule.denial(facts, now) {
+            return Decision::Refuse(denial);
+        }
+        let answered = self.answered_under(number, facts);
+        let Some((until, why)) = rule.earliest(facts.seen, &answered, now, zone) else {
+            return Decision::Refuse(Denial::Never);
+        };
+        if until > facts.expires {
+            return Decision::Refuse(Denial::TooLate { earliest: until });
+        }
+        let need = rule.persons_for(facts.files, facts.bytes);
+        if facts.confirmed < need {
+            return Decision::Persons { have: facts.confirmed, need };
+        }
+        if until > now { Decision::Wait { until, why } } else { Decision::Answer }
+    }
+
+    /// What each rule of a fleet would do for `requester` now.
+    pub fn outlook(
+        &self,
+        fleet: FleetId,
+        requester: NodeId,
+        answered: &[(String, Timestamp)],
+        now: Timestamp,
+        zone: &dyn Fn(&str, Timestamp) -> WeekMinute,
+    ) -> Vec<Outlook> {
+        let rules = self.rules.iter().enumerate().filter(|(_, rule)| rule.fleet == fleet);
+        let of_rule = |(number, rule): (usize, &Rule)| {
+            let times: Vec<_> = answered
+                .iter()
+                .filter(|(class, _)| self.number_of(fleet, class) == Some(number))
+                .map(|(_, at)| *at)
+                .collect();
+            let local = |at| zone(&rule.time_zone, at);
+            let earliest = rule.requesters.allow(requester);
+            let earliest = earliest.then(|| rule.earliest(now, &times, now, &local)).flatten();
+            Outlook {
+                class: rule.class.clone(),
+                earliest: earliest.map(|(at, _)| at),
+                persons: rule.persons,
+                persons_for_large: rule.persons.max(rule.large.persons),
+            }
+        };
+        rules.map(of_rule).collect()
+    }
+
+    /// When answers were given that count under a rule.
+    fn answered_under(&self, number: usize, facts: &Facts<'_>) -> Vec<Timestamp> {
+        let counts = |class: &str| self.number_of(facts.fleet, class) == Some(number);
+        facts.answered.iter().filter(|(class, _)| counts(class)).map(|(_, at)| *at).collect()
+    }
+}
+
+impl Requesters {
+    fn allow(&self, requester: NodeId) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Only(nodes) => nodes.contains(&requester),
+        }
+    }
+}
+
+impl Rule {
+    /// The name of the zone its hours are told in.
+    pub fn time_zone(&self) -> &str {
+        &self.time_zone
+    }
+
+    /// How many people have to confirm the restore of a snapshot of this size.
+    pub fn persons_for(&self, files: u64, bytes: u64) -> u16 {
+        if files > self.large.files || bytes > self.large.bytes {
+            self.persons.max(self.large.persons)
+        } else {
+            self.persons
+        }
+    }
+
+    /// Why a request is refused whatever the time and whoever confirms it.
+    fn denial(&self, facts: &Facts<'_>, now: Timestamp) -> Option<Denial> {
+        if let Some(name) = facts.refused_by {
+            return Some(Denial::Person(name.to_owned()));
+        }
+        if now > facts.expires {
+            return Some(Denial::Expired);
+        }
+        if !self.requesters.allow(facts.requester) {
+            return Some(Denial::Requester);
+        }
+        if !self.reason.compiled.is_match(facts.reason) {
+            return Some(Denial::Reason(self.reason.text.clone()));
+        }
+        None
+    }
+
+    /// The first time, not before now, at which an answer is allowed, and what is waited for
+    /// last. `None` for never.
+    fn earliest(
+        &self,
+        seen: Timestamp,
+        answered: &[Timestamp],
+        now: Timestamp,
+        zone: Zone<'_>,
+    ) -> Option<(Timestamp, Waiting)> {
+        let (mut at, mut why) = (now, Waiting::CoolingOff);
+        let cooled = seen.after(self.cooling_off);
+        if cooled > at {
+            at = cooled;
+        }
+        let free = self.below_daily_count(answered)?;
+        if free > at {
+            (at, why) = (free, Waiting::DailyCount);
+        }
+        let open = self.hours.next(at, zone)?;
+        if open > at {
+            (at, why) = (open, Waiting::Hours);
+        }
+        Some((at, why))
+    }
+
+    /// From when on fewer answers than allowed are less than 24 hours old. `None` for never.
+    ///
+    /// Times still to come count as well: what a clock that ran ahead wrote down is not lost.
+    fn below_daily_count(&self, answered: &[Timestamp]) -> Option<Timestamp> {
+        let per_day = usize::try_from(self.per_day).ok().filter(|n| *n > 0)?;
+        let mut latest = answered.to_vec();
+        latest.sort_unstable_by(|a, b| b.cmp(a));
+        Some(latest.get(per_day - 1).map_or(Timestamp(0), |at| at.after(DAY)))
+    }
+}

@@ -1,0 +1,225 @@
+//! What a custodian writes into its own log, what its people sign, and how it proves to be alive.
+//!
+//! Nothing here opens anything. An act says that a request was seen, what was decided and that it
+//! was answered; of the answer it carries the digest only, because the log may be read by others
+//! and partials are for one requester.
+
+use seawall_base::{FleetId, GroupId, NodeId, Sha256, Timestamp};
+use seawall_sign::{Envelope, Predicate, Statement, Subject, VerifyingKey};
+use serde::{Deserialize, Serialize};
+
+use crate::{Hex32, RecordError, check_text};
+
+/// One entry of a custodian's log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CustodianAct {
+    /// The fleet.
+    pub fleet: FleetId,
+    /// Digest of the request statement.
+    pub request: Sha256,
+    /// When, by the latest time the custodian has seen.
+    pub at: Timestamp,
+    /// What.
+    pub act: Act,
+}
+
+/// What a custodian did about a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Act {
+    /// A valid request came for the first time.
+    Seen {
+        /// Who asks.
+        requester: NodeId,
+        /// Key of the requester's TLS connection; only it is told how the request stands.
+        transport: VerifyingKey,
+        /// The snapshot.
+        manifest: Sha256,
+        /// Its escrow group.
+        group: GroupId,
+        /// Its class.
+        class: String,
+        /// Files in it.
+        files: u64,
+        /// Bytes in it.
+        bytes: u64,
+        /// Why, in the requester's words.
+        reason: String,
+        /// After this nobody answers it.
+        expires: Timestamp,
+    },
+    /// An approver confirmed it.
+    Confirmed {
+        /// The approver's name in the policy.
+        approver: String,
+        /// The approver's key.
+        key: VerifyingKey,
+    },
+    /// An approver refused it.
+    Declined {
+        /// The approver's name in the policy.
+        approver: String,
+        /// The approver's key.
+        key: VerifyingKey,
+        /// Why.
+        why: String,
+    },
+    /// The policy came to another decision than before.
+    Decided {
+        /// `answer`, `wait`, `persons`, `no-rule` or `refuse`.
+        decision: String,
+        /// In words.
+        why: String,
+        /// SHA-256 of the policy file; absent if there was none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        policy: Option<Sha256>,
+    },
+    /// It was answered. Durable before the answer leaves.
+    Answered {
+        /// SHA-256 of the approval's bytes.
+        approval: Sha256,
+    },
+}
+
+impl Predicate for CustodianAct {
+    const TYPE: &'static str = "urn:seawall:predicate:custodian-act:1";
+}
+
+impl CustodianAct {
+    const WHAT: &str = "custodian's log entry";
+
+    /// The statement for the custodian's signing key to sign.
+    pub fn statement(self) -> Statement<Self> {
+        Statement::new(Subject::sha256("request", self.request), self)
+    }
+
+    /// Checks that `custodian` signed it, for this fleet.
+    pub fn open(
+        fleet: FleetId,
+        envelope: &Envelope,
+        custodian: VerifyingKey,
+    ) -> Result<Self, RecordError> {
+        let it = Statement::<Self>::open(envelope, &[custodian], 1)
+            .map_err(RecordError::statement(Self::WHAT))?
+            .predicate;
+        if it.fleet != fleet {
+            let (expected, found) = (fleet, it.fleet);
+            return Err(RecordError::OtherFleet { what: Self::WHAT, expected, found });
+        }
+        let texts: &[(&str, usize)] = match &it.act {
+            Act::Seen { class, reason, .. } => &[(class, 64), (reason, 1_000)],
+            Act::Confirmed { approver, .. } => &[(approver, 256)],
+            Act::Declined { approver, why, .. } => &[(approver, 256), (why, 1_000)],
+            Act::Decided { decision, why, .. } => &[(decision, 16), (why, 1_000)],
+            Act::Answered { .. } => &[],
+        };
+        texts.iter().try_for_each(|(text, limit)| check_text(Self::WHAT, text, *limit))?;
+        Ok(it)
+    }
+}
+
+/// One of a custodian's people says yes or no to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PersonVerdict {
+    /// Digest of the request statement.
+    pub request: Sha256,
+    /// Yes or no.
+    pub confirmed: bool,
+    /// Why not; empty for a yes.
+    pub why: String,
+    /// When.
+    pub created: Timestamp,
+}
+
+impl Predicate for PersonVerdict {
+    const TYPE: &'static str = "urn:seawall:predicate:custodian-verdict:1";
+}
+
+impl PersonVerdict {
+    /// The statement for the approver's key to sign.
+    pub fn statement(self) -> Statement<Self> {
+        Statement::new(Subject::sha256("request", self.request), self)
+    }
+
+    /// Checks that one of `approvers` signed it, and only that one.
+    pub fn open(
+        envelope: &Envelope,
+        approvers: &[VerifyingKey],
+    ) -> Result<(Self, VerifyingKey), RecordError> {
+        const WHAT: &str = "approver's verdict";
+        let it = Statement::<Self>::open(envelope, approvers, 1)
+            .map_err(RecordError::statement(WHAT))?
+            .predicate;
+        let mut signers = envelope.signers();
+        let (Some(signer), None) = (signers.next(), signers.next()) else {
+            return Err(RecordError::refused(WHAT, "each approver signs one of their own"));
+        };
+        if it.confirmed != it.why.is_empty() {
+            return Err(RecordError::refused(WHAT, "a no, and only a no, has a reason"));
+        }
+        if !it.confirmed {
+            check_text(WHAT, &it.why, 500)?;
+        }
+        Ok((it, signer))
+    }
+}
+
+/// A custodian is there: a signature over what the asker drew, and never a decryption.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Alive {
+    /// The fleet that was asked about.
+    pub fleet: FleetId,
+    /// What the asker drew.
+    pub nonce: Hex32,
+    /// The custodian's time.
+    pub at: Timestamp,
+    /// What its policy would do for the asker now, for each rule about this fleet.
+    pub outlook: Vec<AliveOutlook>,
+}
+
+/// What one rule of a custodian would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AliveOutlook {
+    /// The class; absent for every class that no other rule names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class: Option<String>,
+    /// When a request that came now would be answered at the earliest; absent for never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub earliest: Option<Timestamp>,
+    /// How many people have to confirm one of ordinary size.
+    pub persons: u16,
+    /// How many have to confirm a large one.
+    pub persons_for_large: u16,
+}
+
+impl Predicate for Alive {
+    const TYPE: &'static str = "urn:seawall:predicate:custodian-alive:1";
+}
+
+impl Alive {
+    /// The statement for the custodian's signing key to sign.
+    pub fn statement(self) -> Statement<Self> {
+        Statement::new(Subject::sha256("nonce", Sha256(self.nonce.0)), self)
+    }
+
+    /// Checks that `custodian` signed it for this fleet and nonce.
+    pub fn open(
+        envelope: &Envelope,
+        custodian: VerifyingKey,
+        fleet: FleetId,
+        nonce: Hex32,
+    ) -> Result<Self, RecordError> {
+        const WHAT: &str = "sign of life";
+        let it = Statement::<Self>::open(envelope, &[custodian], 1)
+            .map_err(RecordError::statement(WHAT))?
+            .predicate;
+        if it.fleet != fleet || it.nonce != nonce {
+            return Err(RecordError::refused(WHAT, "made for another fleet, or at another time"));
+        }
+        Ok(it)
+    }
+}

@@ -1,0 +1,518 @@
+//! Custodians' machines: requests answered by policy over the network, killed, lied to, asked by
+//! others. The office itself also runs here without a network, so that a test can set its clock
+//! and cut its power.
+
+use std::path::{Path, PathBuf};
+use std::process::Child;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use seawall_base::{Clock as _, Seconds};
+use seawall_custodian::message::{RequestStatus, Standing};
+use seawall_custodian::{
+    CustodianHome, HeldShare, Office, OfficeParts, Rules, WitnessDesk, examine, read_log,
+};
+use seawall_host::{OsRng, SystemClock};
+use seawall_link::{Connection, LinkError, Message, Patience};
+use seawall_record::{Act, FleetCard};
+use seawall_sign::{SigningKey, VerifyingKey};
+use seawall_sim::{PowerCut, SimClock, SimDisk};
+use serde_json::Value;
+
+use crate::harness::{
+    Fleet, PASSPHRASE, Said, arg, assert_same, free_address, restored, run, seawall, wait_until,
+};
+
+/// A fleet whose three custodians have homes and addresses, and a snapshot.
+pub(crate) struct Machines {
+    pub(crate) fleet: Fleet,
+    pub(crate) id: String,
+    pub(crate) fleet_id: String,
+    addresses: Vec<String>,
+    running: Vec<Option<Child>>,
+}
+
+/// A policy of one rule for everything of a fleet.
+fn policy(fleet: &str, approvers: &str, change: &[(&str, &str)]) -> String {
+    let mut text = format!(
+        "format = \"seawall-custodian-policy/1\"\n{approvers}\n[[rules]]\nfleet = \"{fleet}\"\n\
+         class = \"any\"\nrequesters = [\"any\"]\nreason = \"test\"\ncooling_off = \"0s\"\n\
+         time_zone = \"Europe/Vienna\"\nhours = [\"always\"]\nper_day = 5\npersons = 0\n\
+         large = {{ files = 1000, bytes = \"1GiB\", persons = 0 }}\n"
+    );
+    for (from, to) in change {
+        assert!(text.contains(from), "{from}");
+        text = text.replace(from, to);
+    }
+    text
+}
+
+impl Machines {
+    pub(crate) fn new() -> Self {
+        let fleet = Fleet::found();
+        let tree = fleet.tree("tree");
+        let id = fleet.snapshot(&tree);
+        let addresses: Vec<_> = (0..3).map(|_| free_address()).collect();
+        let mut group = genesis(&fleet)["groups"][0].clone();
+        for (n, address) in addresses.iter().enumerate() {
+            let home = fleet.path(&format!("c{n}"));
+            let share = fleet.shares()[n].clone();
+            let card = run(&home, &["custodian", "init", "--share", arg(&share)]).ok().json();
+            group["custodians"][n]["endpoint"] =
+                serde_json::json!({ "address": address, "transport": card["transport"] });
+        }
+        let (record, next) = (fleet.path("group.json"), fleet.path("next.json"));
+        std::fs::write(&record, group.to_string()).expect("written");
+        let args = ["fleet", "policy", "propose", "--group", arg(&record), "--out", arg(&next)];
+        fleet.run(&args).ok();
+        fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+        let card = fleet.path("card.json");
+        fleet.run(&["fleet", "card", "--out", arg(&card)]).ok();
+        let shown = fleet.run(&["fleet", "show", "--json"]).ok().json();
+        let fleet_id = shown["fleet"].as_str().expect("an id");
+        let fleet_id = fleet_id.strip_prefix("fleet:").unwrap_or(fleet_id).to_owned();
+        let it = Self { fleet, id, fleet_id, addresses, running: vec![None, None, None] };
+        for n in 0..3 {
+            run(&it.home(n), &["custodian", "join", arg(&card), "--yes"]).ok();
+            it.set_policy(n, "approvers = []", &[]);
+        }
+        it
+    }
+
+    pub(crate) fn address(&self, n: usize) -> String {
+        self.addresses[n].clone()
+    }
+
+    pub(crate) fn home(&self, n: usize) -> PathBuf {
+        self.fleet.path(&format!("c{n}"))
+    }
+
+    fn set_policy(&self, n: usize, approvers: &str, change: &[(&str, &str)]) {
+        let text = policy(&format!("fleet:{}", self.fleet_id), approvers, change);
+        std::fs::write(self.home(n).join("policy.toml"), text).expect("written");
+    }
+
+    pub(crate) fn start(&mut self, n: usize) {
+        self.start_with(n, &[]);
+    }
+
+    fn start_with(&mut self, n: usize, more: &[&str]) {
+        let log = std::fs::File::create(self.home(n).join("stderr.log")).expect("a log file");
+        let mut command = seawall();
+        command.env("SEAWALL_HOME", self.home(n)).args(["custodian", "run"]);
+        command.args(["--listen", &self.addresses[n]]).args(more).stderr(log);
+        self.running[n] = Some(command.spawn().expect("the machine starts"));
+        wait_until("it listens", || std::net::TcpStream::connect(&self.addresses[n]).is_ok());
+    }
+
+    fn kill(&mut self, n: usize) {
+        if let Some(mut child) = self.running[n].take() {
+            child.kill().expect("killed");
+            child.wait().expect("reaped");
+        }
+    }
+
+    /// Asks for the snapshot; returns the request's file and what each machine said.
+    fn send(&self, reason: &str) -> (PathBuf, Value) {
+        let out = self.fleet.path("request.json");
+        let args = ["restore", "request", &self.id, "--reason", reason, "--out", arg(&out)];
+        let said = self.fleet.run(&[&args[..], &["--send", "--json"]].concat()).ok().json();
+        (out, said["sent"].clone())
+    }
+
+    fn collect(&self, request: &Path) -> Said {
+        let dir = self.fleet.path("approvals");
+        let args = ["restore", "collect", arg(request), "--out-dir", arg(&dir), "--json"];
+        self.fleet.run(&args)
+    }
+
+    /// The transport key of the first node.
+    pub(crate) fn node_key(&self) -> SigningKey {
+        transport_key(&self.fleet.home())
+    }
+
+    /// Connects to a machine as the holder of `own`.
+    pub(crate) fn connect(&self, n: usize, own: &SigningKey) -> Result<Connection, LinkError> {
+        let home = CustodianHome::open(&self.home(n)).expect("a home");
+        let pinned = home.transport().expect("a key").public();
+        connect(&self.addresses[n], pinned, own)
+    }
+
+    fn acts(&self, n: usize) -> Vec<Value> {
+        let said = run(&self.home(n), &["custodian", "log", "list", "--json"]).ok().json();
+        said.as_array().expect("a list").clone()
+    }
+}
+
+impl Drop for Machines {
+    fn drop(&mut self) {
+        for n in 0..3 {
+            self.kill(n);
+        }
+    }
+}
+
+pub(crate) fn connect(
+    address: &str,
+    pinned: VerifyingKey,
+    own: &SigningKey,
+) -> Result<Connection, LinkError> {
+    Connection::open(address, pinned, own, Patience::default(), None)
+}
+
+/// The predicate of the fleet's genesis statement.
+fn genesis(fleet: &Fleet) -> Value {
+    let bytes = std::fs::read(fleet.home().join("fleet/genesis.json")).expect("a genesis");
+    let envelope: Value = serde_json::from_slice(&bytes).expect("an envelope");
+    let payload = BASE64.decode(envelope["payload"].as_str().expect("text")).expect("base64");
+    let statement: Value = serde_json::from_slice(&payload).expect("a statement");
+    statement["predicate"].clone()
+}
+
+pub(crate) fn transport_key(home: &Path) -> SigningKey {
+    let bytes = std::fs::read(home.join("keys/transport.key")).expect("a key");
+    let file: Value = serde_json::from_slice(&bytes).expect("JSON");
+    let seed = BASE64.decode(file["secret"].as_str().expect("text")).expect("base64");
+    SigningKey::from_seed(&seed.try_into().expect("32 bytes"))
+}
+
+pub(crate) fn message(method: &str, path: &str, body: Vec<u8>) -> Message {
+    let method = method.parse().expect("a method");
+    let (path, content_type) = (path.to_owned(), "application/json");
+    Message { method, path, content_type, body: body.into(), limit: 1 << 20 }
+}
+
+/// Status, and the body as text.
+pub(crate) fn ask(connection: &mut Connection, message: &Message) -> (u16, String) {
+    let answer = connection.request(message).expect("an answer");
+    (answer.status.as_u16(), String::from_utf8_lossy(&answer.body).into_owned())
+}
+
+#[test]
+fn two_machines_answer_while_the_third_is_down() {
+    let mut it = Machines::new();
+    it.start(0);
+    it.start(2);
+    let plan = it.fleet.run(&["restore", "plan", "--json"]).ok().json();
+    let group = &plan["groups"][0];
+    let alive: Vec<_> = (0..3).map(|n| group["custodians"][n]["alive"] == true).collect();
+    assert_eq!(alive, [true, false, true], "{plan}");
+    assert!(group["quorum"]["at"].as_u64() <= plan["now"].as_u64().map(|now| now + 2), "{plan}");
+    let (request, sent) = it.send("a test of two");
+    assert_eq!(sent[0]["state"], "answered", "{sent}");
+    assert!(sent[1]["error"].as_str().is_some_and(|e| e.contains("not reached")), "{sent}");
+    let said = it.collect(&request).ok().json();
+    assert_eq!(said["enough"], true, "{said}");
+    let to = it.fleet.path("restored");
+    let (a, b) =
+        (it.fleet.path("approvals/approval-1.json"), it.fleet.path("approvals/approval-3.json"));
+    let args = ["restore", "run", arg(&request), "--approval", arg(&a), "--approval", arg(&b)];
+    it.fleet.run(&[&args[..], &["--to", arg(&to)]].concat()).ok();
+    let tree = it.fleet.path("tree");
+    assert_same(&tree, &restored(&to, &tree));
+
+    // Stopped, its log tells what happened, in order and whole.
+    it.kill(0);
+    run(&it.home(0), &["custodian", "log", "verify"]).ok();
+    let kinds: Vec<_> = it.acts(0).iter().map(|a| a["act"]["kind"].clone()).collect();
+    assert_eq!(kinds, ["seen", "decided", "answered"]);
+}
+
+#[test]
+fn what_the_policy_denies_is_refused_with_its_reason() {
+    let mut it = Machines::new();
+    it.set_policy(0, "approvers = []", &[("reason = \"test\"", "reason = \"^INC-[0-9]+\"")]);
+    it.set_policy(1, "approvers = []", &[("[\"any\"]", "[]")]);
+    it.set_policy(2, "approvers = []", &[("per_day = 5", "per_day = 0")]);
+    (0..3).for_each(|n| it.start(n));
+    let (request, sent) = it.send("a test");
+    for (n, word) in
+        ["does not match", "not one of those allowed", "no answer at any time"].iter().enumerate()
+    {
+        assert_eq!(sent[n]["state"], "refused", "{sent}");
+        assert!(sent[n]["why"].as_str().is_some_and(|w| w.contains(word)), "{sent}");
+    }
+    let said = it.collect(&request).code(3).json();
+    assert_eq!(said["enough"], false);
+    let refused = it.fleet.run(&["restore", "plan", "--request", arg(&request)]).code(3);
+    assert!(refused.stdout.contains("no quorum in sight"), "{}", refused.stdout);
+}
+
+#[test]
+fn a_machine_without_a_policy_records_and_answers_nothing() {
+    let mut it = Machines::new();
+    std::fs::remove_file(it.home(0).join("policy.toml")).expect("removed");
+    it.start(0);
+    let (_, sent) = it.send("a test");
+    assert_eq!(sent[0]["state"], "pending", "{sent}");
+    assert!(sent[0]["why"].as_str().is_some_and(|w| w.contains("by hand")), "{sent}");
+    it.kill(0);
+    // A policy with an error is no policy either: the machine does not run.
+    std::fs::write(it.home(0).join("policy.toml"), "format = \"x\"").expect("written");
+    let said = run(&it.home(0), &["custodian", "run", "--listen", "127.0.0.1:0"]);
+    said.code(1).says(&["policy"]);
+}
+
+#[test]
+fn people_confirm_and_refuse() {
+    let mut it = Machines::new();
+    let keys: Vec<_> = ["anna", "ben"]
+        .iter()
+        .map(|name| {
+            let key = it.fleet.path(&format!("{name}.key"));
+            let made = ["custodian", "approver", "--name", name, "--out", arg(&key)];
+            (key.clone(), run(&it.home(0), &made).ok().stdout)
+        })
+        .collect();
+    let approvers = format!("{}{}", keys[0].1, keys[1].1);
+    it.set_policy(
+        0,
+        &approvers,
+        &[("files = 1000", "files = 1"), ("persons = 0 }", "persons = 2 }")],
+    );
+    let told = it.fleet.path("told.txt");
+    it.start_with(0, &["--notify-command", &format!("cat >> {}", arg(&told))]);
+    let (request, sent) = it.send("a test for people");
+    assert!(sent[0]["why"].as_str().is_some_and(|w| w.contains("0 of the 2 people")), "{sent}");
+    let home = it.home(0);
+    wait_until("the list is written", || home.join("custody/cases.json").exists());
+    let digest = run(&home, &["custodian", "requests", "--json"]).ok().json();
+    let digest = digest[0]["request"].as_str().expect("a digest");
+    let digest = digest.strip_prefix("sha256:").expect("with its algorithm").to_owned();
+    let approve = |key: &Path| {
+        let args = ["custodian", "approve", &digest[..12], "--key", arg(key), "--yes"];
+        run(&home, &args).ok();
+    };
+    // One person is one person, however often; a key the policy does not know is nobody.
+    approve(&keys[0].0);
+    let confirmed = |n: usize| {
+        let listed = run(&home, &["custodian", "requests", "--json"]).ok().json();
+        listed[0]["confirmed"].as_array().map(Vec::len) == Some(n)
+    };
+    wait_until("anna counts", || confirmed(1));
+    approve(&keys[0].0);
+    let stranger = it.fleet.path("stranger.key");
+    run(&home, &["custodian", "approver", "--name", "eve", "--out", arg(&stranger)]).ok();
+    approve(&stranger);
+    let empty = |dir: &str| std::fs::read_dir(home.join(dir)).expect("there").next().is_none();
+    wait_until("they were heard", || empty("verdicts"));
+    assert!(confirmed(1));
+    assert_eq!(it.collect(&request).code(3).json()["custodians"][0]["state"], "pending");
+    approve(&keys[1].0);
+    wait_until("it is answered", || {
+        it.collect(&request).json()["custodians"][0]["state"] == "answered"
+    });
+    let text = std::fs::read_to_string(&told).expect("somebody was told");
+    assert!(text.contains("a test for people") && text.contains(&digest[..16]), "{text}");
+
+    let (second, _) = it.send("another test");
+    wait_until("two are listed", || {
+        run(&home, &["custodian", "requests", "--json"]).ok().json()[1].is_object()
+    });
+    let listed = run(&home, &["custodian", "requests", "--json"]).ok().json();
+    let open = listed.as_array().expect("a list").iter().find(|c| c["state"] == "pending");
+    let open = open.expect("one is open")["request"].as_str().expect("a digest").to_owned();
+    let refuse = ["custodian", "refuse", &open, "--key", arg(&keys[1].0), "--reason", "no call"];
+    run(&home, &refuse).ok();
+    wait_until("it is refused", || {
+        it.collect(&second).json()["custodians"][0]["why"] == "refused by ben"
+    });
+}
+
+#[test]
+fn a_machine_killed_between_request_and_answer_goes_on_where_it_was() {
+    let mut it = Machines::new();
+    it.set_policy(0, "approvers = []", &[("\"0s\"", "\"4s\"")]);
+    it.start(0);
+    let (request, sent) = it.send("a test");
+    let until = sent[0]["until"].as_u64().expect("it waits");
+    it.kill(0);
+    it.start(0);
+    let said = it.collect(&request).code(3).json();
+    let now = SystemClock.now().0;
+    if now < until {
+        assert_eq!(said["custodians"][0]["until"].as_u64(), Some(until), "{said}");
+    }
+    wait_until("it is answered", || {
+        it.collect(&request).json()["custodians"][0]["state"] == "answered"
+    });
+    assert!(SystemClock.now().0 >= until, "not before its time");
+    let first = std::fs::read(it.fleet.path("approvals/approval-1.json")).expect("kept");
+    it.kill(0);
+    it.start(0);
+    it.collect(&request).code(3);
+    let again = std::fs::read(it.fleet.path("approvals/approval-1.json")).expect("kept");
+    assert_eq!(first, again, "one answer, however often it is asked for");
+    it.kill(0);
+    let kinds: Vec<_> = it.acts(0).iter().map(|a| a["act"]["kind"].clone()).collect();
+    assert_eq!(kinds, ["seen", "decided", "decided", "answered"]);
+}
+
+/// An office on a disk in memory, with a clock of the test's.
+struct Bench {
+    disk: SimDisk,
+    clock: SimClock,
+    rules: String,
+    request: Vec<u8>,
+    peer: VerifyingKey,
+    home: PathBuf,
+    card: Vec<u8>,
+}
+
+impl Bench {
+    fn new(change: &[(&str, &str)]) -> (Fleet, Self) {
+        let fleet = Fleet::found();
+        let tree = fleet.path("tree");
+        std::fs::create_dir(&tree).expect("created");
+        std::fs::write(tree.join("file"), "content").expect("written");
+        let id = fleet.snapshot(&tree);
+        let request = fleet.request(&fleet.home(), &id, "request.json");
+        let card = fleet.path("card.json");
+        fleet.run(&["fleet", "card", "--out", arg(&card)]).ok();
+        let card = std::fs::read(card).expect("a card");
+        let home = fleet.path("c0");
+        run(&home, &["custodian", "init", "--share", arg(&fleet.shares()[0])]).ok();
+        let id = FleetCard::open(&card).expect("a card").id();
+        let it = Self {
+            disk: SimDisk::new(),
+            clock: SimClock::new(SystemClock.now()),
+            rules: policy(&id.to_string(), "approvers = []", change),
+            request: std::fs::read(request).expect("a request"),
+            peer: transport_key(&fleet.home()).public(),
+            home,
+            card,
+        };
+        (fleet, it)
+    }
+
+    fn open(&self) -> Office {
+        self.open_as(false)
+    }
+
+    fn open_as(&self, forget_time: bool) -> Office {
+        let home = CustodianHome::open(&self.home).expect("a home");
+        let shares = home.shares().expect("shares");
+        let share = HeldShare::open(&shares[0].1, PASSPHRASE.as_bytes()).expect("opens");
+        Office::open(OfficeParts {
+            disk: Arc::new(self.disk.clone()),
+            clock: Arc::new(self.clock.clone()),
+            rng: Box::new(OsRng),
+            signing: home.signing().expect("a key"),
+            fleets: vec![FleetCard::open(&self.card).expect("a card")],
+            rules: Rules::parse(self.rules.as_bytes()).expect("a policy"),
+            shares: vec![share],
+            witness: WitnessDesk::open(
+                Arc::new(self.disk.clone()),
+                "witness",
+                "c0".to_owned(),
+                home.witness().expect("a key"),
+            )
+            .expect("opened"),
+            forget_time,
+        })
+        .expect("opened")
+    }
+
+    fn submit(&self, office: &mut Office) -> RequestStatus {
+        office.submit(self.peer, &self.request).expect("taken")
+    }
+
+    fn acts(&self) -> Vec<Act> {
+        let (home, fleet) = (
+            CustodianHome::open(&self.home).expect("a home"),
+            FleetCard::open(&self.card).expect("a card").id(),
+        );
+        let key = home.signing().expect("a key").public();
+        let log = read_log(Arc::new(self.disk.clone()), fleet, key).expect("good");
+        log.expect("there is one").acts.into_iter().map(|it| it.act).collect()
+    }
+}
+
+#[test]
+fn a_clock_set_back_shortens_nothing_and_revives_nothing() {
+    let (_fleet, bench) = Bench::new(&[("\"0s\"", "\"4h\"")]);
+    let (start, mut office) = (bench.clock.now(), bench.open());
+    let until = bench.submit(&mut office).until.expect("it waits");
+    assert_eq!(until, start.after(Seconds::hours(4)));
+    bench.clock.advance(Seconds::hours(3));
+    office.tick().expect("ticked");
+    bench.clock.rewind(Seconds::hours(30));
+    drop(office);
+    let mut office = bench.open();
+    assert_eq!(bench.submit(&mut office).until, Some(until), "the wait is what it was");
+    // The clock runs on from where it was set to: nothing happens before the first reckoning ends.
+    bench.clock.advance(Seconds::hours(29));
+    office.tick().expect("ticked");
+    assert_eq!(bench.submit(&mut office).state, Standing::Pending);
+    bench.clock.set(until);
+    office.tick().expect("ticked");
+    assert_eq!(bench.submit(&mut office).state, Standing::Answered);
+
+    // Past its end and back again: it stays gone.
+    bench.clock.advance(Seconds::hours(80));
+    office.tick().expect("ticked");
+    bench.clock.set(start);
+    drop(office);
+    let mut office = bench.open();
+    let refusal = office.submit(bench.peer, &bench.request).expect_err("expired");
+    assert_eq!(refusal.status, 410, "{refusal}");
+    // Only a person at the machine makes it believe the clock again.
+    drop(office);
+    let mut office = bench.open_as(true);
+    let refusal = office.submit(bench.peer, &bench.request).expect_err("its answer went");
+    assert!(refusal.error.contains("it was answered"), "{refusal}");
+}
+
+#[test]
+fn whatever_the_power_cut_leaves_there_is_one_answer() {
+    let (_fleet, bench) = Bench::new(&[]);
+    let mut answered_after_cut = 0;
+    for ops in 1..60 {
+        let bench = Bench {
+            disk: SimDisk::new(),
+            rules: bench.rules.clone(),
+            clock: bench.clock.clone(),
+            request: bench.request.clone(),
+            peer: bench.peer,
+            home: bench.home.clone(),
+            card: bench.card.clone(),
+        };
+        let mut office = bench.open();
+        bench.disk.power_off_after(ops);
+        let before = office.submit(bench.peer, &bench.request).ok();
+        drop(office);
+        let bench = Bench { disk: bench.disk.power_cut(PowerCut::LoseUnsynced), ..bench };
+        let mut office = bench.open();
+        office.tick().expect("ticked");
+        let after = bench.submit(&mut office);
+        assert_eq!(after.state, Standing::Answered);
+        let answers = bench.acts().iter().filter(|a| matches!(a, Act::Answered { .. })).count();
+        assert_eq!(answers, 1, "cut after {ops} operations");
+        if let Some(before) = before.filter(|b| b.state == Standing::Answered) {
+            answered_after_cut += 1;
+            let same = |s: &RequestStatus| s.approval().expect("one").expect("parses").digest();
+            assert_eq!(same(&before), same(&after), "what left was durable");
+        }
+    }
+    assert!(answered_after_cut > 0, "some answers left before the cut");
+}
+
+#[test]
+fn an_answer_is_for_its_requester_and_opens_for_nobody_else() {
+    let (fleet, bench) = Bench::new(&[]);
+    let mut office = bench.open();
+    let stranger = SigningKey::from_seed(&[7; 32]).public();
+    let refusal = office.submit(stranger, &bench.request).expect_err("not its request");
+    assert_eq!(refusal.status, 403);
+    assert_eq!(bench.submit(&mut office).state, Standing::Answered);
+    let digest = bench.submit(&mut office).request;
+    assert_eq!(office.status(stranger, digest).expect_err("not its").status, 404);
+    // The answer is accepted with the requester's one-time secret only.
+    let pin = FleetCard::open(&bench.card).expect("a card");
+    let examined = examine(&bench.request, &pin).expect("good");
+    let approval = bench.submit(&mut office).approval().expect("one").expect("parses");
+    let other = seawall_escrow::OneTimeSecret::generate(&mut OsRng);
+    assert!(examined.accept(&approval, &other).is_err());
+    drop(fleet);
+}
