@@ -1,8 +1,8 @@
 //! A directory of the real file system as a [`Disk`].
 
-use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{self, DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, IoSlice};
-use std::os::unix::fs::{FileExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Component, Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -25,8 +25,10 @@ impl FsDisk {
     pub fn create(root: impl Into<PathBuf>) -> io::Result<Self> {
         let root = root.into();
         if !root.is_dir() {
-            fs::create_dir_all(&root)?;
-            fs::set_permissions(&root, Permissions::from_mode(0o700))?;
+            if let Some(parent) = root.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            private_dir(&root)?;
         }
         Ok(Self { root })
     }
@@ -45,6 +47,15 @@ impl FsDisk {
             ));
         }
         Ok(self.root.join(path))
+    }
+}
+
+/// Makes a directory nobody else can read, from its first moment on: a process may be killed
+/// between making one and changing its mode. One that is there stays as it is.
+fn private_dir(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made,
     }
 }
 
@@ -97,11 +108,7 @@ impl Disk for FsDisk {
         let mut path = self.root.clone();
         for part in self.path(dir)?.strip_prefix(&self.root).unwrap_or(Path::new("")) {
             path.push(part);
-            match fs::create_dir(&path) {
-                Ok(()) => fs::set_permissions(&path, Permissions::from_mode(0o700))?,
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(at(&path, e)),
-            }
+            private_dir(&path).map_err(|e| at(&path, e))?;
         }
         Ok(())
     }
@@ -233,6 +240,8 @@ impl DiskFile for FsFile {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use seawall_base::{read_file, write_atomic};
 
     use super::*;
