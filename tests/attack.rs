@@ -9,6 +9,7 @@ use std::cell::Cell;
 pub(crate) mod bombs;
 mod custodians;
 mod custody;
+mod dealing;
 mod drills;
 mod log;
 mod machine;

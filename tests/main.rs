@@ -23,6 +23,7 @@ mod main_job;
 mod manual;
 mod postgres;
 mod prune;
+mod quantum;
 mod resumed;
 mod solo;
 mod sources;

@@ -46,6 +46,7 @@ pages! {
     fleet_policy(Fleet::found(), two_of_three_decide);
     getting_started(Fleet::nowhere(), a_second_machine_has_it);
     find(Fleet::found(), found);
+    post_quantum(Fleet::nowhere(), sealed_to_two_kinds_of_keys);
     retention(Fleet::found(), pruned);
     solo(Fleet::nowhere(), alone);
     sources(Fleet::found(), all_sources_are_snapshots);
@@ -323,6 +324,11 @@ fn two_of_three_decide(here: &Here) {
     here.fleet.run(&[&args[..], &more].concat()).ok();
     let said = here.fleet.run(&["fleet", "policy", "apply", arg(&alone)]).code(1);
     said.says(&["0 of the trusted keys, 2 needed"]);
+}
+
+fn sealed_to_two_kinds_of_keys(here: &Here) {
+    let listed = here.fleet.run(&["snapshot", "list", "--json"]).ok().json();
+    assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
 }
 
 fn pruned(here: &Here) {

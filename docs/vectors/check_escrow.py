@@ -13,6 +13,8 @@ import struct
 import sys
 from pathlib import Path
 
+import mlkem
+
 # ---------------------------------------------------------------- ristretto255 (RFC 9496)
 
 P = 2**255 - 19
@@ -520,22 +522,25 @@ class Reader:
 
 def decode_capsule(data):
     r = Reader(data)
-    if r.take(1) != b"\x01":
+    suite = r.take(1)
+    if suite not in (b"\x01", b"\x02"):
         raise Refused("suite")
-    c = {"group": r.take(32), "label": r.take(32)}
+    c = {"suite": suite, "group": r.take(32), "label": r.take(32)}
     (c["u"], c["U"]), (c["v"], c["V"]) = r.point(), r.point()
     c["e"], c["f"] = r.scalar(), r.scalar()
     c["masked"], c["commitment"] = r.take(32), r.take(32)
     c["sealed"] = r.var(16, 4096 + 16)
-    r.var(0, 0)
+    c["half"] = r.var(0, 0 if suite == b"\x01" else 36 + 16 * 1170)
     r.end()
+    if suite == b"\x02":
+        decode_dealing(c["half"])
     return c
 
 
 def capsule_challenge(c, group, w, w_bar):
     transcript = (
-        b"\x01" + group["key"] + c["group"] + c["label"] + c["masked"] + c["commitment"]
-        + var(c["sealed"]) + var(b"") + c["u"] + w.encode() + c["v"] + w_bar.encode()
+        c["suite"] + group["key"] + c["group"] + c["label"] + c["masked"] + c["commitment"]
+        + var(c["sealed"]) + var(c["half"]) + c["u"] + w.encode() + c["v"] + w_bar.encode()
     )
     return hash_to_scalar("seawall 2026-11 capsule proof v1", transcript)
 
@@ -568,37 +573,50 @@ def mask(shared):
     return derive_key("seawall 2026-11 capsule mask v1", shared.encode())
 
 
-def seal_capsule(group, label, payload, key, r, s):
-    c = {"group": group["id"], "label": label, "u": (r * BASE).encode()}
-    c["v"] = (r * SECOND).encode()
-    c["masked"], c["commitment"] = xor(key, mask(r * group["point"])), commit(key, label)
-    c["sealed"] = payload_cipher(key).seal(payload, label)
+def seal_capsule(group, label, payload, key, r, s, half=b"", dealt=None):
+    c = {"suite": b"\x02" if half else b"\x01", "group": group["id"], "label": label}
+    c["u"], c["v"], c["half"] = (r * BASE).encode(), (r * SECOND).encode(), half
+    k_s = snapshot_key(key, dealt, label)
+    c["masked"], c["commitment"] = xor(key, mask(r * group["point"])), commit(k_s, label)
+    c["sealed"] = payload_cipher(k_s).seal(payload, label)
     e = capsule_challenge(c, group, s * BASE, s * SECOND)
     f = (s + r * e) % L
     return (
-        b"\x01" + group["id"] + label + c["u"] + c["v"] + e.to_bytes(32, "little")
-        + f.to_bytes(32, "little") + c["masked"] + c["commitment"] + var(c["sealed"]) + var(b"")
+        c["suite"] + group["id"] + label + c["u"] + c["v"] + e.to_bytes(32, "little")
+        + f.to_bytes(32, "little") + c["masked"] + c["commitment"] + var(c["sealed"]) + var(half)
     )
+
+
+def snapshot_key(key, dealt, label):
+    if dealt is None:
+        return key
+    return derive_key("seawall 2026-11 capsule key v2", key + dealt.to_bytes(32, "little") + label)
 
 
 def decode_partial(data):
     r = Reader(data)
-    if r.take(1) != b"\x01":
+    suite = r.take(1)
+    if suite not in (b"\x01", b"\x02"):
         raise Refused("suite")
-    p = {"group": r.take(32), "label": r.take(32)}
+    p = {"suite": suite, "group": r.take(32), "label": r.take(32), "shares": []}
     p["index"] = int.from_bytes(r.take(2), "little")
     if p["index"] == 0:
         raise Refused("malformed")
     p["epoch"] = int.from_bytes(r.take(4), "little")
     p["u"], p["U"] = r.point()
     p["e"], p["f"] = r.scalar(), r.scalar()
+    for _ in range(int.from_bytes(r.take(2), "little") if suite == b"\x02" else 0):
+        share = r.take(32), int.from_bytes(r.take(2), "little"), r.scalar()
+        if share[1] == 0 or len(p["shares"]) == 256:
+            raise Refused("malformed")
+        p["shares"].append(share)
     r.end()
     return p
 
 
 def partial_challenge(p, capsule, group, a, b):
     transcript = (
-        b"\x01" + group["key"] + p["group"] + p["label"] + struct.pack("<HI", p["index"], p["epoch"])
+        p["suite"] + group["key"] + p["group"] + p["label"] + struct.pack("<HI", p["index"], p["epoch"])
         + group["members"][p["index"]].encode() + capsule["u"] + p["u"] + a.encode() + b.encode()
     )
     return hash_to_scalar("seawall 2026-11 partial proof v1", transcript)
@@ -608,6 +626,8 @@ def verify_partial(data, capsule, group):
     p = decode_partial(data)
     if p["group"] != group["id"] or capsule["group"] != group["id"]:
         raise Refused("other-group")
+    if p["suite"] != capsule["suite"]:
+        raise Refused("other-suite")
     if p["label"] != capsule["label"]:
         raise Refused("other-label")
     share = group["members"].get(p["index"])
@@ -624,6 +644,7 @@ def make_partial(capsule, group, index, x, epoch, fresh):
     secret = x.to_bytes(32, "little") + fresh + capsule["u"] + capsule["label"] + tail
     s = hash_to_scalar("seawall 2026-11 partial nonce v1", secret)
     p = {"group": group["id"], "label": capsule["label"], "index": index, "epoch": epoch}
+    p["suite"] = capsule["suite"]
     p["u"] = (x * capsule["U"]).encode()
     e = partial_challenge(p, capsule, group, s * capsule["U"], s * BASE)
     f = (s + x * e) % L
@@ -631,19 +652,179 @@ def make_partial(capsule, group, index, x, epoch, fresh):
     return head + e.to_bytes(32, "little") + f.to_bytes(32, "little")
 
 
-def open_capsule(capsule, group, partials):
+def combine(capsule, group, partials):
+    """What TDH2 carries."""
     if len({p["epoch"] for p in partials}) > 1:
         raise Refused("mixed-epochs")
     distinct = sorted({p["index"]: p["U"] for p in partials}.items())
     if len(distinct) < group["k"]:
         raise Refused("not-enough")
-    key = xor(capsule["masked"], mask(interpolate(distinct[: group["k"]], 0)))
+    return xor(capsule["masked"], mask(interpolate(distinct[: group["k"]], 0)))
+
+
+def open_with(capsule, key):
     if commit(key, capsule["label"]) != capsule["commitment"]:
         raise Refused("commitment")
     payload = payload_cipher(key).open(capsule["sealed"], capsule["label"])
     if payload is None:
         raise Refused("payload")
     return payload
+
+
+def open_capsule(capsule, group, partials):
+    return open_with(capsule, combine(capsule, group, partials))
+
+
+# ---------------------------------------------------------------- the post-quantum half
+
+
+def le(n):
+    return struct.pack("<H", n)
+
+
+def le_scalar(n):
+    return n.to_bytes(32, "little")
+
+
+def recipients_digest(to):
+    keys = b"".join(le(i) + key for i, key in to["keys"])
+    head = le(to["threshold"]) + le(len(to["keys"]))
+    return derive_key("seawall 2026-11 pq recipients v1", head + keys)
+
+
+def share_commitment(context, index, value):
+    data = context + le(index) + le_scalar(value)
+    return derive_key("seawall 2026-11 pq share commitment v1", data)
+
+
+def wrap_cipher(shared):
+    return GcmSiv(derive_key("seawall 2026-11 pq wrap key v1", shared))
+
+
+def deal(secret, context, to):
+    """The dealing of a secret: nothing in it is random."""
+    digest = recipients_digest(to)
+    data = le_scalar(secret) + context + digest
+    seed = derive_key("seawall 2026-11 pq dealing seed v1", data)
+    coefficients = [secret] + [
+        hash_to_scalar("seawall 2026-11 pq coefficient v1", seed + le(power))
+        for power in range(1, to["threshold"])
+    ]
+    out = digest + le(to["threshold"]) + le(len(to["keys"]))
+    for i, key in to["keys"]:
+        share = sum(c * i**n for n, c in enumerate(coefficients)) % L
+        m = derive_key("seawall 2026-11 pq encapsulation v1", seed + le(i))
+        c, shared = mlkem.encapsulate(key, m)
+        wrapped = wrap_cipher(shared).seal(le_scalar(share), context + digest + le(i))
+        out += le(i) + share_commitment(context, i, share) + c + wrapped
+    return out
+
+
+def decode_dealing(data):
+    r = Reader(data)
+    d = {"recipients": r.take(32), "parcels": {}}
+    d["threshold"], count = (int.from_bytes(r.take(2), "little") for _ in range(2))
+    last = 0
+    for _ in range(count):
+        index = int.from_bytes(r.take(2), "little")
+        if index <= last:
+            raise Refused("malformed")
+        last = index
+        d["parcels"][index] = r.take(32), r.take(1088), r.take(48)
+    r.end()
+    if not 1 <= d["threshold"] <= count <= 16:
+        raise Refused("malformed")
+    return d
+
+
+def dealing_digest(context, data):
+    return derive_key("seawall 2026-11 pq dealing v1", context + data)
+
+
+def is_for(dealing, to):
+    same = dealing["recipients"] == recipients_digest(to)
+    same = same and dealing["threshold"] == to["threshold"]
+    return same and list(dealing["parcels"]) == [i for i, _ in to["keys"]]
+
+
+def open_parcel(data, context, index, secret):
+    dealing = decode_dealing(data)
+    commitment, c, wrapped = dealing["parcels"][index]
+    seed = derive_key("seawall 2026-11 custodian kem seed v1", secret, 64)
+    cipher = wrap_cipher(mlkem.decapsulate(seed, c))
+    plain = cipher.open(wrapped, context + dealing["recipients"] + le(index))
+    if plain is None:
+        raise Refused("sealed")
+    value = scalar(plain)
+    if value is None or share_commitment(context, index, value) != commitment:
+        raise Refused("committed")
+    return value
+
+
+def interpolate_scalars(shares):
+    weights = lagrange([i for i, _ in shares], 0)
+    return sum(w * value for w, (_, value) in zip(weights, shares)) % L
+
+
+def hand_over_context(parent, dealer):
+    return derive_key("seawall 2026-11 pq hand-over v1", parent + le(dealer))
+
+
+class Recovery:
+    """Shares and hand-overs at hand; `named` fills with those who dealt wrongly."""
+
+    def __init__(self, shares, hand_overs):
+        self.shares, self.hand_overs, self.named = shares, hand_overs, []
+
+    def recover(self, data, context):
+        dealing, digest = decode_dealing(data), dealing_digest(context, data)
+        good = {}
+
+        def commits(index, value):
+            parcel = dealing["parcels"].get(index)
+            return parcel is not None and parcel[0] == share_commitment(context, index, value)
+
+        for of, index, value in self.shares:
+            if of == digest and commits(index, value):
+                good[index] = value
+        for parent, dealer, child, to in self.hand_overs:
+            if parent != digest:
+                continue
+            inner = hand_over_context(parent, dealer)
+            value = self.recover(child, inner)
+            if value is None:
+                continue
+            if commits(dealer, value):
+                self.judge(dealer, child, inner, to, value)
+                good.setdefault(dealer, value)
+            else:
+                self.name(dealer, child, inner, list(decode_dealing(child)["parcels"]))
+        if len(good) < dealing["threshold"]:
+            return None
+        return interpolate_scalars(sorted(good.items())[: dealing["threshold"]])
+
+    def judge(self, dealer, data, context, to, secret):
+        honest, found = (decode_dealing(d)["parcels"] for d in (deal(secret, context, to), data))
+        wrong = [i for i in found if found[i] != honest.get(i)]
+        if wrong:
+            self.name(dealer, data, context, wrong)
+
+    def name(self, dealer, data, context, custodians):
+        digest = dealing_digest(context, data).hex()
+        self.named.append({"dealer": dealer, "dealing": digest, "custodians": custodians})
+
+
+def open_quantum(capsule, group, context, to, partials, hand_overs):
+    key = combine(capsule, group, partials)
+    recovery = Recovery([share for p in partials for share in p["shares"]], hand_overs)
+    secret = recovery.recover(capsule["half"], context)
+    if secret is None:
+        raise Refused("not-enough-shares")
+    k_s = snapshot_key(key, secret, capsule["label"])
+    if commit(k_s, capsule["label"]) != capsule["commitment"]:
+        raise Refused("commitment")
+    recovery.judge(0, capsule["half"], context, to, secret)
+    return open_with(capsule, k_s).hex(), recovery.named
 
 
 # ---------------------------------------------------------------- share files
@@ -751,6 +932,71 @@ def check_partials(v, groups, capsules, tally):
         tally.expect(f"opening: {o['name']}", o["expected"], opened)
 
 
+def check_quantum(v, groups, tally):
+    keys = [bytes.fromhex(k["public"]) for k in v["keys"]]
+    for k in v["keys"]:
+        secret = bytes.fromhex(k["secret"])
+        seed = derive_key("seawall 2026-11 custodian kem seed v1", secret, 64)
+        tally.expect("kem key", k["public"], lambda: mlkem.keys(seed[:32])[0].hex())
+
+    def recipients(to):
+        places = [(i, keys[n]) for i, n in to["keys"]]
+        return {"threshold": to["threshold"], "keys": places}
+
+    scenes = {}
+    for c in v["capsules"]:
+        name, group, fields = c["name"], groups[c["group"]], c["label_fields"]
+        to, label = recipients(c["recipients"]), bytes.fromhex(c["label"])
+        core = label_of({**fields, "pq_digest": "00" * 32})
+        tally.expect(f"core label of {name}", c["core_label"], lambda: core.hex())
+        data = bytes.fromhex(c["capsule"])
+        half = decode_capsule(data)["half"]
+        digest = lambda: dealing_digest(core, half).hex()
+        tally.expect(f"digest of {name}", fields["pq_digest"], digest)
+        tally.expect(f"label of {name}", c["label"], lambda: label_of(fields).hex())
+        dealt, r, s = (scalar(bytes.fromhex(c[n])) for n in ("dealt_secret", "r", "s"))
+        if "misdealt" not in name:
+            tally.expect(f"dealing of {name}", half.hex(), lambda: deal(dealt, core, to).hex())
+        secret, payload = bytes.fromhex(c["tdh2_secret"]), bytes.fromhex(c["payload"])
+        sealed = lambda: seal_capsule(group, label, payload, secret, r, s, half, dealt).hex()
+        tally.expect(f"capsule {name}", c["capsule"], sealed)
+        capsule = check_capsule(data, group, label)
+        scenes[name] = capsule, group, core, to, fields
+
+    def check_half(c):
+        _, group, core, _, fields = scenes[c["capsule_of"]]
+        capsule = decode_capsule(bytes.fromhex(c["capsule"]))
+        digest = dealing_digest(core, capsule["half"]) if capsule["half"] else bytes(32)
+        of = {**fields, "suite": capsule["suite"][0], "pq_digest": digest.hex()}
+        check_capsule(bytes.fromhex(c["capsule"]), group, label_of(of))
+        if not capsule["half"]:
+            raise Refused("downgraded")
+        if not is_for(decode_dealing(capsule["half"]), recipients(c["recipients"])):
+            raise Refused("other-recipients")
+
+    for c in v["capsules_refused"]:
+        tally.expect(f"refused: {c['name']}", c["expected"], lambda: check_half(c))
+    for of in v["shares"]:
+        capsule, _, core, _, _ = scenes[of["capsule_of"]]
+        for s in of["shares"]:
+            secret = bytes.fromhex(v["keys"][s["key"]]["secret"])
+            share = lambda: le_scalar(open_parcel(capsule["half"], core, s["index"], secret)).hex()
+            tally.expect(f"share {s['index']} of {of['capsule_of']}", s["expected"], share)
+    for o in v["openings"]:
+        capsule, group, core, to, _ = scenes[o["capsule_of"]]
+        partials = [verify_partial(bytes.fromhex(p), capsule, group) for p in o["partials"]]
+        hand_overs = []
+        for h in o["hand_overs"]:
+            data = bytes.fromhex(h["bytes"])
+            dealer = int.from_bytes(data[32:34], "little")
+            assert is_for(decode_dealing(data[34:]), recipients(h["recipients"]))
+            hand_overs.append((data[:32], dealer, data[34:], recipients(h["recipients"])))
+        opened = lambda: open_quantum(capsule, group, core, to, partials, hand_overs)
+        failed = len(o["expected"]) % 2 or set(o["expected"]) - set("0123456789abcdef")
+        expected = o["expected"] if failed else (o["expected"], o["misdealt"])
+        tally.expect(f"opening: {o['name']}", expected, opened)
+
+
 # ---------------------------------------------------------------- ceremonies
 
 
@@ -844,6 +1090,7 @@ def main():
     groups = check_groups(v, tally)
     capsules = check_capsules(v, groups, tally)
     check_partials(v, groups, capsules, tally)
+    check_quantum(v["post_quantum"], groups, tally)
     f = v["share_file"]
     passphrase = f["passphrase"].encode()
     inside = f["scalar"] + f["signing_seed"]

@@ -13,9 +13,13 @@ use seawall_base::wire::Writer;
 use seawall_base::{FleetId, NodeId, ObjectId, Sha256, Timestamp};
 use seawall_escrow::ceremony::dkg;
 use seawall_escrow::{
-    Capsule, KdfCost, Label, OneTimeSecret, Partial, ShareFile, SharePublic, ShareSecret,
+    Capsule, HandOver, KdfCost, LabelFields, OneTimeSecret, Partial, ShareFile, SharePublic,
+    ShareSecret,
 };
-use seawall_fuzz::{NODE, ORIGIN, ROOT, SUBKEY, capsule, fleet, genesis, group, key, shares, sign};
+use seawall_fuzz::{
+    NODE, ORIGIN, ROOT, SUBKEY, capsule, fleet, genesis, group, kem_keys, key, quantum_capsule,
+    recipients, shares, sign,
+};
 use seawall_record::{
     Base64, CeremonyMessage, CeremonyResult, CeremonyStep, Dossier, DossierParts, DrillKind, Enrolment, Epoch,
     EvidenceFile, Fleet, FleetCard, Forget, Forgotten, Hex32, Introduction, KnowledgeProof,
@@ -116,8 +120,8 @@ fn manifest() -> Manifest {
         set: None,
         tags: Vec::new(),
     };
-    let label = Label::of_manifest(&core).expect("a short origin");
-    let capsule = Capsule::seal(group(), &label, b"a root reference", &mut rng());
+    let label = LabelFields::of_manifest(&core);
+    let capsule = Capsule::seal(group(), &label, None, b"a root reference", &mut rng());
     Manifest {
         core,
         capsule: Base64(capsule.expect("a short payload").encode()),
@@ -232,8 +236,8 @@ fn forgetting() -> Vec<u8> {
         signed.expect("it is small").digest()
     };
     let core = ManifestCore { sequence: 2, previous: Some(digest(&first)), ..first.core.clone() };
-    let label = Label::of_manifest(&core).expect("a short origin");
-    let capsule = Capsule::seal(group(), &label, b"a root reference", &mut rng());
+    let label = LabelFields::of_manifest(&core);
+    let capsule = Capsule::seal(group(), &label, None, b"a root reference", &mut rng());
     let capsule = Base64(capsule.expect("a short payload").encode());
     let second = Manifest { core, capsule, path_index: Vec::new() };
     let forget = Forget {
@@ -344,6 +348,12 @@ fn escrow() {
     }
     write("escrow_group", "points", &raw);
     write("escrow_capsule", "capsule", &capsule().capsule().encode());
+    write("escrow_capsule", "post-quantum", &quantum_capsule().capsule().encode());
+    let share = quantum_capsule().open_share(1, &kem_keys()[0]).expect("its share");
+    write("escrow_hand_over", "hand-over", &HandOver::make(&share, &recipients()).encode());
+    let partial = Partial::make(quantum_capsule(), &shares()[0], group(), 0, &mut rng());
+    let partial = partial.expect("a member's share").with_shares(vec![share]);
+    write("escrow_partial", "post-quantum", &partial.encode());
     let partial = Partial::make(capsule(), &shares()[0], group(), 0, &mut rng());
     write("escrow_partial", "partial", &partial.expect("a member's share").encode());
     let public = SharePublic {

@@ -3,13 +3,18 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use seawall_escrow::{Capsule, Label};
-use seawall_fuzz::group;
+use seawall_escrow::{Capsule, Demand, LabelFields};
+use seawall_fuzz::{group, kem_keys, label_fields, recipients};
 
 fuzz_target!(|data: &[u8]| {
     let Ok(capsule) = Capsule::decode(data) else { return };
     assert_eq!(capsule.encode(), data);
-    let label = capsule.label();
-    let _ = capsule.check(group(), &label);
-    assert!(capsule.check(group(), &Label([9; 32])).is_err() || label.0 == [9; 32]);
+    let demand = Demand::post_quantum(vec![recipients()], true);
+    if let Ok(checked) = capsule.check(group(), &label_fields(), &demand) {
+        for (index, key) in (1..).zip(kem_keys()) {
+            let _ = checked.open_share(index, &key);
+        }
+    }
+    let other = LabelFields { sequence: 9, ..label_fields() };
+    assert!(capsule.check(group(), &other, &demand).is_err());
 });

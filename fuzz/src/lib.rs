@@ -5,10 +5,10 @@
 
 use std::sync::OnceLock;
 
-use seawall_base::Timestamp;
+use seawall_base::{FleetId, NodeId, Sha256, Timestamp};
 use seawall_escrow::{
-    Capsule, CheckedCapsule, Group, KemSecret, Label, OneTimeSecret, SecretShare,
-    ceremony as group_making,
+    Capsule, CheckedCapsule, Demand, Group, KemSecret, LabelFields, OneTimeSecret, Recipients,
+    SecretShare, ceremony as group_making,
 };
 use seawall_record::{
     Base64, Ceremony, CeremonyKind, CeremonyOpening, CustodianCard, CustodianRecord,
@@ -53,15 +53,49 @@ pub fn shares() -> &'static [SecretShare] {
     &ceremony_of_two().1
 }
 
+/// What the group's capsules are for.
+pub fn label_fields() -> LabelFields {
+    LabelFields {
+        fleet: FleetId([5; 32]),
+        group: group().id(),
+        node: NodeId([6; 32]),
+        origin: ORIGIN.into(),
+        sequence: 1,
+        manifest_core: Sha256([7; 32]),
+    }
+}
+
+/// Its custodians' post-quantum keys.
+pub fn kem_keys() -> Vec<KemSecret> {
+    (1..=3).map(|n| KemSecret::from_bytes(&[n; 32])).collect()
+}
+
+/// Whom a post-quantum half is dealt to.
+pub fn recipients() -> Recipients {
+    let keys = (1..).zip(kem_keys().iter().map(KemSecret::public)).collect();
+    Recipients::new(2, keys).expect("two of three")
+}
+
 /// A valid capsule of that group.
 pub fn capsule() -> &'static CheckedCapsule {
     static CAPSULE: OnceLock<CheckedCapsule> = OnceLock::new();
+    CAPSULE.get_or_init(|| sealed(None, &Demand::classical()))
+}
+
+/// A valid capsule of that group in suite 2.
+pub fn quantum_capsule() -> &'static CheckedCapsule {
+    static CAPSULE: OnceLock<CheckedCapsule> = OnceLock::new();
     CAPSULE.get_or_init(|| {
-        let label = Label([5; 32]);
-        Capsule::seal(group(), &label, b"a root reference", &mut SeededRng::new(2))
-            .and_then(|capsule| capsule.check(group(), &label))
-            .expect("sealed to this group")
+        let to = recipients();
+        sealed(Some(&to), &Demand::post_quantum(vec![to.clone()], false))
     })
+}
+
+fn sealed(to: Option<&Recipients>, demand: &Demand) -> CheckedCapsule {
+    let (rng, payload) = (&mut SeededRng::new(2), b"a root reference");
+    Capsule::seal(group(), &label_fields(), to, payload, rng)
+        .and_then(|capsule| capsule.check(group(), &label_fields(), demand))
+        .expect("sealed to this group")
 }
 
 /// What the fleet's genesis says.

@@ -10,7 +10,7 @@ use seawall_backup::entry::{Content, Entry, EntryKind, List, Meta};
 use seawall_backup::pages::{ListWriter, RootPage, Stretch, encode_entry};
 use seawall_base::wire::Writer;
 use seawall_base::{Clock as _, Disk, Rng as _};
-use seawall_escrow::{Capsule, Group, Label};
+use seawall_escrow::{Capsule, Group, LabelFields, Recipients};
 use seawall_host::{FsDisk, OsRng, SystemClock};
 use seawall_record::reference_set::{self, Member};
 use seawall_record::{
@@ -30,13 +30,29 @@ pub(crate) struct Forger {
     members: Vec<Member>,
     /// What the manifest says of a path index.
     pub(crate) path_index: Vec<SealedRoot>,
+    /// How the root is sealed.
+    pub(crate) seal_root: SealRoot,
+}
+
+/// Makes a capsule's bytes for a group, from what it is for, whom its post-quantum half is for,
+/// and the payload.
+pub(crate) type SealRoot = fn(&Group, &LabelFields, Option<&Recipients>, &[u8]) -> Vec<u8>;
+
+/// As an honest node does.
+pub(crate) fn honest(
+    group: &Group,
+    fields: &LabelFields,
+    to: Option<&Recipients>,
+    payload: &[u8],
+) -> Vec<u8> {
+    Capsule::seal(group, fields, to, payload, &mut OsRng).expect("sealed").encode()
 }
 
 impl Forger {
     pub(crate) fn open(home: &Path) -> Self {
         let disk: Arc<dyn Disk> = Arc::new(FsDisk::create(home).expect("the home"));
         let (store, _) = Store::open(disk, "", Options::default()).expect("the store opens");
-        Self { store, members: Vec::new(), path_index: Vec::new() }
+        Self { store, members: Vec::new(), path_index: Vec::new(), seal_root: honest }
     }
 
     fn seal(&mut self, kind: Kind, plain: &[u8]) -> ObjectRef {
@@ -108,12 +124,12 @@ impl Forger {
             tags: Vec::new(),
         };
         let group = Group::of_record(record).expect("a group");
-        let label = Label::of_manifest(&core).expect("a label");
+        let label = LabelFields::of_manifest(&core);
         let mut w = Writer::new();
         root.encode(&mut w);
-        let capsule = Capsule::seal(&group, &label, w.as_slice(), &mut OsRng).expect("sealed");
-        let manifest =
-            Manifest { core, capsule: Base64(capsule.encode()), path_index: self.path_index };
+        let to = Recipients::of_record(record).expect("keys");
+        let capsule = Base64((self.seal_root)(&group, &label, to.as_ref(), w.as_slice()));
+        let manifest = Manifest { core, capsule, path_index: self.path_index };
         let key = std::fs::read(home.join("keys/subkey.key")).expect("the subkey");
         let subkey = stolen_subkey(&key);
         let envelope = manifest.statement().sign(&[&subkey]).expect("signed");

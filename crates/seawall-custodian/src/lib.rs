@@ -4,6 +4,9 @@
 //! [`ceremony`]. Requests and approvals are files. It links
 //! no sealing, no store and no backup code, so a custodian cannot read content even by mistake.
 //!
+//! A capsule of suite 2 has a post-quantum share for each custodian; [`ArrivedManifest`] looks at
+//! it as soon as a manifest is seen, and an answer carries it beside the partial.
+//!
 //! Whoever answers and whoever restores look at a request through the same [`examine`]: in
 //! DESIGN's order, fleet id, node key and subkey, log inclusion, capsule proof and label.
 
@@ -27,18 +30,22 @@ pub use office::{
 pub use quorum::{quorum, reached, roster};
 pub use serving::run_until_signal;
 pub use witness::{DeskError, WitnessDesk};
+mod post_quantum;
+
+pub use post_quantum::{ArrivedManifest, ShareReport, hand_over_shares};
 
 use seawall_base::{Clock, GroupId, Rng, Sha256, Timestamp};
 use seawall_escrow::{
-    Capsule, CapsuleError, CheckedCapsule, Group, GroupError, Label, LabelError, OneTimeError,
-    OneTimePublic, OneTimeSecret, Partial, PartialError, ShareFileError, SharePublic, ShareSecret,
-    VerifiedPartial,
+    Capsule, CapsuleError, CheckedCapsule, Demand, Group, GroupError, KemSecret, LabelFields,
+    OneTimeError, OneTimePublic, OneTimeSecret, Partial, PartialError, PqShare, ShareFileError,
+    SharePublic, ShareSecret, VerifiedPartial,
 };
 use seawall_policy::witness::Reached;
 use seawall_record::{
-    Approval, Base64, Dossier, DossierParts, EscrowGroupRecord, Pin, RecordError, VerifiedDossier,
+    Approval, Base64, Dossier, DossierParts, EscrowGroupRecord, Fleet, Manifest, Pin, RecordError,
+    VerifiedDossier,
 };
-use seawall_sign::{Envelope, SignError, SigningKey, Statement};
+use seawall_sign::{Envelope, SignError, Statement, StatementKey, VerifyingKey};
 use seawall_tlog::{CheckpointError, Kind, MerkleError, NoteError, SignedCheckpoint, Verifier};
 
 /// HPKE `info` of a sealed partial: separates it from everything else sealed to one-time keys.
@@ -80,9 +87,6 @@ pub enum CustodianError {
     /// The escrow group in the genesis statement.
     #[error("escrow group: {0}")]
     Group(#[from] GroupError),
-    /// The label's fields.
-    #[error("label: {0}")]
-    Label(#[from] LabelError),
     /// The capsule.
     #[error("capsule: {0}")]
     Capsule(#[from] CapsuleError),
@@ -146,10 +150,7 @@ pub fn examine<'p>(json: &[u8], pin: impl Into<Pin<'p>>) -> Result<Examined, Cus
     let parts = Dossier::parse(json)?;
     let dossier = parts.verify(pin)?;
     let log_size = check_inclusion(&parts, &dossier)?;
-    let core = &dossier.manifest.core;
-    let group = Group::of_record(group_record(&dossier)?)?;
-    let label = Label::of_manifest(core)?;
-    let capsule = Capsule::decode(&dossier.manifest.capsule.0)?.check(&group, &label)?;
+    let (group, capsule) = check_capsule(&dossier.fleet, &dossier.manifest)?;
     let signed = SignedCheckpoint::parse(parts.checkpoint.as_bytes())?;
     let witnessed = reached(&dossier.fleet, &roster(&dossier.fleet)?, [&signed]);
     // Never a dead end: who asks may say why it cannot wait, and everybody is shown that.
@@ -159,9 +160,22 @@ pub fn examine<'p>(json: &[u8], pin: impl Into<Pin<'p>>) -> Result<Examined, Cus
     Ok(Examined { dossier, group, capsule, log_size, witnessed })
 }
 
-fn group_record(dossier: &VerifiedDossier) -> Result<&EscrowGroupRecord, CustodianError> {
-    // `VerifiedDossier` holds only manifests whose group is one of the fleet's.
-    dossier.fleet.group(dossier.manifest.core.group).ok_or_else(|| {
+/// Checks a manifest's capsule: its group, its proof under the manifest's label, and that it is
+/// of the suite that the group demanded when it was made.
+fn check_capsule(
+    fleet: &Fleet,
+    manifest: &Manifest,
+) -> Result<(Group, CheckedCapsule), CustodianError> {
+    let core = &manifest.core;
+    let group = Group::of_record(group_record(fleet, core.group)?)?;
+    let demand = Demand::of_history(&fleet.group_history(core.group), core.created);
+    let capsule = Capsule::decode(&manifest.capsule.0)?;
+    let capsule = capsule.check(&group, &LabelFields::of_manifest(core), &demand)?;
+    Ok((group, capsule))
+}
+
+fn group_record(fleet: &Fleet, group: GroupId) -> Result<&EscrowGroupRecord, CustodianError> {
+    fleet.group(group).ok_or_else(|| {
         CustodianError::Misplaced("names an escrow group the fleet does not have".to_owned())
     })
 }
@@ -231,7 +245,8 @@ impl Examined {
         Ok(())
     }
 
-    /// Answers the request with one share: a signed statement around an encrypted partial.
+    /// Answers the request with one share: a signed statement around an encrypted partial. The
+    /// post-quantum share is opened with the key that is derived from the share file.
     pub fn approve(
         &self,
         public: &SharePublic,
@@ -239,15 +254,38 @@ impl Examined {
         clock: &dyn Clock,
         rng: &mut dyn Rng,
     ) -> Result<Envelope, CustodianError> {
+        let own = KemSecret::of_share_file(&secret.signing_seed);
+        let shares = self.own_shares(public.index, &[own]);
+        self.approve_with(public, secret, shares, clock, rng)
+    }
+
+    /// The custodian's share of the capsule's own post-quantum half, if one of `keys` opens it.
+    /// Without it the answer still helps: others may have theirs.
+    pub fn own_shares(&self, index: u16, keys: &[KemSecret]) -> Vec<PqShare> {
+        keys.iter().find_map(|key| self.capsule.open_share(index, key).ok()).into_iter().collect()
+    }
+
+    /// Answers the request with one share and these post-quantum shares: the custodian's own
+    /// ([`Examined::own_shares`]), or those handed over to it.
+    pub fn approve_with(
+        &self,
+        public: &SharePublic,
+        secret: &ShareSecret,
+        shares: Vec<PqShare>,
+        clock: &dyn Clock,
+        rng: &mut dyn Rng,
+    ) -> Result<Envelope, CustodianError> {
         self.check_time(clock)?;
         self.check_share(public)?;
-        let key = SigningKey::from_seed(&secret.signing_seed);
-        let recorded = group_record(&self.dossier)?.custodian(public.index);
+        let named: VerifyingKey = public.signing_key.parse()?;
+        let key = StatementKey::from_seed(named.algorithm(), &secret.signing_seed);
+        let recorded = group_record(&self.dossier.fleet, self.group.id())?.custodian(public.index);
         if recorded.map(|c| c.signing_key) != Some(key.public()) {
             return Err(CustodianError::OtherSigner(public.index));
         }
         let partial =
-            Partial::make(&self.capsule, &secret.share, &self.group, public.share_epoch, rng)?;
+            Partial::make(&self.capsule, &secret.share, &self.group, public.share_epoch, rng)?
+                .with_shares(shares);
         let dossier = &self.dossier;
         let one_time = OneTimePublic::from_bytes(&dossier.request.one_time_key.0)?;
         let request = dossier.request_digest;
@@ -273,7 +311,7 @@ impl Examined {
         one_time: &OneTimeSecret,
     ) -> Result<VerifiedPartial, CustodianError> {
         let claimed = Statement::<Approval>::read_unverified(approval)?.predicate;
-        let record = group_record(&self.dossier)?;
+        let record = group_record(&self.dossier.fleet, self.group.id())?;
         let misplaced = |why: &str| Err(CustodianError::Misplaced(why.to_owned()));
         if claimed.group != record.id {
             return misplaced("is of another escrow group; ask its custodians for this request");

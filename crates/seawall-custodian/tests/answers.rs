@@ -2,15 +2,15 @@
 //! keys to make them: what no bit flipped in a file can show.
 
 use seawall_base::{Clock, Rng, Seconds, Sha256, Timestamp};
-use seawall_custodian::{CustodianError, Examined, examine};
+use seawall_custodian::{ArrivedManifest, CustodianError, Examined, examine, hand_over_shares};
 use seawall_escrow::{
-    Capsule, CapsuleError, Group, Label, OneTimePublic, OneTimeSecret, Partial, PartialError,
-    SecretShare, SharePublic, ShareSecret, VerifiedPartial, ceremony,
+    Capsule, CapsuleError, Group, KemSecret, LabelFields, OneTimePublic, OneTimeSecret, Partial,
+    PartialError, Recipients, SecretShare, SharePublic, ShareSecret, VerifiedPartial, ceremony,
 };
 use seawall_record::{
     Approval, Base64, CustodianRecord, Dossier, DossierParts, Enrolment, EscrowGroupRecord, Fleet,
-    Genesis, Hex32, Manifest, ManifestCore, RecordError, ReferenceSet, Request, Role, Subkey,
-    Totals,
+    Genesis, Hex32, Manifest, ManifestCore, RecordError, ReferenceSet, Request, Role, ShareBad,
+    ShareGood, ShareHandOver, Subkey, Totals,
 };
 use seawall_sign::{Envelope, SignError, SigningKey, Statement};
 use seawall_tlog::{Checkpoint, NoteError, Origin, SignedCheckpoint, merkle};
@@ -73,7 +73,11 @@ fn record(group: &Group, number: usize) -> EscrowGroupRecord {
         name: format!("custodian-{}", m.index()),
         signing_key: custodian_key(number, m.index()).public(),
         share: Hex32(m.verification_share()),
-        kem: None,
+        // The second group is post-quantum.
+        kem: (number == 1).then(|| {
+            let secret = KemSecret::of_share_file(&custodian_key(number, m.index()).seed());
+            Base64(secret.public().as_bytes().to_vec())
+        }),
         endpoint: None,
     };
     EscrowGroupRecord {
@@ -166,8 +170,11 @@ impl World {
     }
 
     fn capsule(&mut self, core: &ManifestCore, group: usize) -> Vec<u8> {
-        let label = Label::of_manifest(core).expect("a label");
-        let capsule = Capsule::seal(&self.groups[group].0, &label, PAYLOAD, &mut self.rng);
+        let fields = LabelFields::of_manifest(core);
+        let record = self.fleet.group(core.group).expect("a group");
+        let to = Recipients::of_record(record).expect("keys");
+        let group = &self.groups[group].0;
+        let capsule = Capsule::seal(group, &fields, to.as_ref(), PAYLOAD, &mut self.rng);
         capsule.expect("sealed").encode()
     }
 
@@ -249,7 +256,8 @@ impl World {
     }
 
     fn answer(&mut self, it: &Examined, index: u16) -> Envelope {
-        let (public, secret) = self.share(0, index);
+        let group = usize::from(it.group.id() == self.groups[1].0.id());
+        let (public, secret) = self.share(group, index);
         it.approve(&public, &secret, &At(NOW), &mut self.rng).expect("answered")
     }
 
@@ -257,7 +265,7 @@ impl World {
     fn partial(&mut self, it: &Examined, index: u16) -> Vec<u8> {
         let (_, secret) = self.share(0, index);
         let made = Partial::make(&it.capsule, &secret.share, &it.group, 0, &mut self.rng);
-        made.expect("made").encode()
+        made.expect("made").encode().to_vec()
     }
 
     /// An approval in the name of `custodian` around any bytes, signed by its key.
@@ -310,9 +318,122 @@ fn two_honest_answers_open_the_capsule() {
         let answer = world.answer(&it, index);
         world.accept(&it, &answer).expect("it counts")
     });
-    let payload = seawall_escrow::open(&it.capsule, &it.group, &partials).expect("a quorum");
-    assert_eq!(&payload[..], PAYLOAD);
-    assert!(seawall_escrow::open(&it.capsule, &it.group, &partials[..1]).is_err());
+    let opened = seawall_escrow::open(&it.capsule, &it.group, &[], &partials).expect("a quorum");
+    assert_eq!(opened.payload(), PAYLOAD);
+    assert!(seawall_escrow::open(&it.capsule, &it.group, &[], &partials[..1]).is_err());
+}
+
+#[test]
+fn two_honest_answers_open_a_post_quantum_capsule() {
+    let mut world = World::new();
+    let manifest = world.manifest(1, 1);
+    let parts = world.parts(manifest);
+    let it = world.examine(&parts).expect("nothing is wrong with it");
+    let partials = [2, 3].map(|index| {
+        let answer = world.answer(&it, index);
+        world.accept(&it, &answer).expect("it counts")
+    });
+    let opened = seawall_escrow::open(&it.capsule, &it.group, &[], &partials).expect("a quorum");
+    assert_eq!((opened.payload(), opened.misdealt()), (PAYLOAD, &[][..]));
+    // Two partials, and the post-quantum share of one of the two.
+    let (public, secret) = world.share(1, 1);
+    let bare = it.approve_with(&public, &secret, Vec::new(), &At(NOW), &mut world.rng);
+    let bare = world.accept(&it, &bare.expect("answered")).expect("it counts");
+    let half = [partials[0].clone(), bare];
+    let why = seawall_escrow::open(&it.capsule, &it.group, &[], &half).expect_err("one short");
+    assert!(why.to_string().contains("post-quantum shares of 2 custodians"), "{why}");
+}
+
+#[test]
+fn a_group_with_post_quantum_keys_takes_no_lesser_capsule() {
+    let mut world = World::new();
+    let core = world.core(1, 1);
+    let fields = LabelFields::of_manifest(&core);
+    let group = world.groups[1].0.clone();
+    let capsule = Capsule::seal(&group, &fields, None, PAYLOAD, &mut world.rng).expect("sealed");
+    let capsule = Base64(capsule.encode());
+    let parts = world.parts(Manifest { core, capsule, path_index: Vec::new() });
+    let why = world.examine(&parts).expect_err("a downgrade");
+    assert!(matches!(why, CustodianError::Capsule(CapsuleError::Downgraded)), "{why}");
+    let arrived = ArrivedManifest::check(&world.fleet, &parts.manifest).expect_err("as well");
+    assert!(matches!(arrived, CustodianError::Capsule(CapsuleError::Downgraded)), "{arrived}");
+}
+
+#[test]
+fn a_custodian_reports_its_share_on_arrival() {
+    let mut world = World::new();
+    let manifest = world.manifest(1, 1);
+    let parts = world.parts(manifest);
+    let arrived = ArrivedManifest::check(&world.fleet, &parts.manifest).expect("a good capsule");
+    let signer = custodian_key(1, 2);
+    let own = KemSecret::of_share_file(&signer.seed());
+    let good = arrived.report(2, &own, &signer, &At(NOW)).expect("signed").expect("a share");
+    good.share.expect("it opens");
+    let said = ShareGood::open(&good.statement, signer.public()).expect("a report");
+    assert_eq!((said.share.custodian, said.share.manifest), (2, parts.manifest.digest()));
+    assert_eq!(Some(said.share.dealing.0), arrived.capsule().dealing());
+    assert_eq!(Some(&said.share.commitment.0), arrived.capsule().share_commitment(2));
+    // With another key it does not open, and the report says so.
+    let other = KemSecret::from_bytes(&[9; 32]);
+    let bad = arrived.report(2, &other, &signer, &At(NOW)).expect("signed").expect("a share");
+    bad.share.expect_err("not its key");
+    let said = ShareBad::open(&bad.statement, signer.public()).expect("a report");
+    assert!(said.reason.contains("does not open with its key"), "{}", said.reason);
+    ShareGood::open(&bad.statement, signer.public()).expect_err("another kind of statement");
+    ShareBad::open(&bad.statement, key(99).public()).expect_err("another signer");
+    assert!(arrived.report(9, &own, &signer, &At(NOW)).expect("no error").is_none());
+    let classical = world.manifest(1, 0);
+    let parts = world.parts(classical);
+    let arrived = ArrivedManifest::check(&world.fleet, &parts.manifest).expect("a good capsule");
+    assert!(arrived.report(2, &own, &signer, &At(NOW)).expect("no error").is_none());
+}
+
+#[test]
+fn leaving_custodians_hand_their_shares_on_and_those_after_them_open() {
+    let mut world = World::new();
+    let manifest = world.manifest(1, 1);
+    let parts = world.parts(manifest);
+    let it = world.examine(&parts).expect("nothing is wrong with it");
+    let newcomers: Vec<_> = (1..=2).map(|n| KemSecret::from_bytes(&[n; 32])).collect();
+    let to = (1..).zip(newcomers.iter().map(KemSecret::public)).collect();
+    let to = Recipients::new(2, to).expect("recipients");
+    let (mut given, mut shares) = (Vec::new(), vec![Vec::new(), Vec::new()]);
+    for leaver in [1, 3] {
+        let signer = custodian_key(1, leaver);
+        let own = it.own_shares(leaver, &[KemSecret::of_share_file(&signer.seed())]);
+        let batch: Vec<_> = own.into_iter().map(|s| (parts.manifest.digest(), s)).collect();
+        let about = ShareHandOver {
+            fleet: world.fleet.id(),
+            group: it.group.id(),
+            custodian: leaver,
+            share_epoch: 1,
+            shares: Vec::new(),
+            created: NOW,
+        };
+        let (said, dealings) = hand_over_shares(&about, &batch, &to, &signer).expect("it is small");
+        let said = ShareHandOver::open(&said, signer.public()).expect("signed by the leaver");
+        ShareHandOver::open(&parts.manifest, signer.public()).expect_err("no hand-over");
+        for (named, dealing) in said.shares.iter().zip(dealings) {
+            assert_eq!(named.dealing.0, dealing.digest());
+            let checked = dealing.check(&to).expect("for the newcomers");
+            for (n, key) in newcomers.iter().enumerate() {
+                shares[n].push(checked.open_share(n as u16 + 1, key).expect("its share"));
+            }
+            given.push(checked);
+        }
+    }
+    // The group itself was not shared anew here: the partials are the old custodians'.
+    let partials: Vec<_> = [1, 2]
+        .into_iter()
+        .zip(shares)
+        .map(|(index, shares)| {
+            let (public, secret) = world.share(1, index);
+            let answer = it.approve_with(&public, &secret, shares, &At(NOW), &mut world.rng);
+            world.accept(&it, &answer.expect("answered")).expect("it counts")
+        })
+        .collect();
+    let opened = seawall_escrow::open(&it.capsule, &it.group, &given, &partials).expect("opens");
+    assert_eq!((opened.payload(), opened.misdealt()), (PAYLOAD, &[][..]));
 }
 
 #[test]

@@ -2,20 +2,21 @@
 
 use std::collections::BTreeMap;
 
-use seawall_base::{Clock, Rng, Sha256, Timestamp};
+use seawall_base::{Clock, FleetId, NodeId, Rng, Sha256, Timestamp};
 use seawall_custodian::ceremony::{
     self, Board, NewGroup, Progress, check_group_file, open_new, open_refresh, open_repair,
     open_reshare,
 };
 use seawall_custodian::{Ask, CustodianHome, CustodyError};
 use seawall_escrow::{
-    Capsule, CheckedCapsule, Group, KdfCost, Label, OpenError, Partial, SecretShare, open,
+    Capsule, CheckedCapsule, Demand, Group, KdfCost, LabelFields, OpenError, Partial, SecretShare,
+    open,
 };
 use seawall_record::{
     Ceremony, CeremonyMessage, CeremonyStep, CustodianCard, EscrowGroupRecord, GroupFile,
     MessageFile,
 };
-use seawall_sign::{Envelope, Statement};
+use seawall_sign::{Envelope, Signer, Statement};
 use zeroize::Zeroizing;
 
 const PASSPHRASE: &[u8] = b"correct horse";
@@ -151,9 +152,16 @@ fn group(record: &EscrowGroupRecord) -> Group {
 }
 
 fn capsule(group: &Group) -> CheckedCapsule {
-    let label = Label([5; 32]);
-    Capsule::seal(group, &label, b"a root reference", &mut Counter(7))
-        .and_then(|c| c.check(group, &label))
+    let fields = LabelFields {
+        fleet: FleetId([1; 32]),
+        group: group.id(),
+        node: NodeId([2; 32]),
+        origin: "fleet/node/1".to_owned(),
+        sequence: 1,
+        manifest_core: Sha256([5; 32]),
+    };
+    Capsule::seal(group, &fields, None, b"a root reference", &mut Counter(7))
+        .and_then(|c| c.check(group, &fields, &Demand::classical()))
         .expect("sealed to this group")
 }
 
@@ -168,9 +176,9 @@ fn opens(capsule: &CheckedCapsule, record: &EscrowGroupRecord, shares: &[SecretS
         })
         .collect();
     let Ok(partials) = partials else { return false };
-    match open(capsule, &group, &partials) {
-        Ok(plain) => {
-            assert_eq!(plain.as_slice(), b"a root reference");
+    match open(capsule, &group, &[], &partials) {
+        Ok(opened) => {
+            assert_eq!(opened.payload(), b"a root reference");
             true
         }
         Err(OpenError::NotEnough { .. }) => false,
@@ -594,7 +602,8 @@ fn a_swapped_group_is_refused_whoever_signs_it() {
         ..other.record().clone()
     };
     let keys: Vec<_> = THREE.iter().map(|n| people.home(n).signing().expect("a key")).collect();
-    let signed = claimed.sign(&keys.iter().collect::<Vec<_>>()).expect("signed");
+    let signed =
+        claimed.sign(&keys.iter().map(|k| k as &dyn Signer).collect::<Vec<_>>()).expect("signed");
     json["result"] = serde_json::from_slice(&signed.to_json()).expect("JSON");
     let e = check_group_file(json.to_string().as_bytes()).expect_err("refused").to_string();
     assert!(e.contains("it was swapped"), "{e}");

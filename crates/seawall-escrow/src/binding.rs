@@ -3,9 +3,17 @@
 //! The writer of a snapshot, the custodian and the restorer must derive the very same group and
 //! label; each doing it for itself would be three chances to disagree.
 
+use seawall_base::{Seconds, Timestamp};
 use seawall_record::{EscrowGroupRecord, ManifestCore};
 
-use crate::{Group, GroupError, Label, LabelError, LabelFields, SUITE};
+use crate::{DealingError, Demand, Group, GroupError, KemPublic, LabelFields, Recipients};
+
+/// How long after a group got post-quantum keys a capsule without a post-quantum half is still
+/// believed to come from a node that could not know: a site may be cut off for months.
+pub const CLASSICAL_GRACE: Seconds = Seconds::days(90);
+
+/// A group that was made in one process.
+const LOCAL: &str = "local";
 
 impl Group {
     /// The group a genesis statement records, with every point checked and its id recomputed.
@@ -20,21 +28,62 @@ impl Group {
     }
 }
 
-impl Label {
-    /// The label of the snapshot with this manifest core, in the suite without a post-quantum
-    /// half.
-    pub fn of_manifest(core: &ManifestCore) -> Result<Self, LabelError> {
-        LabelFields {
-            suite: SUITE,
+impl Recipients {
+    /// The custodians of a recorded group if every one of them has a post-quantum key; `None` if
+    /// one has not, and the group's capsules have no post-quantum half.
+    ///
+    /// A group made between machines has none either, though its custodians' cards have keys: it
+    /// can be shared anew, and as long as no command hands post-quantum shares over, what is
+    /// sealed now would not open after that.
+    pub fn of_record(record: &EscrowGroupRecord) -> Result<Option<Self>, DealingError> {
+        if record.ceremony != LOCAL {
+            return Ok(None);
+        }
+        let mut keys = Vec::new();
+        for custodian in &record.custodians {
+            let Some(key) = &custodian.kem else { return Ok(None) };
+            let index = custodian.index;
+            let key = KemPublic::from_bytes(&key.0).map_err(|_| DealingError::Key { index })?;
+            keys.push((index, key));
+        }
+        Self::new(record.threshold, keys).map(Some)
+    }
+}
+
+impl Demand {
+    /// What a group's records, oldest first and each with the time it began to hold, demand of a
+    /// capsule made at `created`.
+    ///
+    /// A post-quantum half may be for the custodians of any of them. None at all is accepted if
+    /// at some time in the [`CLASSICAL_GRACE`] before `created` the group demanded none. A record
+    /// with keys that are none demands a half that nobody can make: it fails closed.
+    pub fn of_history(history: &[(Timestamp, EscrowGroupRecord)], created: Timestamp) -> Self {
+        let earliest = created.before(CLASSICAL_GRACE);
+        let (mut recipients, mut classical) = (Vec::new(), false);
+        for (n, (since, record)) in history.iter().enumerate() {
+            let ended = history.get(n + 1).is_some_and(|(next, _)| *next <= earliest);
+            let begun = n == 0 || *since <= created;
+            match Recipients::of_record(record) {
+                Ok(Some(to)) => recipients.push(to),
+                Ok(None) => classical |= begun && !ended,
+                Err(_) => {}
+            }
+        }
+        Self::post_quantum(recipients, classical)
+    }
+}
+
+impl LabelFields {
+    /// What the capsule of the snapshot with this manifest core is for.
+    pub fn of_manifest(core: &ManifestCore) -> Self {
+        Self {
             fleet: core.fleet,
             group: core.group,
             node: core.node,
             origin: core.origin.clone(),
             sequence: core.sequence,
             manifest_core: core.digest(),
-            pq_digest: [0; 32],
         }
-        .label()
     }
 }
 
@@ -42,11 +91,12 @@ impl Label {
 mod tests {
     use base64::Engine as _;
     use seawall_base::{FleetId, GroupId, NodeId, ObjectId, Timestamp};
-    use seawall_record::{ReferenceSet, Totals};
+    use seawall_record::{Base64, ReferenceSet, Totals};
     use serde_json::json;
 
     use super::*;
-    use crate::testkit::three_of_five;
+    use crate::testkit::{kem_keys, three_of_five};
+    use crate::{Capsule, CapsuleError, LabelError, SUITE};
 
     /// The record of a group, with the Ed25519 base point as everyone's signing key.
     fn record(group: &Group) -> EscrowGroupRecord {
@@ -106,11 +156,79 @@ mod tests {
         assert_eq!(Group::of_record(&weaker), Err(GroupError::WrongKey));
     }
 
+    fn with_keys(group: &Group, seed: &str) -> EscrowGroupRecord {
+        let mut it = record(group);
+        for (custodian, key) in it.custodians.iter_mut().zip(kem_keys(seed, 5)) {
+            custodian.kem = Some(Base64(key.public().as_bytes().to_vec()));
+        }
+        it
+    }
+
+    #[test]
+    fn a_group_is_post_quantum_once_every_custodian_has_a_key() {
+        let (group, _) = three_of_five("record");
+        assert_eq!(Recipients::of_record(&record(&group)), Ok(None));
+        let mut it = with_keys(&group, "a");
+        let to = Recipients::of_record(&it).expect("keys").expect("all have one");
+        assert_eq!((to.threshold(), to.keys().len()), (3, 5));
+        it.custodians[4].kem = Some(Base64(vec![0xff; 1184]));
+        assert_eq!(Recipients::of_record(&it), Err(DealingError::Key { index: 5 }));
+        it.custodians[4].kem = None;
+        assert_eq!(Recipients::of_record(&it), Ok(None));
+    }
+
+    #[test]
+    fn what_is_demanded_of_a_capsule_depends_on_when_it_was_made() {
+        let (group, _) = three_of_five("record");
+        let day = |n: u64| Timestamp(1_800_000_000).after(Seconds::days(n));
+        let (plain, keyed, other) =
+            (record(&group), with_keys(&group, "a"), with_keys(&group, "b"));
+        let fields = |core: &ManifestCore| LabelFields::of_manifest(core);
+        let core = core(group.id());
+        let seal = |record: &EscrowGroupRecord| {
+            let to = Recipients::of_record(record).expect("keys");
+            let mut rng = crate::testkit::Seeded::new("made");
+            Capsule::seal(&group, &fields(&core), to.as_ref(), b"x", &mut rng).expect("seals")
+        };
+        let judged = |capsule: &Capsule, history: &[(Timestamp, EscrowGroupRecord)], created| {
+            let demand = Demand::of_history(history, created);
+            capsule.check(&group, &fields(&core), &demand).map(|_| ()).err()
+        };
+        let (classical, first, second) = (seal(&plain), seal(&keyed), seal(&other));
+        let added = [(day(0), plain.clone()), (day(100), keyed.clone()), (day(300), other)];
+        // Before the keys, and as long as a node may not have heard of them.
+        for when in [day(0), day(99), day(189), Timestamp(1)] {
+            assert_eq!(judged(&classical, &added, when), None, "{when}");
+        }
+        for when in [day(190), day(191), day(1_000)] {
+            assert_eq!(judged(&classical, &added, when), Some(CapsuleError::Downgraded));
+        }
+        for capsule in [&first, &second] {
+            assert_eq!(judged(capsule, &added, day(400)), None, "of any record");
+            let early = judged(capsule, &added[..1], day(400));
+            assert_eq!(early, Some(CapsuleError::OtherRecipients));
+        }
+        // A fleet founded with keys never took anything else.
+        let founded = [(day(0), keyed.clone())];
+        assert_eq!(judged(&classical, &founded, day(1)), Some(CapsuleError::Downgraded));
+        // Keys that are none demand what nobody can make.
+        let mut broken = keyed;
+        broken.custodians[0].kem = Some(Base64(vec![0xff; 1184]));
+        let broken = [(day(0), broken)];
+        assert_eq!(judged(&classical, &broken, day(1)), Some(CapsuleError::Downgraded));
+        assert_eq!(judged(&first, &broken, day(1)), Some(CapsuleError::OtherRecipients));
+        assert_eq!(judged(&classical, &[], day(1)), Some(CapsuleError::Downgraded));
+        // Keys that the fleet gave up again.
+        let given_up = [added[0].clone(), added[1].clone(), (day(200), plain)];
+        assert_eq!(judged(&classical, &given_up, day(400)), None);
+    }
+
     #[test]
     fn whatever_a_manifest_says_is_in_the_label() {
         let good = core(GroupId([4; 32]));
-        let label = Label::of_manifest(&good).expect("a label");
-        assert_eq!(Label::of_manifest(&good.clone()), Ok(label));
+        let label = |core: &ManifestCore| LabelFields::of_manifest(core).label(SUITE, &[0; 32]);
+        let first = label(&good).expect("a label");
+        assert_eq!(label(&good.clone()), Ok(first));
         let edits: [fn(&mut ManifestCore); 9] = [
             |m| m.fleet.0[0] ^= 1,
             |m| m.node.0[0] ^= 1,
@@ -125,9 +243,9 @@ mod tests {
         for (n, edit) in edits.into_iter().enumerate() {
             let mut changed = good.clone();
             edit(&mut changed);
-            assert_ne!(Label::of_manifest(&changed).expect("a label"), label, "edit {n}");
+            assert_ne!(label(&changed).expect("a label"), first, "edit {n}");
         }
         let nameless = ManifestCore { origin: String::new(), ..good };
-        assert_eq!(Label::of_manifest(&nameless), Err(LabelError::Origin { found: 0 }));
+        assert_eq!(label(&nameless), Err(LabelError::Origin { found: 0 }));
     }
 }

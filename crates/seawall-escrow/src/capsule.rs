@@ -9,8 +9,14 @@
 //! A capsule may still have been made wrongly on purpose: that `K_s` matches its commitment and
 //! opens the payload is only seen once a quorum has answered (see [`crate::open`]).
 //!
-//! The layout is in `docs/formats/capsule.md`. Suite 1 has no post-quantum half; its section is
-//! in the encoding and must be empty.
+//! In suite 1 what TDH2 carries is `K_s` itself. In suite 2 it is one of two secrets that `K_s` is
+//! derived from; the other is dealt to the custodians' ML-KEM keys ([`crate::dealing`]). Whoever
+//! breaks one of the two schemes has nothing. The label, and so the proof, covers the dealing.
+//!
+//! Which suite a group's capsules must have is not the capsule's to say: a reader states its
+//! [`Demand`], and a capsule that falls short is refused.
+//!
+//! The layout is in `docs/formats/capsule.md`.
 
 use curve25519_dalek::ristretto::RistrettoPoint;
 use curve25519_dalek::scalar::Scalar;
@@ -21,19 +27,24 @@ use zeroize::Zeroizing;
 
 use crate::aead;
 use crate::curve::{Element, decode_scalar, hash_to_scalar, random_scalar, second_generator};
+use crate::dealing::{Dealing, DealingError, MAX_DEALING, PqShare, Recipients};
 use crate::group::Group;
-use crate::label::Label;
+use crate::kem::KemSecret;
+use crate::label::{Label, LabelError, LabelFields};
 
-/// The one cryptographic suite this version knows.
+/// The suite without a post-quantum half.
 pub const SUITE: u8 = 1;
+/// The suite with one.
+pub const SUITE_PQ: u8 = 2;
 /// Largest payload, in bytes.
 pub const MAX_PAYLOAD: usize = 4096;
 /// Largest encoded capsule, in bytes.
-pub const MAX_CAPSULE: usize = 1 + 8 * 32 + 4 + MAX_PAYLOAD + aead::TAG_LEN + 4;
+pub const MAX_CAPSULE: usize = 1 + 8 * 32 + 4 + MAX_PAYLOAD + aead::TAG_LEN + 4 + MAX_DEALING;
 
 const MASK_CONTEXT: &str = "seawall 2026-11 capsule mask v1";
 const PROOF_CONTEXT: &str = "seawall 2026-11 capsule proof v1";
 const COMMIT_CONTEXT: &str = "seawall 2026-11 capsule commitment v1";
+const KEY_CONTEXT: &str = "seawall 2026-11 capsule key v2";
 const PAYLOAD_CONTEXT: &str = "seawall 2026-11 capsule payload key v1";
 
 /// Why a capsule was refused.
@@ -43,11 +54,29 @@ pub enum CapsuleError {
     #[error("capsule is malformed: {0}")]
     Malformed(#[from] WireError),
     /// Made by a newer version.
-    #[error("capsule uses suite {found}, this version knows suite {SUITE}; upgrade seawall")]
+    #[error(
+        "capsule uses suite {found}, this version knows suites {SUITE} and {SUITE_PQ}; upgrade \
+         seawall"
+    )]
     Suite {
         /// The suite named.
         found: u8,
     },
+    /// The post-quantum half is malformed.
+    #[error(transparent)]
+    Half(#[from] DealingError),
+    /// The fields make no label.
+    #[error(transparent)]
+    Label(#[from] LabelError),
+    /// No post-quantum half where the group demands one.
+    #[error(
+        "capsule has no post-quantum half, and its escrow group had demanded one when it was \
+         made: a downgrade, or a node that had not learnt of the group's new keys"
+    )]
+    Downgraded,
+    /// The post-quantum half is not for the custodians of the group.
+    #[error("the capsule's post-quantum half is not for the custodians of its escrow group")]
+    OtherRecipients,
     /// The payload to seal is too long.
     #[error("capsule payload of {found} bytes is above the limit of {MAX_PAYLOAD}")]
     PayloadTooLong {
@@ -82,47 +111,109 @@ pub struct Capsule {
     masked_key: [u8; 32],
     commitment: [u8; 32],
     sealed: Vec<u8>,
+    half: Option<Dealing>,
+}
+
+/// What a reader demands of the suite of a capsule. It comes from the group's record, never from
+/// the capsule.
+#[derive(Debug, Clone)]
+pub struct Demand {
+    recipients: Vec<Recipients>,
+    classical: bool,
+}
+
+impl Demand {
+    /// Of a group whose custodians have no post-quantum keys: suite 1 and nothing else.
+    pub const fn classical() -> Self {
+        Self { recipients: Vec::new(), classical: true }
+    }
+
+    /// A post-quantum half for one of these sets of custodians. With `or_classical`, for capsules
+    /// from before the group had keys, none will do as well.
+    pub const fn post_quantum(recipients: Vec<Recipients>, or_classical: bool) -> Self {
+        Self { recipients, classical: or_classical }
+    }
+
+    fn admit(&self, half: Option<&Dealing>) -> Result<Option<Recipients>, CapsuleError> {
+        let Some(half) = half else {
+            return if self.classical { Ok(None) } else { Err(CapsuleError::Downgraded) };
+        };
+        let found = self.recipients.iter().find(|recipients| half.is_for(recipients));
+        found.cloned().map(Some).ok_or(CapsuleError::OtherRecipients)
+    }
 }
 
 /// The secrets behind one capsule; a second capsule never uses the same.
 pub(crate) struct Secrets {
+    /// What TDH2 encrypts.
     pub(crate) key: Zeroizing<[u8; 32]>,
+    /// What is dealt to post-quantum keys; unused in suite 1.
+    pub(crate) quantum: Zeroizing<Scalar>,
     pub(crate) r: Zeroizing<Scalar>,
     pub(crate) s: Zeroizing<Scalar>,
 }
 
 impl Capsule {
-    /// Seals `payload` (at most [`MAX_PAYLOAD`] bytes) to `group` under `label`.
+    /// Seals `payload` (at most [`MAX_PAYLOAD`] bytes) to `group` for the snapshot that `fields`
+    /// name: in suite 2 if there are `recipients`, and in suite 1 if not.
     pub fn seal(
         group: &Group,
-        label: &Label,
+        fields: &LabelFields,
+        recipients: Option<&Recipients>,
         payload: &[u8],
         rng: &mut dyn Rng,
     ) -> Result<Self, CapsuleError> {
         let mut key = Zeroizing::new([0; 32]);
         rng.fill(key.as_mut_slice());
-        let secrets = Secrets { key, r: random_scalar(rng), s: random_scalar(rng) };
-        Self::seal_with(group, label, payload, &secrets)
+        let (r, s) = (random_scalar(rng), random_scalar(rng));
+        let quantum = match recipients {
+            Some(_) => random_scalar(rng),
+            None => Zeroizing::new(Scalar::ZERO),
+        };
+        Self::seal_with(group, fields, recipients, payload, &Secrets { key, quantum, r, s })
     }
 
     pub(crate) fn seal_with(
         group: &Group,
-        label: &Label,
+        fields: &LabelFields,
+        recipients: Option<&Recipients>,
         payload: &[u8],
         secrets: &Secrets,
     ) -> Result<Self, CapsuleError> {
         if payload.len() > MAX_PAYLOAD {
             return Err(CapsuleError::PayloadTooLong { found: payload.len() });
         }
-        let sealed = aead::seal(&payload_key(&secrets.key), &label.0, payload);
-        let commitment = commit(&secrets.key, label);
-        Ok(Self::prove(group, label, sealed, commitment, secrets))
+        let Some(recipients) = recipients else {
+            let label = label_of(fields, None)?;
+            let sealed = aead::seal(&payload_key(&secrets.key), &label.0, payload);
+            let commitment = commit(&secrets.key, &label);
+            return Ok(Self::prove(group, &label, None, sealed, commitment, secrets));
+        };
+        let half = Dealing::deal(&secrets.quantum, &fields.core_label()?.0, recipients);
+        Self::seal_half(group, fields, half, *secrets.quantum, payload, secrets)
     }
 
-    /// Encrypts `K_s` and proves it, whatever the payload and commitment are.
+    /// Seals around a post-quantum half, whatever was dealt in it.
+    pub(crate) fn seal_half(
+        group: &Group,
+        fields: &LabelFields,
+        half: Dealing,
+        dealt: Scalar,
+        payload: &[u8],
+        secrets: &Secrets,
+    ) -> Result<Self, CapsuleError> {
+        let dealt = Zeroizing::new(dealt);
+        let label = label_of(fields, Some(&half))?;
+        let key = snapshot_key(&secrets.key, Some(&dealt), &label);
+        let sealed = aead::seal(&payload_key(&key), &label.0, payload);
+        Ok(Self::prove(group, &label, Some(half), sealed, commit(&key, &label), secrets))
+    }
+
+    /// Encrypts the TDH2 secret and proves it, whatever the rest is.
     pub(crate) fn prove(
         group: &Group,
         label: &Label,
+        half: Option<Dealing>,
         sealed: Vec<u8>,
         commitment: [u8; 32],
         secrets: &Secrets,
@@ -139,6 +230,7 @@ impl Capsule {
             masked_key: xor(&secrets.key, &mask(shared.as_bytes())),
             commitment,
             sealed,
+            half,
         };
         let w = RistrettoPoint::mul_base(&secrets.s);
         let w_bar = second_generator() * *secrets.s;
@@ -151,10 +243,10 @@ impl Capsule {
     pub fn decode(bytes: &[u8]) -> Result<Self, CapsuleError> {
         let mut r = Reader::new(bytes);
         let suite = r.u8()?;
-        if suite != SUITE {
+        if suite != SUITE && suite != SUITE_PQ {
             return Err(CapsuleError::Suite { found: suite });
         }
-        let capsule = Self {
+        let mut capsule = Self {
             group: GroupId(r.array()?),
             label: Label(r.array()?),
             u: read_element(&mut r, "point u")?,
@@ -164,19 +256,23 @@ impl Capsule {
             masked_key: r.array()?,
             commitment: r.array()?,
             sealed: r.bytes(MAX_PAYLOAD + aead::TAG_LEN)?.to_vec(),
+            half: None,
         };
         if capsule.sealed.len() < aead::TAG_LEN {
             return Err(r.invalid("sealed payload").into());
         }
-        r.bytes(0)?;
+        let half = r.bytes(if suite == SUITE { 0 } else { MAX_DEALING })?;
         r.finish()?;
+        if suite == SUITE_PQ {
+            capsule.half = Some(Dealing::decode(half)?);
+        }
         Ok(capsule)
     }
 
     /// The capsule's bytes; [`Capsule::decode`] accepts these and no others for it.
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
-        w.u8(SUITE)
+        w.u8(self.suite())
             .raw(self.group.as_bytes())
             .raw(&self.label.0)
             .raw(self.u.bytes())
@@ -186,8 +282,17 @@ impl Capsule {
             .raw(&self.masked_key)
             .raw(&self.commitment)
             .bytes(&self.sealed)
-            .bytes(&[]);
+            .bytes(&self.half_bytes());
         w.into_vec()
+    }
+
+    /// The suite: [`SUITE`] or [`SUITE_PQ`].
+    pub const fn suite(&self) -> u8 {
+        if self.half.is_some() { SUITE_PQ } else { SUITE }
+    }
+
+    fn half_bytes(&self) -> Vec<u8> {
+        self.half.as_ref().map_or_else(Vec::new, Dealing::encode)
     }
 
     /// The group the capsule says it is sealed to. A claim until [`Capsule::check`].
@@ -200,13 +305,19 @@ impl Capsule {
         self.label
     }
 
-    /// Checks that the capsule is sealed to `group`, carries `label`, and that its maker knew
-    /// what was encrypted (the TDH2 validity proof).
-    pub fn check(&self, group: &Group, label: &Label) -> Result<CheckedCapsule, CapsuleError> {
+    /// Checks that the capsule is sealed to `group`, is for the snapshot that `fields` name and
+    /// as post-quantum as `demand` has it, and that its maker knew what was encrypted (the TDH2
+    /// validity proof).
+    pub fn check(
+        &self,
+        group: &Group,
+        fields: &LabelFields,
+        demand: &Demand,
+    ) -> Result<CheckedCapsule, CapsuleError> {
         if self.group != group.id() {
             return Err(CapsuleError::OtherGroup { found: self.group, expected: group.id() });
         }
-        if self.label != *label {
+        if self.label != label_of(fields, self.half.as_ref())? {
             return Err(CapsuleError::OtherLabel);
         }
         // w = f*G - e*u and w-bar = f*G-bar - e*u-bar.
@@ -222,19 +333,21 @@ impl Capsule {
         if self.challenge_for(group, &w, &w_bar) != self.challenge {
             return Err(CapsuleError::Proof);
         }
-        Ok(CheckedCapsule { capsule: self.clone() })
+        let recipients = demand.admit(self.half.as_ref())?;
+        let context = fields.core_label()?.0;
+        Ok(CheckedCapsule { capsule: self.clone(), context, recipients })
     }
 
     fn challenge_for(&self, group: &Group, w: &RistrettoPoint, w_bar: &RistrettoPoint) -> Scalar {
         let mut t = Writer::new();
-        t.u8(SUITE)
+        t.u8(self.suite())
             .raw(&group.key())
             .raw(self.group.as_bytes())
             .raw(&self.label.0)
             .raw(&self.masked_key)
             .raw(&self.commitment)
             .bytes(&self.sealed)
-            .bytes(&[])
+            .bytes(&self.half_bytes())
             .raw(self.u.bytes())
             .raw(w.compress().as_bytes())
             .raw(self.u_bar.bytes())
@@ -249,6 +362,7 @@ impl std::fmt::Debug for Capsule {
             .field("group", &self.group)
             .field("label", &hex::encode(self.label.0))
             .field("sealed", &self.sealed.len())
+            .field("half", &self.half)
             .finish_non_exhaustive()
     }
 }
@@ -266,12 +380,47 @@ impl Eq for Capsule {}
 #[derive(Debug, Clone)]
 pub struct CheckedCapsule {
     capsule: Capsule,
+    /// The core label.
+    context: [u8; 32],
+    /// Whom the post-quantum half is for, if there is one.
+    recipients: Option<Recipients>,
 }
 
 impl CheckedCapsule {
     /// The capsule as it was received.
     pub const fn capsule(&self) -> &Capsule {
         &self.capsule
+    }
+
+    /// What names the capsule's post-quantum half; `None` in suite 1.
+    pub fn dealing(&self) -> Option<[u8; 32]> {
+        self.capsule.half.as_ref().map(|half| half.digest(&self.context))
+    }
+
+    /// Indices of the custodians the post-quantum half has shares for; none in suite 1.
+    pub fn addressed(&self) -> impl Iterator<Item = u16> + '_ {
+        self.capsule.half.iter().flat_map(Dealing::indices)
+    }
+
+    /// The commitment to a custodian's post-quantum share.
+    pub fn share_commitment(&self, index: u16) -> Option<&[u8; 32]> {
+        self.capsule.half.as_ref().and_then(|half| half.commitment(index))
+    }
+
+    /// Takes custodian `index`'s post-quantum share out and checks it against its commitment.
+    pub fn open_share(&self, index: u16, key: &KemSecret) -> Result<PqShare, DealingError> {
+        let half = self.capsule.half.as_ref().ok_or(DealingError::NotAddressed { index })?;
+        half.open(&self.context, index, key)
+    }
+
+    /// The post-quantum half, its context and whom it is for.
+    pub(crate) fn half(&self) -> Option<(&Dealing, &[u8; 32], &Recipients)> {
+        let half = self.capsule.half.as_ref()?;
+        Some((half, &self.context, self.recipients.as_ref()?))
+    }
+
+    pub(crate) const fn suite(&self) -> u8 {
+        self.capsule.suite()
     }
 
     pub(crate) const fn group(&self) -> GroupId {
@@ -290,9 +439,10 @@ impl CheckedCapsule {
         &self.capsule.commitment
     }
 
-    /// `K_s`, given the group's secret times `u`.
-    pub(crate) fn unmask(&self, shared: &[u8; 32]) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(xor(&self.capsule.masked_key, &mask(shared)))
+    /// `K_s`, given the group's secret times `u`, and in suite 2 the secret that was dealt.
+    pub(crate) fn key(&self, shared: &[u8; 32], dealt: Option<&Scalar>) -> Zeroizing<[u8; 32]> {
+        let key = Zeroizing::new(xor(&self.capsule.masked_key, &mask(shared)));
+        snapshot_key(&key, dealt, &self.capsule.label)
     }
 
     pub(crate) fn open_payload(&self, key: &[u8; 32]) -> Option<Zeroizing<Vec<u8>>> {
@@ -306,6 +456,24 @@ pub(crate) fn commit(key: &[u8; 32], label: &Label) -> [u8; 32] {
     input[..32].copy_from_slice(key);
     input[32..].copy_from_slice(&label.0);
     blake3::derive_key(COMMIT_CONTEXT, input.as_slice())
+}
+
+/// The label of these fields with this post-quantum half.
+fn label_of(fields: &LabelFields, half: Option<&Dealing>) -> Result<Label, LabelError> {
+    match half {
+        None => fields.label(SUITE, &[0; 32]),
+        Some(half) => fields.label(SUITE_PQ, &half.digest(&fields.core_label()?.0)),
+    }
+}
+
+/// `K_s`: what TDH2 carries, or in suite 2 a hash of that and of the secret that was dealt.
+fn snapshot_key(key: &[u8; 32], dealt: Option<&Scalar>, label: &Label) -> Zeroizing<[u8; 32]> {
+    let Some(dealt) = dealt else { return Zeroizing::new(*key) };
+    let mut input = Zeroizing::new([0; 96]);
+    input[..32].copy_from_slice(key);
+    input[32..64].copy_from_slice(dealt.as_bytes());
+    input[64..].copy_from_slice(&label.0);
+    Zeroizing::new(blake3::derive_key(KEY_CONTEXT, input.as_slice()))
 }
 
 fn payload_key(key: &[u8; 32]) -> Zeroizing<[u8; 32]> {
@@ -339,15 +507,24 @@ mod tests {
 
     use super::*;
     use crate::testkit::{
-        BAD_ENCODINGS, Seeded, changed_labels, hex32, label_fields, three_of_five,
+        BAD_ENCODINGS, Seeded, changed_labels, hex32, kem_keys, label_fields, recipients,
+        three_of_five,
     };
 
-    fn sealed(payload: &[u8]) -> (Group, Label, Capsule) {
+    fn sealed(payload: &[u8]) -> (Group, LabelFields, Capsule) {
         let (group, _) = three_of_five("capsule");
-        let label = label_fields(group.id()).label().expect("a label");
-        let capsule =
-            Capsule::seal(&group, &label, payload, &mut Seeded::new("capsule")).expect("seals");
-        (group, label, capsule)
+        let fields = label_fields(group.id());
+        let capsule = Capsule::seal(&group, &fields, None, payload, &mut Seeded::new("capsule"));
+        (group, fields, capsule.expect("seals"))
+    }
+
+    fn sealed_pq(payload: &[u8]) -> (Group, LabelFields, Demand, Capsule) {
+        let (group, _) = three_of_five("capsule");
+        let fields = label_fields(group.id());
+        let to = recipients(&group, &kem_keys("capsule", 5));
+        let mut rng = Seeded::new("capsule");
+        let capsule = Capsule::seal(&group, &fields, Some(&to), payload, &mut rng);
+        (group, fields, Demand::post_quantum(vec![to], false), capsule.expect("seals"))
     }
 
     /// Where each 32-byte field starts: group, label, u, u-bar, e, f, masked key, commitment.
@@ -361,9 +538,18 @@ mod tests {
         encoded
     }
 
-    fn refusal(bytes: &[u8], group: &Group, label: &Label) -> CapsuleError {
+    fn refusal(bytes: &[u8], group: &Group, fields: &LabelFields) -> CapsuleError {
+        refusal_by(&Demand::classical(), bytes, group, fields)
+    }
+
+    fn refusal_by(
+        demand: &Demand,
+        bytes: &[u8],
+        group: &Group,
+        fields: &LabelFields,
+    ) -> CapsuleError {
         Capsule::decode(bytes)
-            .and_then(|capsule| capsule.check(group, label))
+            .and_then(|capsule| capsule.check(group, fields, demand))
             .expect_err("an altered capsule is refused")
     }
 
@@ -371,14 +557,24 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(32))]
         #[test]
         fn what_is_sealed_decodes_to_itself_and_checks(payload in prop::collection::vec(any::<u8>(), 0..MAX_PAYLOAD)) {
-            let (group, label, capsule) = sealed(&payload);
+            let (group, fields, capsule) = sealed(&payload);
             let bytes = capsule.encode();
-            prop_assert_eq!(bytes.len(), MAX_CAPSULE - MAX_PAYLOAD + payload.len());
+            prop_assert_eq!(bytes.len(), 281 + payload.len());
             let decoded = Capsule::decode(&bytes).expect("decodes");
             prop_assert_eq!(&decoded, &capsule);
-            prop_assert_eq!((decoded.group(), decoded.label()), (group.id(), label));
-            let checked = decoded.check(&group, &label).expect("checks");
+            prop_assert_eq!((decoded.group(), decoded.suite()), (group.id(), SUITE));
+            let checked = decoded.check(&group, &fields, &Demand::classical()).expect("checks");
             prop_assert_eq!(checked.capsule(), &capsule);
+            prop_assert_eq!((checked.dealing(), checked.addressed().count()), (None, 0));
+
+            let (group, fields, demand, capsule) = sealed_pq(&payload);
+            let bytes = capsule.encode();
+            prop_assert_eq!(bytes.len(), 281 + payload.len() + 36 + 5 * 1170);
+            let decoded = Capsule::decode(&bytes).expect("decodes");
+            prop_assert_eq!(&decoded, &capsule);
+            prop_assert_eq!(decoded.suite(), SUITE_PQ);
+            let checked = decoded.check(&group, &fields, &demand).expect("checks");
+            prop_assert!(checked.addressed().eq(1..=5));
         }
 
         #[test]
@@ -388,33 +584,91 @@ mod tests {
                 *first = SUITE;
             }
             prop_assert!(Capsule::decode(&bytes).is_err());
+            if let Some(first) = bytes.first_mut() {
+                *first = SUITE_PQ;
+            }
+            prop_assert!(Capsule::decode(&bytes).is_err());
         }
     }
 
     #[test]
     fn every_flipped_bit_is_refused_before_a_quorum_is_asked() {
-        let (group, label, capsule) = sealed(b"root reference");
+        let (group, fields, capsule) = sealed(b"root reference");
         let bytes = capsule.encode();
         for bit in 0..bytes.len() * 8 {
             let mut bad = bytes.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            refusal(&bad, &group, &label);
+            refusal(&bad, &group, &fields);
+        }
+        let (group, fields, demand, capsule) = sealed_pq(b"root reference");
+        let bytes = capsule.encode();
+        for bit in (0..bytes.len() * 8).step_by(7) {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let why = refusal_by(&demand, &bad, &group, &fields);
+            if bit / 8 >= bytes.len() - 5 * 1170 {
+                let other = matches!(why, CapsuleError::OtherLabel | CapsuleError::Half(_));
+                assert!(other, "bit {bit}: {why}");
+            }
         }
     }
 
     #[test]
-    fn truncated_and_trailing_bytes_are_refused() {
-        let (_, _, capsule) = sealed(b"root reference");
-        let mut bytes = capsule.encode();
-        for len in 0..bytes.len() {
-            let err = Capsule::decode(&bytes[..len]).expect_err("refused");
-            assert!(matches!(err, CapsuleError::Malformed(WireError::Truncated { .. })), "{len}");
+    fn the_group_says_which_suite_it_takes() {
+        let (group, fields, classical) = sealed(b"x");
+        let (_, _, demand, quantum) = sealed_pq(b"x");
+        let why = classical.check(&group, &fields, &demand).expect_err("a downgrade");
+        assert_eq!(why, CapsuleError::Downgraded);
+        let lenient = Demand::post_quantum(demand.recipients.clone(), true);
+        classical.check(&group, &fields, &lenient).expect("from before the group had keys");
+        quantum.check(&group, &fields, &lenient).expect("from after");
+        for other in [
+            Demand::classical(),
+            Demand::post_quantum(vec![recipients(&group, &kem_keys("strangers", 5))], true),
+            Demand::post_quantum(
+                vec![
+                    Recipients::new(2, demand.recipients[0].keys().to_vec())
+                        .expect("a lower threshold"),
+                ],
+                true,
+            ),
+        ] {
+            let why = quantum.check(&group, &fields, &other).expect_err("for others");
+            assert_eq!(why, CapsuleError::OtherRecipients);
         }
-        bytes.push(0);
-        assert_eq!(
-            Capsule::decode(&bytes),
-            Err(CapsuleError::Malformed(WireError::Trailing { extra: 1 }))
-        );
+    }
+
+    #[test]
+    fn a_half_taken_from_or_put_on_another_capsule_is_refused() {
+        let (group, fields, demand, quantum) = sealed_pq(b"x");
+        let stripped = Capsule { half: None, ..quantum.clone() };
+        assert_eq!(refusal(&stripped.encode(), &group, &fields), CapsuleError::OtherLabel);
+        let relabelled =
+            Capsule { label: fields.label(SUITE, &[0; 32]).expect("a label"), ..stripped };
+        assert_eq!(refusal(&relabelled.encode(), &group, &fields), CapsuleError::Proof);
+        let later = LabelFields { sequence: 8, ..fields.clone() };
+        let mut rng = Seeded::new("another");
+        let other = Capsule::seal(&group, &later, demand.recipients.first(), b"x", &mut rng);
+        let grafted = Capsule { half: other.expect("seals").half, ..quantum };
+        let why = refusal_by(&demand, &grafted.encode(), &group, &fields);
+        assert_eq!(why, CapsuleError::OtherLabel);
+    }
+
+    #[test]
+    fn truncated_and_trailing_bytes_are_refused() {
+        for capsule in [sealed(b"root reference").2, sealed_pq(b"root reference").3] {
+            let mut bytes = capsule.encode();
+            for len in 0..bytes.len() {
+                let err = Capsule::decode(&bytes[..len]).expect_err("refused");
+                let short = matches!(err, CapsuleError::Malformed(WireError::Truncated { .. }));
+                assert!(short, "{len}");
+            }
+            bytes.push(0);
+            assert_eq!(
+                Capsule::decode(&bytes),
+                Err(CapsuleError::Malformed(WireError::Trailing { extra: 1 }))
+            );
+        }
     }
 
     #[test]
@@ -441,7 +695,7 @@ mod tests {
 
     #[test]
     fn a_re_randomised_capsule_is_refused() {
-        let (group, label, capsule) = sealed(b"x");
+        let (group, fields, capsule) = sealed(b"x");
         let t = Scalar::from(42_u64);
         let add = |p: &Element, g: &RistrettoPoint| Element::of(p.point() + g * t).expect("point");
         let base = curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT;
@@ -452,19 +706,19 @@ mod tests {
             response: capsule.response + t * capsule.challenge,
             ..capsule.clone()
         };
-        assert_eq!(refusal(&shifted.encode(), &group, &label), CapsuleError::Proof);
+        assert_eq!(refusal(&shifted.encode(), &group, &fields), CapsuleError::Proof);
         let scaled = Capsule {
             u: Element::of(capsule.u.point() * t).expect("point"),
             u_bar: Element::of(capsule.u_bar.point() * t).expect("point"),
             ..capsule
         };
-        assert_eq!(refusal(&scaled.encode(), &group, &label), CapsuleError::Proof);
+        assert_eq!(refusal(&scaled.encode(), &group, &fields), CapsuleError::Proof);
     }
 
     #[test]
     fn a_proof_over_unequal_logarithms_is_refused() {
         // u-bar with another exponent than u: the forger runs the honest prover for u alone.
-        let (group, label, honest) = sealed(b"x");
+        let (group, fields, honest) = sealed(b"x");
         let mut forged = honest.clone();
         let (r, s) = (Scalar::from(5_u64), Scalar::from(6_u64));
         forged.u = Element::of(RistrettoPoint::mul_base(&r)).expect("point");
@@ -472,42 +726,42 @@ mod tests {
         let (w, w_bar) = (RistrettoPoint::mul_base(&s), second_generator() * s);
         forged.challenge = forged.challenge_for(&group, &w, &w_bar);
         forged.response = s + r * forged.challenge;
-        assert_eq!(refusal(&forged.encode(), &group, &label), CapsuleError::Proof);
+        assert_eq!(refusal(&forged.encode(), &group, &fields), CapsuleError::Proof);
     }
 
     #[test]
     fn a_capsule_answers_to_one_label_only() {
-        let (group, label, capsule) = sealed(b"x");
-        for (name, fields) in changed_labels(&label_fields(group.id())) {
-            let other = fields.label().expect("a label");
+        let (group, good, capsule) = sealed(b"x");
+        for (name, fields) in changed_labels(&good) {
             assert_eq!(
-                capsule.check(&group, &other).expect_err("refused"),
+                refusal(&capsule.encode(), &group, &fields),
                 CapsuleError::OtherLabel,
                 "{name}"
             );
+            let other = fields.label(SUITE, &[0; 32]).expect("a label");
             let relabelled = with_field(&capsule, 1, other.0);
-            assert_eq!(refusal(&relabelled, &group, &other), CapsuleError::Proof, "{name}");
+            assert_eq!(refusal(&relabelled, &group, &fields), CapsuleError::Proof, "{name}");
         }
-        capsule.check(&group, &label).expect("its own label");
+        capsule.check(&group, &good, &Demand::classical()).expect("its own label");
     }
 
     #[test]
     fn a_capsule_answers_to_one_group_only() {
-        let (group, label, capsule) = sealed(b"x");
+        let (group, fields, capsule) = sealed(b"x");
         let (other, _) = three_of_five("another group");
         assert_eq!(
-            capsule.check(&other, &label).expect_err("refused"),
+            capsule.check(&other, &fields, &Demand::classical()).expect_err("refused"),
             CapsuleError::OtherGroup { found: group.id(), expected: other.id() }
         );
         let moved = with_field(&capsule, 0, other.id().0);
-        assert_eq!(refusal(&moved, &other, &label), CapsuleError::Proof);
+        assert_eq!(refusal(&moved, &other, &fields), CapsuleError::Proof);
     }
 
     #[test]
-    fn unknown_suites_and_a_filled_pq_section_are_refused() {
+    fn unknown_suites_and_a_half_that_is_not_the_suites_are_refused() {
         let (_, _, capsule) = sealed(b"x");
         let mut bytes = capsule.encode();
-        for suite in [0, 2, 255] {
+        for suite in [0, 3, 255] {
             bytes[0] = suite;
             let err = Capsule::decode(&bytes).expect_err("refused");
             assert_eq!(err, CapsuleError::Suite { found: suite });
@@ -519,14 +773,18 @@ mod tests {
         bytes.push(0);
         let too_long = WireError::TooLong { offset: at, found: 1, limit: 0 };
         assert_eq!(Capsule::decode(&bytes), Err(too_long.into()));
+        let mut bytes = capsule.encode();
+        bytes[0] = SUITE_PQ;
+        let empty = Capsule::decode(&bytes);
+        assert!(matches!(empty, Err(CapsuleError::Half(DealingError::Malformed(_)))), "{empty:?}");
     }
 
     #[test]
     fn lengths_of_the_payload_are_bounded() {
-        let (group, label, capsule) = sealed(b"");
+        let (group, fields, capsule) = sealed(b"");
         let mut rng = Seeded::new("long");
         assert_eq!(
-            Capsule::seal(&group, &label, &[0; MAX_PAYLOAD + 1], &mut rng),
+            Capsule::seal(&group, &fields, None, &[0; MAX_PAYLOAD + 1], &mut rng),
             Err(CapsuleError::PayloadTooLong { found: MAX_PAYLOAD + 1 })
         );
         let mut bytes = capsule.encode();

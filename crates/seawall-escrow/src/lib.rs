@@ -9,8 +9,11 @@
 //! a [`CheckedCapsule`], and nothing else can be answered with a [`Partial`]; only
 //! [`Partial::verify`] makes a [`VerifiedPartial`], and only those reach [`open`].
 //!
+//! In suite 2 the key needs a second secret as well, dealt to the custodians' ML-KEM keys (see
+//! [`Dealing`]): who breaks discrete logarithms one day has nothing yet.
+//!
 //! Pure: randomness is passed in. It must not know what a statement or a log is; the label is all
-//! it sees of them, and [`Label::of_manifest`] the one place that looks. No code path assembles a group's secret.
+//! it sees of them, and [`LabelFields::of_manifest`] the one place that looks. No code path assembles a group's secret.
 //!
 //! The construction and this code are **unaudited**.
 
@@ -19,11 +22,15 @@ mod binding;
 mod capsule;
 pub mod ceremony;
 mod curve;
+mod dealing;
 mod group;
+mod hand_over;
 mod kem;
 mod label;
 mod onetime;
 mod open;
+#[cfg(test)]
+mod outside;
 mod partial;
 mod randomness;
 mod root_key_file;
@@ -34,14 +41,19 @@ mod testkit;
 #[cfg(test)]
 mod vectors;
 
-pub use capsule::{Capsule, CapsuleError, CheckedCapsule, MAX_CAPSULE, MAX_PAYLOAD, SUITE};
+pub use binding::CLASSICAL_GRACE;
+pub use capsule::{
+    Capsule, CapsuleError, CheckedCapsule, Demand, MAX_CAPSULE, MAX_PAYLOAD, SUITE, SUITE_PQ,
+};
 pub use ceremony::CeremonyError;
+pub use dealing::{Dealing, DealingError, MAX_RECIPIENTS, PqShare, Recipients};
 pub use group::{Group, GroupError, MAX_CLASS, MAX_MEMBERS, Member};
+pub use hand_over::{CheckedHandOver, HandOver};
 pub use kem::{KEM_PUBLIC_LEN, KemError, KemPublic, KemSecret};
 pub use label::{Label, LabelError, LabelFields, MAX_ORIGIN};
 pub use onetime::{MAX_SEALED_PLAINTEXT, OneTimeError, OneTimePublic, OneTimeSecret};
-pub use open::{OpenError, open};
-pub use partial::{PARTIAL_LEN, Partial, PartialError, VerifiedPartial};
+pub use open::{Dealer, Misdealt, OpenError, Opened, open};
+pub use partial::{MAX_PQ_SHARES, PARTIAL_LEN, Partial, PartialError, VerifiedPartial};
 pub use root_key_file::RootKeyFile;
 pub use share::{SecretShare, ShareError};
 pub use share_file::{

@@ -5,6 +5,9 @@
 //! key, index, share epoch, label and `u`, so a partial answers one capsule, for one custodian,
 //! under one sharing, and cannot be moved to another.
 //!
+//! In suite 2 the custodian's post-quantum shares travel with it: that of the capsule's own
+//! dealing, or those it was handed. They prove themselves, against commitments.
+//!
 //! The proof's nonce mixes the share into fresh randomness: a broken generator then does not give
 //! the share away. The layout is in `docs/formats/partial.md`.
 
@@ -15,14 +18,17 @@ use seawall_base::wire::{Reader, WireError, Writer};
 use seawall_base::{GroupId, Rng};
 use zeroize::Zeroizing;
 
-use crate::capsule::{CheckedCapsule, SUITE, read_element, read_scalar};
+use crate::capsule::{CheckedCapsule, SUITE, SUITE_PQ, read_element, read_scalar};
 use crate::curve::{Element, hash_to_scalar};
+use crate::dealing::PqShare;
 use crate::group::Group;
 use crate::label::Label;
 use crate::share::SecretShare;
 
-/// Length of an encoded partial, in bytes.
+/// Length of an encoded partial without post-quantum shares, in bytes.
 pub const PARTIAL_LEN: usize = 1 + 32 + 32 + 2 + 4 + 3 * 32;
+/// Most post-quantum shares in one partial.
+pub const MAX_PQ_SHARES: usize = 256;
 
 const PROOF_CONTEXT: &str = "seawall 2026-11 partial proof v1";
 const NONCE_CONTEXT: &str = "seawall 2026-11 partial nonce v1";
@@ -34,10 +40,19 @@ pub enum PartialError {
     #[error("partial is malformed: {0}")]
     Malformed(#[from] WireError),
     /// Made by a newer version.
-    #[error("partial uses suite {found}, this version knows suite {SUITE}; upgrade seawall")]
+    #[error(
+        "partial uses suite {found}, this version knows suites {SUITE} and {SUITE_PQ}; upgrade \
+         seawall"
+    )]
     Suite {
         /// The suite named.
         found: u8,
+    },
+    /// Its suite is not the capsule's.
+    #[error("partial of custodian {index} is not in the capsule's suite")]
+    OtherSuite {
+        /// The custodian's index.
+        index: u16,
     },
     /// The capsule or the partial belongs to another group.
     #[error("partial or capsule belongs to {found}, not to {expected}")]
@@ -78,6 +93,7 @@ pub enum PartialError {
 /// A decoded partial: well-formed bytes that prove nothing yet.
 #[derive(Clone)]
 pub struct Partial {
+    suite: u8,
     group: GroupId,
     label: Label,
     index: u16,
@@ -85,6 +101,7 @@ pub struct Partial {
     value: Element,
     challenge: Scalar,
     response: Scalar,
+    shares: Vec<PqShare>,
 }
 
 impl Partial {
@@ -119,6 +136,7 @@ impl Partial {
         let u = capsule.u().point();
         let nonce = nonce(capsule, share, share_epoch, fresh);
         let mut partial = Self {
+            suite: capsule.suite(),
             group: group.id(),
             label: *capsule.label(),
             index,
@@ -127,6 +145,7 @@ impl Partial {
                 .expect("a non-zero multiple of a point of prime order is never the identity"),
             challenge: Scalar::ZERO,
             response: Scalar::ZERO,
+            shares: Vec::new(),
         };
         let (a, b) = (u * *nonce, RistrettoPoint::mul_base(&nonce));
         partial.challenge = partial.challenge_for(capsule, group, member.share(), &a, &b);
@@ -134,11 +153,20 @@ impl Partial {
         Ok(partial)
     }
 
+    /// Puts post-quantum shares beside the partial, at most [`MAX_PQ_SHARES`]; those beyond are
+    /// left out. In suite 1 there are none.
+    #[must_use]
+    pub fn with_shares(mut self, mut shares: Vec<PqShare>) -> Self {
+        shares.truncate(if self.suite == SUITE_PQ { MAX_PQ_SHARES } else { 0 });
+        self.shares = shares;
+        self
+    }
+
     /// Decodes one partial and nothing after it.
     pub fn decode(bytes: &[u8]) -> Result<Self, PartialError> {
         let mut r = Reader::new(bytes);
         let suite = r.u8()?;
-        if suite != SUITE {
+        if suite != SUITE && suite != SUITE_PQ {
             return Err(PartialError::Suite { found: suite });
         }
         let group = GroupId(r.array()?);
@@ -147,7 +175,8 @@ impl Partial {
         if index == 0 {
             return Err(r.invalid("custodian index").into());
         }
-        let partial = Self {
+        let mut partial = Self {
+            suite,
             group,
             label,
             index,
@@ -155,15 +184,26 @@ impl Partial {
             value: read_element(&mut r, "point u_i")?,
             challenge: read_scalar(&mut r, "scalar e_i")?,
             response: read_scalar(&mut r, "scalar f_i")?,
+            shares: Vec::new(),
         };
+        if suite == SUITE_PQ {
+            let count = usize::from(r.u16()?);
+            if count > MAX_PQ_SHARES {
+                return Err(r.invalid("number of post-quantum shares").into());
+            }
+            for _ in 0..count {
+                partial.shares.push(PqShare::read(&mut r)?);
+            }
+        }
         r.finish()?;
         Ok(partial)
     }
 
-    /// The partial's [`PARTIAL_LEN`] bytes.
-    pub fn encode(&self) -> Vec<u8> {
+    /// The partial's bytes: [`PARTIAL_LEN`], and in suite 2 the post-quantum shares, which are
+    /// secret.
+    pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut w = Writer::new();
-        w.u8(SUITE)
+        w.u8(self.suite)
             .raw(self.group.as_bytes())
             .raw(&self.label.0)
             .u16(self.index)
@@ -171,7 +211,11 @@ impl Partial {
             .raw(self.value.bytes())
             .raw(self.challenge.as_bytes())
             .raw(self.response.as_bytes());
-        w.into_vec()
+        if self.suite == SUITE_PQ {
+            w.u16(self.shares.len() as u16);
+            self.shares.iter().for_each(|share| share.write(&mut w));
+        }
+        Zeroizing::new(w.into_vec())
     }
 
     /// The custodian's index. A claim until [`Partial::verify`].
@@ -193,6 +237,9 @@ impl Partial {
         let index = self.index;
         check_group(capsule.group(), group)?;
         check_group(self.group, group)?;
+        if self.suite != capsule.suite() {
+            return Err(PartialError::OtherSuite { index });
+        }
         if self.label != *capsule.label() {
             return Err(PartialError::OtherLabel { index });
         }
@@ -222,7 +269,7 @@ impl Partial {
         b: &RistrettoPoint,
     ) -> Scalar {
         let mut t = Writer::new();
-        t.u8(SUITE)
+        t.u8(self.suite)
             .raw(&group.key())
             .raw(self.group.as_bytes())
             .raw(&self.label.0)
@@ -284,6 +331,11 @@ impl VerifiedPartial {
         self.partial.index
     }
 
+    /// The post-quantum shares that came with it; each counts only where a commitment has it.
+    pub fn shares(&self) -> impl Iterator<Item = &PqShare> {
+        self.partial.shares.iter()
+    }
+
     /// The share epoch the custodian's share belongs to.
     pub const fn share_epoch(&self) -> u32 {
         self.partial.share_epoch
@@ -306,8 +358,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::capsule::Capsule;
-    use crate::testkit::{BAD_ENCODINGS, Seeded, hex32, label_fields, three_of_five};
+    use crate::capsule::{Capsule, Demand};
+    use crate::testkit::{
+        BAD_ENCODINGS, Seeded, hex32, kem_keys, label_fields, recipients, three_of_five,
+    };
 
     struct Scene {
         group: Group,
@@ -318,10 +372,18 @@ mod tests {
     fn checked(group: &Group, sequence: u64, seed: &str) -> CheckedCapsule {
         let mut fields = label_fields(group.id());
         fields.sequence = sequence;
-        let label = fields.label().expect("a label");
-        Capsule::seal(group, &label, b"x", &mut Seeded::new(seed))
+        Capsule::seal(group, &fields, None, b"x", &mut Seeded::new(seed))
             .expect("seals")
-            .check(group, &label)
+            .check(group, &fields, &Demand::classical())
+            .expect("checks")
+    }
+
+    fn checked_pq(group: &Group, seed: &str) -> CheckedCapsule {
+        let fields = label_fields(group.id());
+        let to = recipients(group, &kem_keys("partial", 5));
+        Capsule::seal(group, &fields, Some(&to), b"x", &mut Seeded::new(seed))
+            .expect("seals")
+            .check(group, &fields, &Demand::post_quantum(vec![to], false))
             .expect("checks")
     }
 
@@ -389,8 +451,49 @@ mod tests {
         }
         bytes.push(0);
         assert_eq!(refusal(&scene, &bytes), WireError::Trailing { extra: 1 }.into());
-        bytes[0] = 2;
-        assert_eq!(refusal(&scene, &bytes), PartialError::Suite { found: 2 });
+        bytes[0] = 3;
+        assert_eq!(refusal(&scene, &bytes), PartialError::Suite { found: 3 });
+        bytes[0] = SUITE_PQ;
+        let short = refusal(&scene, &bytes);
+        assert!(matches!(short, PartialError::Malformed(WireError::Truncated { .. })), "{short}");
+    }
+
+    #[test]
+    fn post_quantum_shares_travel_with_a_partial_of_suite_2_only() {
+        let mut scene = scene();
+        let classical = made(&scene, 1, 0).encode();
+        scene.capsule = checked_pq(&scene.group, "a");
+        let keys = kem_keys("partial", 5);
+        let share = scene.capsule.open_share(1, &keys[0]).expect("its share");
+        let bare = made(&scene, 1, 0).encode();
+        assert_eq!(bare.len(), PARTIAL_LEN + 2);
+        let partial = made(&scene, 1, 0).with_shares(vec![share.clone()]);
+        let bytes = partial.encode();
+        assert_eq!(bytes.len(), PARTIAL_LEN + 2 + 66);
+        let verified = Partial::decode(&bytes)
+            .and_then(|partial| partial.verify(&scene.capsule, &scene.group))
+            .expect("verifies");
+        let carried: Vec<_> = verified.shares().map(|s| (s.index(), *s.value())).collect();
+        assert_eq!(carried, [(1, *share.value())]);
+        for len in 0..bytes.len() {
+            assert!(matches!(refusal(&scene, &bytes[..len]), PartialError::Malformed(_)), "{len}");
+        }
+        let mut many = bytes[..PARTIAL_LEN].to_vec();
+        many.extend_from_slice(&257_u16.to_le_bytes());
+        many.extend(std::iter::repeat_n(&bytes[PARTIAL_LEN + 2..], 257).flatten());
+        let invalid = matches!(
+            refusal(&scene, &many),
+            PartialError::Malformed(WireError::Invalid {
+                what: "number of post-quantum shares",
+                ..
+            })
+        );
+        assert!(invalid);
+        // A partial of suite 1 for the same u: neither suite passes for the other.
+        assert_eq!(refusal(&scene, &classical), PartialError::OtherSuite { index: 1 });
+        scene.capsule = checked(&scene.group, 7, "a");
+        assert_eq!(refusal(&scene, &bytes), PartialError::OtherSuite { index: 1 });
+        assert_eq!(made(&scene, 1, 0).with_shares(vec![share]).encode(), classical);
     }
 
     #[test]
@@ -485,8 +588,8 @@ mod tests {
                     .expect("the new shares answer for old capsules")
             })
             .collect();
-        let opened = crate::open(&scene.capsule, &group, &partials).expect("opens");
-        assert_eq!(opened.as_slice(), b"x");
+        let opened = crate::open(&scene.capsule, &group, &[], &partials).expect("opens");
+        assert_eq!(opened.payload(), b"x");
     }
 
     #[test]

@@ -2,8 +2,9 @@
 
 use seawall_base::{FleetId, GroupId, NodeId, Rng, Sha256};
 
-use crate::capsule::SUITE;
+use crate::dealing::Recipients;
 use crate::group::Group;
+use crate::kem::KemSecret;
 use crate::label::LabelFields;
 use crate::share::SecretShare;
 
@@ -39,20 +40,31 @@ pub(crate) fn subsets(n: usize) -> impl Iterator<Item = Vec<usize>> {
     (0..1_u32 << n).map(move |bits| (0..n).filter(|i| bits & (1 << i) != 0).collect())
 }
 
+/// Reproducible custodians' keys.
+pub(crate) fn kem_keys(seed: &str, count: usize) -> Vec<KemSecret> {
+    let mut rng = Seeded::new(&format!("kem keys {seed}"));
+    (0..count).map(|_| KemSecret::generate(&mut rng)).collect()
+}
+
+/// Every member of the group with a key, and its threshold.
+pub(crate) fn recipients(group: &Group, keys: &[KemSecret]) -> Recipients {
+    let indices = group.members().iter().map(crate::group::Member::index);
+    let keys = indices.zip(keys.iter().map(KemSecret::public)).collect();
+    Recipients::new(group.threshold(), keys).expect("a group's members are recipients")
+}
+
 pub(crate) fn label_fields(group: GroupId) -> LabelFields {
     LabelFields {
-        suite: SUITE,
         fleet: FleetId([1; 32]),
         group,
         node: NodeId([3; 32]),
         origin: "fleet/node/1".to_owned(),
         sequence: 7,
         manifest_core: Sha256([5; 32]),
-        pq_digest: [0; 32],
     }
 }
 
-/// `good` with each field but the suite changed in turn, and two re-splittings of neighbours.
+/// `good` with each field changed in turn, and two re-splittings of neighbours.
 pub(crate) fn changed_labels(good: &LabelFields) -> Vec<(&'static str, LabelFields)> {
     let g = || good.clone();
     vec![
@@ -63,7 +75,6 @@ pub(crate) fn changed_labels(good: &LabelFields) -> Vec<(&'static str, LabelFiel
         ("origin, longer", LabelFields { origin: "fleet/node/1\u{7}".to_owned(), ..g() }),
         ("sequence", LabelFields { sequence: 8, ..g() }),
         ("manifest core", LabelFields { manifest_core: Sha256([9; 32]), ..g() }),
-        ("pq digest", LabelFields { pq_digest: [9; 32], ..g() }),
     ]
 }
 

@@ -10,7 +10,7 @@ use seawall_base::{FleetId, GroupId, NodeId, Sha256};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::capsule::{Capsule, CapsuleError, CheckedCapsule, SUITE, Secrets, commit};
+use crate::capsule::{Capsule, CapsuleError, CheckedCapsule, Demand, SUITE, Secrets, commit};
 use crate::curve::{Element, hash_to_scalar, second_generator};
 use crate::group::{Group, GroupError};
 use crate::label::{Label, LabelFields};
@@ -19,6 +19,8 @@ use crate::partial::{Partial, PartialError};
 use crate::share::SecretShare;
 use crate::share_file::{KdfCost, ShareFile, SharePublic, ShareSecret};
 use crate::testkit::{BAD_ENCODINGS, Seeded, changed_labels, hex32};
+
+mod quantum;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/escrow.json");
 const ORDER: &str = "edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010";
@@ -102,33 +104,36 @@ impl Cast {
 
 fn fields(group: GroupId, sequence: u64) -> LabelFields {
     LabelFields {
-        suite: SUITE,
         fleet: FleetId(fixed_bytes("fleet")),
         group,
         node: NodeId(fixed_bytes("node")),
         origin: "harbour.example/zoë/1".to_owned(),
         sequence,
         manifest_core: Sha256(fixed_bytes("manifest core")),
-        pq_digest: [0; 32],
     }
+}
+
+fn classical_label(f: &LabelFields) -> Label {
+    f.label(SUITE, &[0; 32]).expect("a label")
 }
 
 fn fields_json(f: &LabelFields) -> Value {
     json!({
-        "suite": f.suite,
+        "suite": SUITE,
         "fleet": f.fleet.to_hex(),
         "group": f.group.to_hex(),
         "node": f.node.to_hex(),
         "origin": f.origin,
         "sequence": f.sequence,
         "manifest_core": f.manifest_core.to_hex(),
-        "pq_digest": hex::encode(f.pq_digest),
+        "pq_digest": hex::encode([0; 32]),
     })
 }
 
 fn secrets(name: &str) -> Secrets {
     Secrets {
         key: Zeroizing::new(fixed_bytes(&format!("{name} key"))),
+        quantum: Zeroizing::new(fixed_scalar(&format!("{name} quantum"))),
         r: Zeroizing::new(fixed_scalar(&format!("{name} r"))),
         s: Zeroizing::new(fixed_scalar(&format!("{name} s"))),
     }
@@ -147,10 +152,9 @@ struct Scene<'a> {
 impl<'a> Scene<'a> {
     fn new(name: &str, cast: &'a Cast, sequence: u64, payload: &[u8]) -> Self {
         let fields = fields(cast.group.id(), sequence);
-        let label = fields.label().expect("a label");
-        let capsule =
-            Capsule::seal_with(&cast.group, &label, payload, &secrets(name)).expect("seals");
-        let checked = capsule.check(&cast.group, &label).expect("checks");
+        let capsule = Capsule::seal_with(&cast.group, &fields, None, payload, &secrets(name));
+        let capsule = capsule.expect("seals");
+        let checked = capsule.check(&cast.group, &fields, &Demand::classical()).expect("checks");
         let (name, payload) = (name.to_owned(), payload.to_vec());
         Self { name, cast, fields, payload, capsule, checked }
     }
@@ -193,12 +197,15 @@ impl<'a> Scene<'a> {
 
 fn capsule_code(err: &CapsuleError) -> &'static str {
     match err {
-        CapsuleError::Malformed(_) => "malformed",
+        CapsuleError::Malformed(_) | CapsuleError::Half(_) => "malformed",
         CapsuleError::Suite { .. } => "suite",
         CapsuleError::PayloadTooLong { .. } => "too-long",
         CapsuleError::OtherGroup { .. } => "other-group",
         CapsuleError::OtherLabel => "other-label",
+        CapsuleError::Label(_) => "label",
         CapsuleError::Proof => "proof",
+        CapsuleError::Downgraded => "downgraded",
+        CapsuleError::OtherRecipients => "other-recipients",
     }
 }
 
@@ -206,6 +213,7 @@ fn partial_code(err: &PartialError) -> &'static str {
     match err {
         PartialError::Malformed(_) => "malformed",
         PartialError::Suite { .. } => "suite",
+        PartialError::OtherSuite { .. } => "other-suite",
         PartialError::OtherGroup { .. } => "other-group",
         PartialError::OtherLabel { .. } => "other-label",
         PartialError::UnknownCustodian { .. } => "unknown-custodian",
@@ -220,6 +228,7 @@ fn open_code(err: &OpenError) -> &'static str {
         OpenError::OtherGroup { .. } => "other-group",
         OpenError::OtherCapsule { .. } => "other-capsule",
         OpenError::MixedEpochs { .. } => "mixed-epochs",
+        OpenError::NotEnoughShares { .. } => "not-enough-shares",
         OpenError::Commitment => "commitment",
         OpenError::Payload => "payload",
     }
@@ -273,58 +282,59 @@ fn refused_capsules(scene: &Scene<'_>, other: &Cast) -> Vec<Value> {
     let good = scene.capsule.encode();
     let end = good.len();
     let this = &scene.cast.group;
-    let relabelled = changed_labels(&scene.fields)[5].1.label().expect("a label");
+    let own = &scene.fields;
+    let changed = changed_labels(own);
+    let relabelled = &changed[5].1;
+    let as_relabelled = patched(&good, 33, &classical_label(relabelled).0);
     let mut cases = vec![
-        ("empty", vec![], this, scene.label(), "malformed"),
-        ("suite 2", patched(&good, 0, &[2]), this, scene.label(), "suite"),
-        ("last byte missing", good[..end - 1].to_vec(), this, scene.label(), "malformed"),
-        ("a byte more", with_tail(&good, &[0]), this, scene.label(), "malformed"),
-        ("u is the identity", patched(&good, 65, &[0; 32]), this, scene.label(), "malformed"),
-        ("u-bar is the identity", patched(&good, 97, &[0; 32]), this, scene.label(), "malformed"),
-        ("e is the order", patched(&good, 129, &hex32(ORDER)), this, scene.label(), "malformed"),
-        ("f is the order", patched(&good, 161, &hex32(ORDER)), this, scene.label(), "malformed"),
-        (
-            "pq half",
-            with_tail(&good[..end - 4], &[1, 0, 0, 0, 0]),
-            this,
-            scene.label(),
-            "malformed",
-        ),
-        ("no room for a tag", with_tail(&good[..257], &[15; 19]), this, scene.label(), "malformed"),
-        ("masked key flipped", flipped(&good, 193), this, scene.label(), "proof"),
-        ("commitment flipped", flipped(&good, 225), this, scene.label(), "proof"),
-        ("payload flipped", flipped(&good, 261), this, scene.label(), "proof"),
-        ("tag flipped", flipped(&good, end - 5), this, scene.label(), "proof"),
-        ("e is zero", patched(&good, 129, &[0; 32]), this, scene.label(), "proof"),
-        ("f is zero", patched(&good, 161, &[0; 32]), this, scene.label(), "proof"),
-        ("re-randomised", re_randomised(scene), this, scene.label(), "proof"),
-        ("relabelled", patched(&good, 33, &relabelled.0), this, relabelled, "proof"),
-        ("another group", good.clone(), &other.group, scene.label(), "other-group"),
+        ("empty", vec![], this, own, "malformed"),
+        ("suite 3", patched(&good, 0, &[3]), this, own, "suite"),
+        ("suite 2 claimed", patched(&good, 0, &[2]), this, own, "malformed"),
+        ("last byte missing", good[..end - 1].to_vec(), this, own, "malformed"),
+        ("a byte more", with_tail(&good, &[0]), this, own, "malformed"),
+        ("u is the identity", patched(&good, 65, &[0; 32]), this, own, "malformed"),
+        ("u-bar is the identity", patched(&good, 97, &[0; 32]), this, own, "malformed"),
+        ("e is the order", patched(&good, 129, &hex32(ORDER)), this, own, "malformed"),
+        ("f is the order", patched(&good, 161, &hex32(ORDER)), this, own, "malformed"),
+        ("pq half", with_tail(&good[..end - 4], &[1, 0, 0, 0, 0]), this, own, "malformed"),
+        ("no room for a tag", with_tail(&good[..257], &[15; 19]), this, own, "malformed"),
+        ("masked key flipped", flipped(&good, 193), this, own, "proof"),
+        ("commitment flipped", flipped(&good, 225), this, own, "proof"),
+        ("payload flipped", flipped(&good, 261), this, own, "proof"),
+        ("tag flipped", flipped(&good, end - 5), this, own, "proof"),
+        ("e is zero", patched(&good, 129, &[0; 32]), this, own, "proof"),
+        ("f is zero", patched(&good, 161, &[0; 32]), this, own, "proof"),
+        ("re-randomised", re_randomised(scene), this, own, "proof"),
+        ("relabelled", as_relabelled, this, relabelled, "proof"),
+        ("another group", good.clone(), &other.group, own, "other-group"),
         (
             "moved to another group",
             patched(&good, 1, other.group.id().as_bytes()),
             &other.group,
-            scene.label(),
+            own,
             "proof",
         ),
     ];
     // A length field of 15 with 15 bytes behind it, and an empty pq section.
-    cases[9].1[258..261].copy_from_slice(&[0; 3]);
-    for (name, fields) in changed_labels(&scene.fields) {
-        cases.push((name, good.clone(), this, fields.label().expect("a label"), "other-label"));
+    cases[10].1[258..261].copy_from_slice(&[0; 3]);
+    for (name, fields) in &changed {
+        cases.push((name, good.clone(), this, fields, "other-label"));
     }
-    let case = |(name, bytes, group, label, expected): (&str, Vec<u8>, &Group, Label, &str)| {
-        let err = Capsule::decode(&bytes).and_then(|c| c.check(group, &label)).expect_err(name);
-        assert_eq!(capsule_code(&err), expected, "{name}: {err}");
-        let group = if group == this { scene.cast.name } else { other.name };
-        json!({
-            "name": name,
-            "group": group,
-            "label": hex::encode(label.0),
-            "capsule": hex::encode(bytes),
-            "expected": expected,
-        })
-    };
+    let case =
+        |(name, bytes, group, fields, expected): (&str, Vec<u8>, &Group, &LabelFields, &str)| {
+            let err = Capsule::decode(&bytes)
+                .and_then(|c| c.check(group, fields, &Demand::classical()))
+                .expect_err(name);
+            assert_eq!(capsule_code(&err), expected, "{name}: {err}");
+            let group = if group == this { scene.cast.name } else { other.name };
+            json!({
+                "name": name,
+                "group": group,
+                "label": hex::encode(classical_label(fields).0),
+                "capsule": hex::encode(bytes),
+                "expected": expected,
+            })
+        };
     cases.into_iter().map(case).collect()
 }
 
@@ -334,10 +344,11 @@ fn refused_partials(
     later: &Scene<'_>,
     refreshed: &Cast,
 ) -> Vec<Value> {
-    let good = scene.partial(1, 0).encode();
+    let good = scene.partial(1, 0).encode().to_vec();
     let cases = [
         ("empty", vec![], scene, scene.cast, "malformed"),
-        ("suite 2", patched(&good, 0, &[2]), scene, scene.cast, "suite"),
+        ("suite 3", patched(&good, 0, &[3]), scene, scene.cast, "suite"),
+        ("suite 2 claimed", patched(&good, 0, &[2]), scene, scene.cast, "malformed"),
         ("last byte missing", good[..166].to_vec(), scene, scene.cast, "malformed"),
         ("a byte more", with_tail(&good, &[0]), scene, scene.cast, "malformed"),
         ("another group", flipped(&good, 1), scene, scene.cast, "other-group"),
@@ -392,7 +403,8 @@ fn opening(
     answers: &[(u16, u32)],
     expected: &str,
 ) -> Value {
-    let checked = capsule.check(&scene.cast.group, &scene.label()).expect(name);
+    let checked =
+        capsule.check(&scene.cast.group, &scene.fields, &Demand::classical()).expect(name);
     let made: Vec<_> = answers
         .iter()
         .map(|(index, epoch)| {
@@ -403,8 +415,8 @@ fn opening(
         .collect();
     let verified: Vec<_> =
         made.iter().map(|p| p.verify(&checked, &scene.cast.group).expect(name)).collect();
-    let found = match open(&checked, &scene.cast.group, &verified) {
-        Ok(payload) => hex::encode(&payload),
+    let found = match open(&checked, &scene.cast.group, &[], &verified) {
+        Ok(opened) => hex::encode(opened.payload()),
         Err(err) => open_code(&err).to_owned(),
     };
     assert_eq!(found, expected, "{name}");
@@ -421,7 +433,7 @@ fn opening(
 fn openings(scene: &Scene<'_>, sparse: &Scene<'_>, single: &Scene<'_>) -> Vec<Value> {
     let lie = |sealed, commitment| {
         let secrets = secrets("lie");
-        Capsule::prove(&scene.cast.group, &scene.label(), sealed, commitment, &secrets)
+        Capsule::prove(&scene.cast.group, &scene.label(), None, sealed, commitment, &secrets)
     };
     let payload = hex::encode(&scene.payload);
     let honest = commit(&secrets("lie").key, &scene.label());
@@ -563,6 +575,7 @@ fn all() -> Value {
         "partials_refused": refused_partials(&scene, &same_label, &later, &refreshed),
         "openings": openings(&scene, &empty, &one),
         "share_file": share_file(&main),
+        "post_quantum": quantum::all(&main, &sparse),
     })
 }
 

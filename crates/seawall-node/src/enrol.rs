@@ -10,7 +10,7 @@ use seawall_record::{
     Base64, BundlePredicate, Enrolment, EnrolmentBundle, Fleet, MemberCard, Pin, RecordError,
     RegionAddress, RegionCard, Role,
 };
-use seawall_sign::{Envelope, SigningKey};
+use seawall_sign::{Algorithm, Envelope, Signer, StatementKey};
 use zeroize::Zeroizing;
 
 use crate::home::{Home, HomeError};
@@ -24,10 +24,26 @@ const SECRET_INFO: &[u8] = b"seawall 2026-11 tenant secret v1";
 const ISSUED: &str = "root/enrolments";
 
 /// Makes a member's keys, or finds them, and returns its card.
-pub fn member_keys(home: &Home, rng: &mut dyn Rng) -> Result<MemberCard, HomeError> {
+///
+/// `algorithm` is that of the identity key if it is made now. A home that was enrolled keeps the
+/// one of its enrolment.
+pub fn member_keys(
+    home: &Home,
+    algorithm: Algorithm,
+    rng: &mut dyn Rng,
+) -> Result<MemberCard, HomeError> {
+    const IDENTITY: &str = "keys/identity.key";
     let disk = home.disk();
     let disk = disk.as_ref();
-    let identity = keys::signing_or_new(disk, "keys/identity.key", Purpose::Identity, rng)?;
+    let enrolled = home.fleet().and_then(|fleet| home.enrolment(&fleet));
+    let algorithm = enrolled.map_or(algorithm, |(it, _)| it.identity.algorithm());
+    let identity = if let Some(seed) = keys::read(disk, IDENTITY, Purpose::Identity)? {
+        StatementKey::from_seed(algorithm, &seed)
+    } else {
+        let fresh = StatementKey::generate(algorithm, rng);
+        keys::write(disk, IDENTITY, Purpose::Identity, &fresh.seed())?;
+        fresh
+    };
     let transport = keys::signing_or_new(disk, "keys/transport.key", Purpose::Transport, rng)?;
     let recipient = keys::recipient_or_new(disk, "keys/recipient.key", Purpose::Recipient, rng)?;
     Ok(MemberCard {
@@ -82,10 +98,11 @@ pub(crate) fn issued(home: &Home, fleet: &Fleet) -> Result<Vec<Envelope>, HomeEr
 
 pub(crate) fn sign_as_root(
     home: &Home,
-    sign: impl FnOnce(&[&SigningKey]) -> Result<Envelope, seawall_sign::SignError>,
+    sign: impl FnOnce(&[&dyn Signer]) -> Result<Envelope, seawall_sign::SignError>,
 ) -> Result<Envelope, HomeError> {
     let roots = home.root_keys()?;
-    Ok(sign(&roots.iter().collect::<Vec<_>>())?)
+    let signers: Vec<_> = roots.iter().map(|root| root as &dyn Signer).collect();
+    Ok(sign(&signers)?)
 }
 
 /// Enrols the node of the very home that holds the root key.
@@ -160,12 +177,11 @@ pub fn enroll(
     if let Some((policy, _)) = &opened.index_policy {
         operators::check_newer(home, &opened.fleet, policy)?;
     }
-    let identity = keys::signing(disk.as_ref(), "keys/identity.key", Purpose::Identity)?;
-    if identity.public() != opened.enrolment.identity {
-        return Err(HomeError::refused(
+    home.identity(&opened.enrolment).map_err(|_| {
+        HomeError::refused(
             "the bundle was made for another node's keys; give the operator this node's card",
-        ));
-    }
+        )
+    })?;
     let recipient = keys::read(disk.as_ref(), "keys/recipient.key", Purpose::Recipient)?
         .ok_or_else(|| HomeError::Missing("keys/recipient.key".to_owned()))?;
     let recipient = seawall_escrow::OneTimeSecret::from_bytes(&recipient);

@@ -12,7 +12,7 @@ use seawall_record::{
     DeletionRule, EscrowGroupRecord, Fleet, FleetPolicy, IndexPolicy, Revocation, WitnessQuorum,
     WitnessRecord,
 };
-use seawall_sign::{Envelope, SigningKey, VerifyingKey};
+use seawall_sign::{Envelope, Signer, VerifyingKey};
 use seawall_tlog::Origin;
 
 use crate::home::{Home, HomeError};
@@ -174,7 +174,7 @@ fn carry(
 pub fn sign_proposal(
     fleet: &Fleet,
     envelope: Envelope,
-    key: &SigningKey,
+    key: &dyn Signer,
 ) -> Result<Proposal, HomeError> {
     let proposal = Proposal::of(fleet, envelope)?;
     let public = key.public();

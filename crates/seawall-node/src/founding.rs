@@ -3,9 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use seawall_base::{Clock, Rng};
-use seawall_escrow::{Group, KdfCost, SecretShare, ShareFile, SharePublic, ShareSecret, ceremony};
-use seawall_record::{CustodianRecord, EscrowGroupRecord, Fleet, Genesis, Hex32};
-use seawall_sign::{SigningKey, Statement};
+use seawall_escrow::{
+    Group, KdfCost, KemSecret, MAX_RECIPIENTS, SecretShare, ShareFile, SharePublic, ShareSecret,
+    ceremony,
+};
+use seawall_record::{Base64, CustodianRecord, EscrowGroupRecord, Fleet, Genesis, Hex32};
+use seawall_sign::{Algorithm, Statement, StatementKey};
 use zeroize::Zeroizing;
 
 use crate::canary::Canary;
@@ -28,6 +31,9 @@ pub struct Founding<'a> {
     pub tenant: &'a str,
     /// Whether snapshots get path indexes, which this home's operator key reads.
     pub index: bool,
+    /// Algorithm of the root key, the node's identity, and the signing keys of custodians whose
+    /// group is made here.
+    pub algorithm: Algorithm,
     /// A plain directory that stands in for a region.
     pub bucket: Option<&'a str>,
     /// A new directory for the share of the canary's group, if there is to be one.
@@ -54,6 +60,8 @@ pub struct LocalGroup<'a> {
     pub custodians: Vec<String>,
     /// How many of them it takes.
     pub threshold: u16,
+    /// Whether custodians get post-quantum keys, derived from their share files.
+    pub post_quantum: bool,
 }
 
 impl FoundingGroup<'_> {
@@ -90,7 +98,7 @@ pub fn found(
     rng: &mut dyn Rng,
 ) -> Result<Founded, HomeError> {
     check(founding)?;
-    let root = SigningKey::generate(rng);
+    let root = StatementKey::generate(founding.algorithm, rng);
     let canary = founding.canary.map(|_| Canary::new(rng)).transpose()?;
     let more: Vec<_> = canary.iter().map(Canary::record).collect();
     let (fleet, shares) = match &founding.group {
@@ -121,7 +129,7 @@ pub fn found(
 fn found_local(
     founding: &Founding<'_>,
     (local, more): (&LocalGroup<'_>, Vec<EscrowGroupRecord>),
-    root: &SigningKey,
+    root: &StatementKey,
     passphrase: &mut AskPassphrase<'_>,
     clock: &dyn Clock,
     rng: &mut dyn Rng,
@@ -130,7 +138,8 @@ fn found_local(
         local.custodians.iter().map(|name| passphrase(name)).collect::<Result<Vec<_>, _>>()?;
     let members = local.custodians.len() as u16;
     let (group, shares) = ceremony::local(members, local.threshold, local.class, rng)?;
-    let signers: Vec<_> = shares.iter().map(|_| SigningKey::generate(rng)).collect();
+    let algorithm = founding.algorithm;
+    let signers: Vec<_> = shares.iter().map(|_| StatementKey::generate(algorithm, rng)).collect();
     let groups = [vec![record(local, &group, &signers)], more].concat();
     let fleet = statement(founding, groups, root, clock, rng)?;
     let shares = seal_shares(local, &fleet, &group, shares, &signers, &passphrases, rng)?;
@@ -148,7 +157,7 @@ struct SealedShare {
 fn settle(
     founding: &Founding<'_>,
     fleet: &Fleet,
-    root: &SigningKey,
+    root: &StatementKey,
     shares: &[SealedShare],
     clock: &dyn Clock,
     rng: &mut dyn Rng,
@@ -170,7 +179,7 @@ fn settle(
     let mut tenant_secret = Zeroizing::new([0; 32]);
     rng.fill(&mut *tenant_secret);
     keys::write(disk.as_ref(), "keys/tenant.key", Purpose::Tenant, &tenant_secret)?;
-    let card = enrol::member_keys(&home, rng)?;
+    let card = enrol::member_keys(&home, founding.algorithm, rng)?;
     enrol::enrol_here(&home, fleet, &card, founding.tenant, clock)?;
     if founding.index {
         let on = PolicyChange::On(founding.group.class().to_owned());
@@ -231,6 +240,11 @@ fn check(founding: &Founding<'_>) -> Result<(), HomeError> {
             local.threshold
         )));
     }
+    if local.post_quantum && n > MAX_RECIPIENTS {
+        return Err(HomeError::refused(format!(
+            "a post-quantum group has at most {MAX_RECIPIENTS} custodians, so that a manifest fits a log entry"
+        )));
+    }
     if local.threshold == 1 && n > 1 {
         tracing::warn!("with a threshold of 1 any single custodian can open every snapshot");
     }
@@ -274,7 +288,7 @@ fn absolute(path: &Path) -> Result<PathBuf, HomeError> {
 }
 
 /// The record of a group that was made here.
-fn record(local: &LocalGroup<'_>, group: &Group, signers: &[SigningKey]) -> EscrowGroupRecord {
+fn record(local: &LocalGroup<'_>, group: &Group, signers: &[StatementKey]) -> EscrowGroupRecord {
     let custodians = group
         .members()
         .iter()
@@ -285,7 +299,10 @@ fn record(local: &LocalGroup<'_>, group: &Group, signers: &[SigningKey]) -> Escr
             name: name.clone(),
             signing_key: signer.public(),
             share: Hex32(member.verification_share()),
-            kem: None,
+            kem: local.post_quantum.then(|| {
+                let key = KemSecret::of_share_file(&signer.seed());
+                Base64(key.public().as_bytes().to_vec())
+            }),
             endpoint: None,
         })
         .collect();
@@ -306,7 +323,7 @@ fn record(local: &LocalGroup<'_>, group: &Group, signers: &[SigningKey]) -> Escr
 fn statement(
     founding: &Founding<'_>,
     groups: Vec<EscrowGroupRecord>,
-    root: &SigningKey,
+    root: &StatementKey,
     clock: &dyn Clock,
     rng: &mut dyn Rng,
 ) -> Result<Fleet, HomeError> {
@@ -331,7 +348,7 @@ fn seal_shares(
     fleet: &Fleet,
     group: &Group,
     shares: Vec<SecretShare>,
-    signers: &[SigningKey],
+    signers: &[StatementKey],
     passphrases: &[Zeroizing<Vec<u8>>],
     rng: &mut dyn Rng,
 ) -> Result<Vec<SealedShare>, HomeError> {

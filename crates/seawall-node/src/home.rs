@@ -28,16 +28,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use seawall_base::{Clock, Disk, Rng, Seconds, Sha256, read_file, write_atomic};
-use seawall_escrow::{
-    CapsuleError, CeremonyError, GroupError, LabelError, OneTimeError, ShareFileError,
-};
+use seawall_escrow::{CapsuleError, CeremonyError, GroupError, OneTimeError, ShareFileError};
 use seawall_host::FsDisk;
 use seawall_record::{
     Accepted, Enrolment, Fleet, LogState, MAX_BUNDLE, PolicyChain, RecordError, RegionAddress,
     Role, Subkey,
 };
 use seawall_seal::{Domain, DomainScope};
-use seawall_sign::{Envelope, SignError, SigningKey};
+use seawall_sign::{Algorithm, Envelope, SignError, SigningKey, StatementKey};
 use seawall_store::{Access, OpenReport, Options, Store, StoreError};
 use seawall_tlog::{CheckpointError, Log, LogError, NoteError, Origin};
 use serde::{Deserialize, Serialize};
@@ -121,9 +119,6 @@ pub enum HomeError {
     /// A capsule.
     #[error("capsule: {0}")]
     Capsule(#[from] CapsuleError),
-    /// A label.
-    #[error("label: {0}")]
-    Label(#[from] LabelError),
     /// A one-time or recipient key.
     #[error("recipient key: {0}")]
     OneTime(#[from] OneTimeError),
@@ -497,12 +492,12 @@ impl Home {
 
     /// The fleet's root keys that are here.
     /// The root keys kept in this home; an error if there are none.
-    pub fn root_keys(&self) -> Result<Vec<SigningKey>, HomeError> {
+    pub fn root_keys(&self) -> Result<Vec<StatementKey>, HomeError> {
         let names = self.disk.list("root").map_err(HomeError::io("root"))?;
         let keys: Vec<_> = names
             .iter()
             .filter(|n| n.ends_with(".key"))
-            .map(|n| keys::signing(self.disk.as_ref(), &format!("root/{n}"), Purpose::Root))
+            .map(|n| self.root_key(&format!("root/{n}")))
             .collect::<Result<_, _>>()?;
         if keys.is_empty() {
             return Err(HomeError::refused(
@@ -510,6 +505,26 @@ impl Home {
             ));
         }
         Ok(keys)
+    }
+
+    /// A root key; the fleet's list of them says of which algorithm its seed is.
+    fn root_key(&self, path: &str) -> Result<StatementKey, HomeError> {
+        let seed = keys::read(self.disk.as_ref(), path, Purpose::Root)?
+            .ok_or_else(|| HomeError::Missing(path.to_owned()))?;
+        let fleet = self.fleet()?;
+        let mut listed = fleet.root_keys().iter();
+        let found = listed.find_map(|key| StatementKey::of_public(key, &seed).ok());
+        // One that is not listed yet, or no more, is said to be none by whoever is shown its
+        // signature.
+        Ok(found.unwrap_or_else(|| StatementKey::from_seed(Algorithm::Ed25519, &seed)))
+    }
+
+    /// The identity key, which must be the enrolled one.
+    pub(crate) fn identity(&self, enrolment: &Enrolment) -> Result<StatementKey, HomeError> {
+        const PATH: &str = "keys/identity.key";
+        let seed = keys::read(self.disk.as_ref(), PATH, Purpose::Identity)?
+            .ok_or_else(|| HomeError::Missing(PATH.to_owned()))?;
+        Ok(StatementKey::of_public(&enrolment.identity, &seed)?)
     }
 
     /// The signing subkey, replaced in time: a fresh one is certified by the identity key and
@@ -540,7 +555,7 @@ impl Home {
         if log.size() == 0 {
             append(log, state, &enrolment_envelope)?;
         }
-        let identity = keys::signing(self.disk.as_ref(), "keys/identity.key", Purpose::Identity)?;
+        let identity = self.identity(&enrolment)?;
         let key = SigningKey::generate(rng);
         // Written before it is logged: a key in the log that is lost would be harmless, but the
         // same key must sign what follows.

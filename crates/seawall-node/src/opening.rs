@@ -3,7 +3,7 @@
 use seawall_base::Sha256;
 use seawall_base::wire::Reader;
 use seawall_custodian::{CustodianError, Examined, examine};
-use seawall_escrow::{OneTimeSecret, VerifiedPartial};
+use seawall_escrow::{Dealer, Misdealt, OneTimeSecret, VerifiedPartial};
 use seawall_seal::ObjectRef;
 use seawall_sign::Envelope;
 
@@ -30,6 +30,8 @@ pub struct Opened {
     pub custodians: Vec<u16>,
     /// Their approvals, by share index.
     pub approvals: Vec<(u16, Envelope)>,
+    /// Who dealt post-quantum shares wrongly to somebody; the snapshot opened in spite of it.
+    pub misdealt: Vec<Misdealt>,
     /// Approvals that were refused: name, and why.
     pub refused: Vec<(String, CustodianError)>,
     /// While this is held the snapshot is not forgotten here. `None` where the home is read-only.
@@ -59,15 +61,26 @@ pub fn open_request(
         ))
     })?;
     let (partials, approvals, refused) = accept_all(&examined, &secret, approvals);
-    let payload = seawall_escrow::open(&examined.capsule, &examined.group, &partials)
+    let opened = seawall_escrow::open(&examined.capsule, &examined.group, &[], &partials)
         .map_err(|e| HomeError::refused(explain(&e.to_string(), &refused)))?;
-    let mut r = Reader::new(&payload);
+    let mut r = Reader::new(opened.payload());
     let root = ObjectRef::decode(&mut r)
         .and_then(|root| r.finish().map(|()| root))
         .map_err(|e| HomeError::refused(format!("the capsule's content: {e}")))?;
+    let misdealt = opened.misdealt().to_vec();
+    for it in &misdealt {
+        let dealer = match it.dealer {
+            Dealer::Node => format!("node {}", examined.dossier.author.name),
+            Dealer::Custodian(index) => format!("custodian {index}, who has left,"),
+        };
+        tracing::warn!(
+            "{dealer} dealt wrong post-quantum shares to custodians {:?}: the snapshot opened without theirs, but do not trust the dealer",
+            it.custodians
+        );
+    }
     let reading = home.reading(examined.dossier.manifest_digest);
     let custodians = partials.iter().map(VerifiedPartial::index).collect();
-    Ok(Opened { examined, root, custodians, approvals, refused, reading })
+    Ok(Opened { examined, root, custodians, approvals, misdealt, refused, reading })
 }
 
 type Refusals = Vec<(String, CustodianError)>;

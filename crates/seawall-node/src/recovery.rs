@@ -10,7 +10,7 @@ use std::path::Path;
 use seawall_base::{Clock, Disk as _, FleetId, Rng};
 use seawall_escrow::RootKeyFile;
 use seawall_record::{Fleet, FleetCard};
-use seawall_sign::{Envelope, SigningKey};
+use seawall_sign::{Algorithm, Envelope, StatementKey, VerifyingKey};
 use zeroize::Zeroizing;
 
 use crate::bucket::Bucket;
@@ -31,15 +31,18 @@ pub fn export_root_key(
 }
 
 /// A fresh key in a sealed copy, for whoever is to hold a root key beside this home's. It becomes
-/// one by a policy that names it.
+/// one by a policy that names it. Its algorithm is that of the fleet's first root key.
 pub fn new_root_key(
     home: &Home,
     passphrase: &[u8],
     rng: &mut dyn Rng,
 ) -> Result<RootKeyFile, HomeError> {
-    let fresh = SigningKey::generate(rng);
+    let fleet = home.fleet()?;
+    let first = fleet.root_keys().first();
+    let algorithm = first.map_or(Algorithm::Ed25519, VerifyingKey::algorithm);
+    let fresh = StatementKey::generate(algorithm, rng);
     let key = fresh.public().to_string();
-    Ok(RootKeyFile::seal(home.fleet()?.id(), &key, &fresh.seed(), passphrase, rng)?)
+    Ok(RootKeyFile::seal(fleet.id(), &key, &fresh.seed(), passphrase, rng)?)
 }
 
 /// Where the fleet's card comes from.
@@ -78,7 +81,9 @@ pub fn recover(
         return Err(HomeError::refused(why));
     }
     let seed = root.open(passphrase)?;
-    if !fleet.root_keys().contains(&SigningKey::from_seed(&seed).public()) {
+    let named: VerifyingKey = root.key().parse()?;
+    let key = StatementKey::of_public(&named, &seed)?;
+    if !fleet.root_keys().contains(&key.public()) {
         return Err(HomeError::refused("the root key is not one of this fleet's"));
     }
     let home = Home::create(path, name, bucket)?;
@@ -90,7 +95,7 @@ pub fn recover(
     let mut tenant = Zeroizing::new([0; 32]);
     rng.fill(&mut *tenant);
     keys::write(disk.as_ref(), "keys/tenant.key", Purpose::Tenant, &tenant)?;
-    let card = enrol::member_keys(&home, rng)?;
+    let card = enrol::member_keys(&home, named.algorithm(), rng)?;
     enrol::enrol_here(&home, &fleet, &card, "default", clock)?;
     Ok(fleet)
 }

@@ -6,7 +6,7 @@ use seawall_backup::snapshot::{self, Checkpoints, Plan, Progress, Snapshot};
 use seawall_backup::source::filter::Excluded;
 use seawall_backup::source::{Problem, Source};
 use seawall_base::{Clock, Rng, Sha256, Timestamp};
-use seawall_escrow::{Capsule, Group, Label};
+use seawall_escrow::{Capsule, CapsuleError, Group, LabelFields, Recipients};
 use seawall_policy::witness::Reached;
 use seawall_record::{
     Base64, EscrowGroupRecord, Fleet, MAX_TAGS, Manifest, ManifestCore, Operator, check_tag,
@@ -154,7 +154,9 @@ fn log_snapshot(
     let mut root = seawall_base::wire::Writer::new();
     tree.root.encode(&mut root);
     let root = zeroize::Zeroizing::new(root.into_vec());
-    let capsule = Capsule::seal(&group, &Label::of_manifest(&core)?, &root, rng)?;
+    let to = Recipients::of_record(record).map_err(CapsuleError::from)?;
+    let fields = LabelFields::of_manifest(&core);
+    let capsule = Capsule::seal(&group, &fields, to.as_ref(), &root, rng)?;
     let path_index = match &tree.path_index {
         Some(root) => operators::seal_root(readers, &core, root, rng)?,
         None => Vec::new(),

@@ -67,6 +67,12 @@ impl Enrolment {
             let why = format!("enrolled as {:?}, not as {role:?}", it.role);
             return Err(RecordError::refused(WHAT, why.to_lowercase()));
         }
+        // TLS and cosignatures know no other algorithm.
+        let fixed =
+            if role == Role::Region { vec![it.transport, it.identity] } else { vec![it.transport] };
+        for key in fixed {
+            key.require_ed25519().map_err(RecordError::statement(WHAT))?;
+        }
         check_text(WHAT, &it.name, 64)?;
         // A node's past stays readable; who reads its log looks at how far it is believed.
         let is_node = role == Role::Node;
@@ -122,6 +128,8 @@ impl Subkey {
         if it.fleet != owner.fleet || it.node != owner.node() {
             return Err(RecordError::refused(WHAT, "certified for another fleet or node"));
         }
+        // It signs checkpoints, whose standard has no other algorithm for a log's own signature.
+        it.key.require_ed25519().map_err(RecordError::statement(WHAT))?;
         let longest = it.not_before.after(Self::MAX_VALIDITY);
         if it.not_after < it.not_before || it.not_after > longest {
             return Err(RecordError::refused(WHAT, "valid for more than 14 days, or for none"));

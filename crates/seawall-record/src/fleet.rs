@@ -5,7 +5,7 @@
 //! What root keys signed before they were replaced holds only where the newest policy carries it
 //! over by digest: dates are what a thief of an old key would write.
 
-use seawall_base::{FleetId, GroupId, NodeId, Sha256};
+use seawall_base::{FleetId, GroupId, NodeId, Sha256, Timestamp};
 use seawall_sign::{Envelope, Predicate, Statement, Subject, VerifyingKey};
 
 use crate::fleet_policy::WHAT as POLICY;
@@ -261,6 +261,20 @@ impl Fleet {
     /// The escrow group with this id.
     pub fn group(&self, id: GroupId) -> Option<&EscrowGroupRecord> {
         self.groups().iter().find(|g| g.id == id)
+    }
+
+    /// What the fleet has said of an escrow group, and since when: from the founding on, one
+    /// record for each policy that had the group, oldest first.
+    pub fn group_history(&self, id: GroupId) -> Vec<(Timestamp, EscrowGroupRecord)> {
+        let founding = (self.genesis.created, self.genesis.groups.clone());
+        let later = self.policies.iter().filter_map(|envelope| {
+            let policy = FleetPolicy::read_unverified(envelope).ok()?;
+            Some((policy.created, policy.groups))
+        });
+        let of_group = |(since, groups): (Timestamp, Vec<EscrowGroupRecord>)| {
+            groups.into_iter().find(|group| group.id == id).map(|group| (since, group))
+        };
+        std::iter::once(founding).chain(later).filter_map(of_group).collect()
     }
 
     /// The escrow group that takes new snapshots of a data class; the strictest for an unnamed

@@ -190,6 +190,7 @@ pub(crate) fn check_witnesses(
         return Err(RecordError::refused(what, "a fleet has at most 64 witnesses"));
     }
     for witness in witnesses {
+        witness.key.require_ed25519().map_err(RecordError::statement(what))?;
         check_text(what, &witness.operator, 64)?;
         check_text(what, &witness.name, 128)?;
         witness.endpoint.iter().try_for_each(|e| e.check(what))?;

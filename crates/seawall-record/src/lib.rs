@@ -31,6 +31,8 @@ mod log_state;
 mod manifest;
 pub mod reference_set;
 mod request;
+mod share_hand_over;
+mod share_report;
 
 pub use break_glass::BreakGlass;
 pub use bundle::{
@@ -64,6 +66,8 @@ pub use manifest::{
     MAX_TAG, MAX_TAGS, Manifest, ManifestCore, ReferenceSet, SealedRoot, Totals, check_tag,
 };
 pub use request::{Approval, Receipt, Request};
+pub use share_hand_over::{HandedOver, ShareHandOver};
+pub use share_report::{ShareBad, ShareGood, ShareSubject};
 
 use seawall_base::FleetId;
 use seawall_sign::SignError;

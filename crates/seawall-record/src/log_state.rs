@@ -401,8 +401,8 @@ pub(crate) fn check_manifest(
     if group.class_number != core.class {
         return Err(RecordError::refused(WHAT, "its data class is not its escrow group's"));
     }
-    if manifest.capsule.0.len() > 8_192 {
-        return Err(RecordError::refused(WHAT, "its capsule is above 8 KiB"));
+    if manifest.capsule.0.len() > Manifest::MAX_CAPSULE {
+        return Err(RecordError::refused(WHAT, "its capsule is above 24 KiB"));
     }
     let roots = &manifest.path_index;
     if roots.len() > MAX_OPERATORS || roots.iter().any(|r| r.sealed.0.len() > SealedRoot::MAX) {

@@ -135,6 +135,9 @@ impl ManifestCore {
 }
 
 impl Manifest {
+    /// Longest capsule in bytes; with the post-quantum half of sixteen custodians.
+    pub const MAX_CAPSULE: usize = 24 << 10;
+
     /// The statement for the node's subkey to sign.
     pub fn statement(self) -> Statement<Self> {
         let subject = Subject::blake3("reference-set", self.core.reference_set.root);

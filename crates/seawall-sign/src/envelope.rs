@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use seawall_base::Sha256;
 use serde::{Deserialize, Serialize};
 
-use crate::{SignError, SigningKey, VerifyingKey};
+use crate::{SignError, Signer, VerifyingKey};
 
 /// Largest envelope in bytes of JSON: it must fit a log entry (tlog-tiles: below 64 KiB).
 pub const MAX_ENVELOPE: usize = 65_535;
@@ -26,7 +26,7 @@ pub const MAX_SIGNATURES: usize = 64;
 pub struct Envelope {
     payload_type: String,
     payload: Vec<u8>,
-    signatures: Vec<(VerifyingKey, [u8; 64])>,
+    signatures: Vec<(VerifyingKey, Vec<u8>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -54,19 +54,19 @@ fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
 
 impl Envelope {
     /// Signs `payload` with each of `keys`.
-    pub fn sign(payload_type: &str, payload: Vec<u8>, keys: &[&SigningKey]) -> Self {
+    pub fn sign(payload_type: &str, payload: Vec<u8>, keys: &[&dyn Signer]) -> Self {
         let message = pre_authentication_encoding(payload_type, &payload);
-        let signatures = keys.iter().map(|k| (k.public(), k.sign(&message))).collect();
+        let signatures = keys.iter().map(|k| (k.public(), k.sign_statement(&message))).collect();
         Self { payload_type: payload_type.to_owned(), payload, signatures }
     }
 
     /// The same statement with one more signature. The signatures so far are not checked.
-    pub fn and_sign(mut self, key: &SigningKey) -> Result<Self, SignError> {
+    pub fn and_sign(mut self, key: &dyn Signer) -> Result<Self, SignError> {
         if self.signatures.iter().any(|(signer, _)| *signer == key.public()) {
             return Err(SignError::DuplicateSigner(key.public()));
         }
         let message = pre_authentication_encoding(&self.payload_type, &self.payload);
-        self.signatures.push((key.public(), key.sign(&message)));
+        self.signatures.push((key.public(), key.sign_statement(&message)));
         Ok(self)
     }
 
@@ -78,7 +78,7 @@ impl Envelope {
         }
         for (key, signature) in &other.signatures {
             if !self.signatures.iter().any(|(signer, _)| signer == key) {
-                self.signatures.push((*key, *signature));
+                self.signatures.push((*key, signature.clone()));
             }
         }
         if self.signatures.len() > MAX_SIGNATURES {
@@ -104,10 +104,11 @@ impl Envelope {
         let mut signatures = Vec::new();
         for s in &raw.signatures {
             let key: VerifyingKey = s.keyid.parse()?;
-            let mut sig = [0; 64];
-            if !matches!(BASE64.decode_slice(&s.sig, &mut sig), Ok(64)) {
-                return Err(SignError::Malformed("a signature is not 64 bytes".to_owned()));
-            }
+            let sig = BASE64.decode(&s.sig).ok().filter(|sig| sig.len() == key.signature_len());
+            let Some(sig) = sig else {
+                let why = format!("a signature is not {} bytes", key.signature_len());
+                return Err(SignError::Malformed(why));
+            };
             if !seen.insert(key) {
                 return Err(SignError::DuplicateSigner(key));
             }
@@ -164,7 +165,7 @@ impl Envelope {
         let mut good = BTreeSet::new();
         for (key, signature) in &self.signatures {
             if trusted.contains(key) {
-                key.verify(&message, signature)?;
+                key.verify_statement(&message, signature)?;
                 good.insert(key);
             }
         }
@@ -180,6 +181,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::SigningKey;
 
     fn key(n: u8) -> SigningKey {
         SigningKey::from_seed(&[n; 32])
@@ -224,7 +226,7 @@ mod tests {
     #[test]
     fn signatures_of_one_statement_are_put_together() {
         let (a, b) = (key(1), key(2));
-        let of = |keys: &[&SigningKey]| Envelope::sign("t", b"p".to_vec(), keys);
+        let of = |keys: &[&dyn Signer]| Envelope::sign("t", b"p".to_vec(), keys);
         let both = of(&[&a]).and_signatures_of(&of(&[&a, &b])).expect("one statement");
         assert_eq!(both, of(&[&a, &b]), "a counts once");
         let other = Envelope::sign("t", b"q".to_vec(), &[&b]);

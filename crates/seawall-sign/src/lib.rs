@@ -9,13 +9,19 @@
 pub mod envelope;
 mod key;
 pub mod key_file;
+mod mldsa;
+#[cfg(test)]
+mod outside;
 pub mod paseto;
 pub mod possession;
+mod signer;
 mod statement;
 pub mod token;
 
 pub use envelope::Envelope;
-pub use key::{ED25519, SigningKey, VerifyingKey};
+pub use key::{Algorithm, ED25519, ML_DSA_44, SigningKey, VerifyingKey};
+pub use mldsa::MlDsaKey;
+pub use signer::{Signer, StatementKey};
 pub use statement::{Predicate, Statement, Subject, predicate_type};
 
 /// Why something signed was refused. None of these is cured by trying again.

@@ -9,7 +9,7 @@ use seawall_base::{ObjectId, Sha256};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::{Envelope, SignError, SigningKey, VerifyingKey};
+use crate::{Envelope, SignError, Signer, VerifyingKey};
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
 const PAYLOAD_TYPE: &str = "application/vnd.in-toto+json";
@@ -69,7 +69,7 @@ impl<P: Predicate> Statement<P> {
     }
 
     /// Signs the statement into a DSSE envelope.
-    pub fn sign(&self, keys: &[&SigningKey]) -> Result<Envelope, SignError> {
+    pub fn sign(&self, keys: &[&dyn Signer]) -> Result<Envelope, SignError> {
         let payload = serde_json::to_vec(self).map_err(SignError::json)?;
         let envelope = Envelope::sign(PAYLOAD_TYPE, payload, keys);
         let size = envelope.to_json().len();
@@ -126,6 +126,7 @@ pub fn predicate_type(envelope: &Envelope) -> Result<String, SignError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::SigningKey;
 
     #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
     #[serde(deny_unknown_fields)]

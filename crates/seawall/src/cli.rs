@@ -2,6 +2,7 @@
 
 #![allow(clippy::doc_markdown, reason = "these comments are the help text, shown as they stand")]
 
+mod algorithm;
 mod custody;
 mod drill;
 mod find;
@@ -17,6 +18,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use seawall_policy::Span;
 use seawall_policy::retention::Count;
 
+pub(crate) use self::algorithm::KeyAlgorithm;
 pub(crate) use self::custody::{
     CustodianCommand, From as CeremonyFrom, GroupCommand, Opening as CeremonyOpening,
 };
@@ -283,6 +285,12 @@ pub(crate) struct InitArgs {
     /// Solo: a directory, or s3://BUCKET/PREFIX, that stands in for a region
     #[arg(long, value_name = "DIR|S3-URL")]
     pub(crate) bucket: Option<String>,
+    /// Algorithm of root key, custodians' signing keys and this node's identity
+    #[arg(long, value_enum, default_value = "ed25519")]
+    pub(crate) algorithm: KeyAlgorithm,
+    /// Give custodians ML-KEM keys: a quantum computer cannot open snapshots either
+    #[arg(long)]
+    pub(crate) post_quantum: bool,
     /// Write no path indexes, so that nothing is found without custodians (see fleet index)
     #[arg(long)]
     pub(crate) no_index: bool,
@@ -720,6 +728,9 @@ pub(crate) enum NodeCommand {
         /// Name of this node [default: the host's name]
         #[arg(long, value_name = "NAME")]
         name: Option<String>,
+        /// Algorithm of this node's identity; the same again once it has keys
+        #[arg(long, value_enum, default_value = "ed25519")]
+        algorithm: KeyAlgorithm,
         /// Where to write the card
         #[arg(long, value_name = "FILE", default_value = "-")]
         out: PathBuf,

@@ -6,7 +6,7 @@ use seawall_record::{
     CustodianCard, EscrowGroupRecord, GroupFile, Hex32, KnowledgeProof, MessageFile, Participant,
     RecordError, SealedPart, open_accept, open_message,
 };
-use seawall_sign::{Envelope, Predicate, Statement};
+use seawall_sign::{Envelope, Predicate, Signer, Statement};
 
 use crate::fixture::{GROUP, NOW, group, key};
 
@@ -248,7 +248,9 @@ fn a_group_file_needs_everyone_and_is_the_group_that_was_opened() {
     let commits = || (1..=3).map(|i| signed(commit(i), i)).collect::<Vec<_>>();
     let by = |it: CeremonyResult, who: &[u16]| {
         let keys: Vec<_> = who.iter().map(|i| signer(*i)).collect();
-        it.statement().sign(&keys.iter().collect::<Vec<_>>()).expect("signed")
+        it.statement()
+            .sign(&keys.iter().map(|k| k as &dyn Signer).collect::<Vec<_>>())
+            .expect("signed")
     };
     let file = GroupFile::new(ceremony(), commits(), by(result(), &[1, 2, 3])).expect("a group");
     let again = GroupFile::open(&file.to_json()).expect("what it writes, it reads");

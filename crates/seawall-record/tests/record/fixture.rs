@@ -8,7 +8,7 @@ use seawall_record::{
     Manifest, ManifestCore, RecordError, ReferenceSet, Request, Role, Subkey, Totals,
     WitnessRecord,
 };
-use seawall_sign::{Envelope, Predicate, SignError, SigningKey, Statement, Subject};
+use seawall_sign::{Envelope, Predicate, SignError, Signer, SigningKey, Statement, Subject};
 
 /// The moment around which everything happens: 2026-11-20T00:00:00Z.
 pub(crate) const NOW: Timestamp = Timestamp(1_795_132_800);
@@ -86,7 +86,7 @@ pub(crate) fn genesis() -> Genesis {
 }
 
 /// Signs a genesis statement with `roots` and opens it.
-pub(crate) fn open_genesis(genesis: Genesis, roots: &[&SigningKey]) -> Result<Fleet, RecordError> {
+pub(crate) fn open_genesis(genesis: Genesis, roots: &[&dyn Signer]) -> Result<Fleet, RecordError> {
     let subject = Fleet::subject(&genesis);
     Fleet::open(Statement::new(subject, genesis).sign(roots).expect("signed"))
 }

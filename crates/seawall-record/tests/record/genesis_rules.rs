@@ -121,7 +121,7 @@ fn signed_by_enough_of_its_own_root_keys() {
 fn a_later_added_signature_does_not_make_another_fleet() {
     let genesis = Genesis { root_keys: vec![key(1).public(), key(2).public()], ..genesis() };
     let statement = Statement::new(Fleet::subject(&genesis), genesis);
-    let sign = |keys: &[&seawall_sign::SigningKey]| {
+    let sign = |keys: &[&dyn seawall_sign::Signer]| {
         Fleet::open(statement.sign(keys).expect("signed")).expect("a fleet").id()
     };
     assert_eq!(sign(&[&key(1)]), sign(&[&key(1), &key(2)]));

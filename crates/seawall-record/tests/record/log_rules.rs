@@ -265,10 +265,10 @@ fn a_snapshot_names_a_group_of_the_fleet_and_its_class() {
     assert_eq!(rule(&e), "its data class is not its escrow group's");
     let e = edited(|m| m.core.group = OTHER_GROUP);
     assert_eq!(rule(&e), "its data class is not its escrow group's");
-    let e = edited(|m| m.capsule.0 = vec![0; 8_193]);
-    assert_eq!(rule(&e), "its capsule is above 8 KiB");
+    let e = edited(|m| m.capsule.0 = vec![0; Manifest::MAX_CAPSULE + 1]);
+    assert_eq!(rule(&e), "its capsule is above 24 KiB");
     let mut largest = manifest(1, None);
-    largest.capsule.0 = vec![0; 8_192];
+    largest.capsule.0 = vec![0; Manifest::MAX_CAPSULE];
     begun().accept(&by_subkey(largest).to_json()).expect("exactly at the limit");
 }
 

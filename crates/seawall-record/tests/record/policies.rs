@@ -5,7 +5,7 @@ use seawall_record::{
     Accepted, Base64, DeletionRule, DossierParts, Enrolment, Fleet, FleetCard, FleetPolicy, Hex32,
     LogState, PolicyChain, RecordError, Revocation, Role, WitnessQuorum, WitnessRecord,
 };
-use seawall_sign::{Envelope, SignError, SigningKey};
+use seawall_sign::{Envelope, SignError, Signer, SigningKey};
 
 use crate::fixture::{
     GROUP, NOW, ORIGIN, OTHER_GROUP, by_identity, by_root, by_subkey, fleet, group, identity, key,
@@ -22,7 +22,7 @@ fn next(fleet: &Fleet) -> FleetPolicy {
     policy
 }
 
-fn by(policy: FleetPolicy, keys: &[&SigningKey]) -> Envelope {
+fn by(policy: FleetPolicy, keys: &[&dyn Signer]) -> Envelope {
     policy.statement().sign(keys).expect("signed")
 }
 
@@ -149,7 +149,8 @@ fn the_keys_before_decide_and_the_new_ones_agree() {
         (vec![key(2), key(3)], 0, 1),
         (vec![key(4)], 0, 1),
     ] {
-        let envelope = by(policy.clone(), &signers.iter().collect::<Vec<_>>());
+        let envelope =
+            by(policy.clone(), &signers.iter().map(|s| s as &dyn Signer).collect::<Vec<_>>());
         let e = fleet.clone().advance(envelope).expect_err("too few");
         assert_eq!(signature(e), SignError::BelowThreshold { have, need });
     }

@@ -23,7 +23,14 @@ pub(crate) fn run(args: &InitArgs, home: &Path, printer: &Printer) -> anyhow::Re
         (Some(record), _) => FoundingGroup::Distributed(record),
         (None, Some(shares_dir)) => {
             let (custodians, threshold) = (names(args)?, args.threshold);
-            FoundingGroup::Local(LocalGroup { shares_dir, class: "default", custodians, threshold })
+            let post_quantum = args.post_quantum;
+            FoundingGroup::Local(LocalGroup {
+                shares_dir,
+                class: "default",
+                custodians,
+                threshold,
+                post_quantum,
+            })
         }
         (None, None) => return Err(Usage("--shares-dir or --group is needed".to_owned()).into()),
     };
@@ -35,6 +42,7 @@ pub(crate) fn run(args: &InitArgs, home: &Path, printer: &Printer) -> anyhow::Re
         node_name: &name,
         tenant: "default",
         index: !args.no_index,
+        algorithm: args.algorithm.into(),
         bucket: bucket.as_deref(),
         canary: args.canary.then_some(canary.as_path()),
     };

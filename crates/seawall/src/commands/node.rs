@@ -20,14 +20,14 @@ pub(crate) fn run(
         NodeCommand::Epoch(command) => {
             return super::epoch::run(command, &Home::open(home)?, printer);
         }
-        NodeCommand::Keys { name, out } => {
+        NodeCommand::Keys { name, algorithm, out } => {
             let name = name.clone().unwrap_or_else(super::host_name);
             let home = match Home::open(home) {
                 Err(HomeError::NotAHome(_)) => Home::create(home, &name, None)?,
                 opened => opened?,
             };
             let _lock = home.lock()?;
-            let card = member_keys(&home, &mut OsRng)?;
+            let card = member_keys(&home, (*algorithm).into(), &mut OsRng)?;
             let text = serde_json::to_string_pretty(&card).context("a card is JSON")? + "\n";
             printer.document(out, text.as_bytes())?;
         }

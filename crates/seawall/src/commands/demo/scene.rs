@@ -18,6 +18,7 @@ use seawall_node::{
 };
 use seawall_record::RegionCard;
 use seawall_region::Background;
+use seawall_sign::Algorithm;
 use seawall_sync::AuditReport;
 use zeroize::Zeroizing;
 
@@ -52,11 +53,13 @@ impl Scene {
                 class: "default",
                 custodians: ["anna", "ben", "cleo"].map(str::to_owned).to_vec(),
                 threshold: 2,
+                post_quantum: true,
             }),
             fleet_name: "demo",
             node_name: "node-1",
             tenant: "default",
             index: true,
+            algorithm: Algorithm::Ed25519,
             bucket: None,
             canary: None,
         };
@@ -181,7 +184,7 @@ fn start_region(root: &Path, fleet: &seawall_record::Fleet) -> anyhow::Result<Ba
 fn enrol_node_two(root: &Path) -> anyhow::Result<()> {
     let node_one = Home::open(&root.join("node-1"))?;
     let node_two = Home::create(&root.join("node-2"), "node-2", None)?;
-    let card = member_keys(&node_two, &mut OsRng)?;
+    let card = member_keys(&node_two, Algorithm::Ed25519, &mut OsRng)?;
     let bundle = enrolment_bundle(&node_one, &card, &SystemClock, &mut OsRng)?;
     enroll(&node_two, bundle.as_bytes(), Some(node_one.fleet()?.id()))?;
     Ok(())

@@ -15,7 +15,7 @@ use seawall_record::{
     DeletionRule, EscrowGroupRecord, Fleet, FleetPolicy, GroupFile, Revocation, WitnessQuorum,
     WitnessRecord,
 };
-use seawall_sign::{Envelope, SigningKey};
+use seawall_sign::{Envelope, StatementKey};
 use serde_json::json;
 
 use crate::cli::{PolicyCommand, ProposeArgs};
@@ -72,7 +72,7 @@ fn sign(
             let file = RootKeyFile::parse(&read_input(path)?)
                 .with_context(|| format!("cannot use {}", path.display()))?;
             let seed = file.open(&passphrase("Passphrase of the root key's copy", false)?)?;
-            vec![SigningKey::from_seed(&seed)]
+            vec![StatementKey::of_public(&file.key().parse()?, &seed)?]
         }
         None => home.root_keys()?,
     };
