@@ -29,7 +29,7 @@ use seawall_policy::custodian::{Decision, PolicyError};
 use seawall_record::{
     Act, Alive, AliveOutlook, Dossier, Enrolment, Fleet, Introduction, RecordError, Request, Role,
 };
-use seawall_sign::{SignError, SigningKey, Statement, VerifyingKey};
+use seawall_sign::{SignError, Signer, SigningKey, Statement, VerifyingKey};
 use seawall_tlog::{Judgement, LogError};
 use serde::{Deserialize, Serialize};
 
@@ -440,7 +440,7 @@ impl Office {
         });
         let alive = Alive { fleet, nonce: asked.nonce, at: now, outlook: outlook.collect() };
         let own = self.shares.iter().filter(|share| share.public().fleet == fleet);
-        let mut keys: Vec<_> = own.map(HeldShare::signing).collect();
+        let mut keys: Vec<&dyn Signer> = own.map(|share| share.signing() as &dyn Signer).collect();
         keys.push(&self.signing);
         keys.sort_by_key(|key| key.public());
         keys.dedup_by_key(|key| key.public());

@@ -5,8 +5,8 @@
 //! answer and wiped after it; between answers the memory holds the signing key only.
 
 use seawall_base::{Rng, Timestamp};
-use seawall_escrow::{ShareFile, ShareFileError, SharePublic, ShareSecret};
-use seawall_sign::{Envelope, SigningKey};
+use seawall_escrow::{ShareFile, SharePublic, ShareSecret};
+use seawall_sign::{Envelope, StatementKey, VerifyingKey};
 
 use super::time::At;
 use crate::{CustodianError, Examined};
@@ -22,15 +22,16 @@ pub enum ShareTrouble {
 /// A share and the key that signs its answers.
 pub struct HeldShare {
     public: SharePublic,
-    signing: SigningKey,
+    signing: StatementKey,
     secret: ShareSecret,
 }
 
 impl HeldShare {
     /// Opens a share file with its passphrase, and keeps it open.
-    pub fn open(file: &ShareFile, passphrase: &[u8]) -> Result<Self, ShareFileError> {
+    pub fn open(file: &ShareFile, passphrase: &[u8]) -> Result<Self, CustodianError> {
         let secret = file.open(passphrase)?;
-        let signing = SigningKey::from_seed(&secret.signing_seed);
+        let named: VerifyingKey = file.public().signing_key.parse()?;
+        let signing = StatementKey::of_public(&named, &secret.signing_seed)?;
         Ok(Self { public: file.public().clone(), signing, secret })
     }
 
@@ -40,7 +41,7 @@ impl HeldShare {
     }
 
     /// The key that signs its answers.
-    pub(super) const fn signing(&self) -> &SigningKey {
+    pub(super) const fn signing(&self) -> &StatementKey {
         &self.signing
     }
 
