@@ -44,6 +44,25 @@ fn a_node_signs_a_garbage_snapshot() {
     stopped(said.json()["findings"][0].as_str().expect("a finding"));
 }
 
+/// A stolen node seals a link to the live tree in place of the tree. Whoever compares through the
+/// link compares the live tree with itself.
+#[test]
+fn a_node_signs_a_link_in_place_of_the_tree() {
+    let fleet = Fleet::found_with(&["--canary"]);
+    let tree = fleet.tree("tree");
+    let real = fleet.path("real");
+    fs::rename(&tree, &real).expect("moved away");
+    std::os::unix::fs::symlink(&real, &tree).expect("linked");
+    // It is told by the way, to whoever did not mean it.
+    let made = fleet.run(&["snapshot", "create", arg(&tree), "--class", "canary"]).ok();
+    assert!(made.stderr.contains("the directory it points to is not read"), "{}", made.stderr);
+    let against = ["drill", "canary", "--against", arg(&tree), "--json"];
+    let said = fleet.run(&against).code(1);
+    let finding = said.json()["findings"].to_string();
+    assert!(finding.contains("is a symbolic link"), "{finding}");
+    stopped(said.json()["findings"][0].as_str().expect("a finding"));
+}
+
 /// A fleet with two published reports, the first passed, the second failed; their paths.
 fn published() -> (Fleet, [PathBuf; 2]) {
     let fleet = Fleet::found_with(&["--canary"]);

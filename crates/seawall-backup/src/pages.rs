@@ -307,7 +307,7 @@ fn decode_list(r: &mut Reader<'_>) -> Result<List, WireError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::collections::BTreeMap;
     use std::convert::Infallible;
 
@@ -319,11 +319,11 @@ mod tests {
 
     /// "Seals" a page by keeping it: the page logic does not depend on cryptography.
     #[derive(Default)]
-    struct Shelf(BTreeMap<ObjectId, Vec<u8>>);
+    pub(crate) struct Shelf(pub(crate) BTreeMap<ObjectId, Vec<u8>>);
 
     impl Shelf {
         #[expect(clippy::unnecessary_wraps, reason = "what seals pages may fail, but for this")]
-        fn seal(&mut self, page: &[u8]) -> Result<ObjectRef, Infallible> {
+        pub(crate) fn seal(&mut self, page: &[u8]) -> Result<ObjectRef, Infallible> {
             let id = ObjectId::of(page);
             self.0.insert(id, page.to_vec());
             Ok(ObjectRef { id, key: ObjectKey::new([0; 32]), plain_len: page.len() as u32 })

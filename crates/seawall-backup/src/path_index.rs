@@ -410,7 +410,6 @@ const _: () = assert!(MAX_NAME <= u8::MAX as usize && MAX_INLINE_LISTING <= u16:
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
     use std::convert::Infallible;
 
     use proptest::prelude::*;
@@ -418,18 +417,7 @@ mod tests {
     use seawall_seal::{DomainScope, ObjectKey};
 
     use super::*;
-
-    #[derive(Default)]
-    struct Shelf(BTreeMap<ObjectId, Vec<u8>>);
-
-    impl Shelf {
-        #[expect(clippy::unnecessary_wraps, reason = "what seals pages may fail, but for this")]
-        fn seal(&mut self, page: &[u8]) -> Result<ObjectRef, Infallible> {
-            let id = ObjectId::of(page);
-            self.0.insert(id, page.to_vec());
-            Ok(ObjectRef { id, key: ObjectKey::new([0; 32]), plain_len: page.len() as u32 })
-        }
-    }
+    use crate::pages::tests::Shelf;
 
     fn writer() -> PathIndexWriter {
         PathIndexWriter::new(&Domain::derive(&[7; 32], DomainScope::PathIndex))

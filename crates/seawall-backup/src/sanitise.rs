@@ -18,7 +18,7 @@ mod rules;
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use seawall_base::Rng;
@@ -117,7 +117,7 @@ pub fn sanitise(
     rng: &mut dyn Rng,
 ) -> Result<Counts, SanitiseError> {
     let from = from.canonicalize().map_err(at(from))?;
-    fs::create_dir_all(to).map_err(at(to))?;
+    private_directory(to)?;
     let to = to.canonicalize().map_err(at(to))?;
     if from.starts_with(&to) || to.starts_with(&from) {
         return Err(SanitiseError::Within(from, to));
@@ -143,7 +143,37 @@ pub fn sanitise(
             one.treat(kind, rule, &mut counts)?;
         }
     }
+    open_directories(&from, &to)?;
     Ok(counts)
+}
+
+/// Until everything is in them, directories are for whoever runs this alone.
+fn private_directory(path: &Path) -> Result<(), SanitiseError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(at(path))
+}
+
+/// Gives the directories below `to` the modes and times they have in `from`, the deepest first.
+fn open_directories(from: &Path, to: &Path) -> Result<(), SanitiseError> {
+    let (mut made, mut next) = (vec![PathBuf::new()], 0);
+    while next < made.len() {
+        let here = to.join(&made[next]);
+        for entry in fs::read_dir(&here).map_err(at(&here))? {
+            let entry = entry.map_err(at(&here))?;
+            if entry.file_type().map_err(at(&here))?.is_dir() {
+                made.push(made[next].join(entry.file_name()));
+            }
+        }
+        next += 1;
+    }
+    for path in made[1..].iter().rev() {
+        let (from, to) = (from.join(path), to.join(path));
+        let meta = fs::symlink_metadata(&from).map_err(at(&from))?;
+        let directory = File::open(&to).map_err(at(&to))?;
+        let mode = fs::Permissions::from_mode(meta.permissions().mode() & 0o777);
+        directory.set_permissions(mode).map_err(at(&to))?;
+        directory.set_modified(meta.modified().map_err(at(&from))?).map_err(at(&to))?;
+    }
+    Ok(())
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> SanitiseError + use<> {
@@ -171,7 +201,7 @@ impl One<'_> {
         };
         let parent = self.to.parent().expect("it is below the target");
         if kind.is_symlink() && matches!(rule, Treatment::Keep) {
-            fs::create_dir_all(parent).map_err(at(parent))?;
+            private_directory(parent)?;
             let target = fs::read_link(&self.from).map_err(at(&self.from))?;
             std::os::unix::fs::symlink(target, &self.to).map_err(at(&self.to))?;
             counts.kept += 1;
@@ -181,11 +211,15 @@ impl One<'_> {
             counts.dropped += 1;
             return Ok(());
         }
-        fs::create_dir_all(parent).map_err(at(parent))?;
+        private_directory(parent)?;
         match self.copy(rule, counts) {
             Ok(()) => Ok(()),
             Err(stop) => {
-                fs::remove_file(&self.to).map_err(at(&self.to))?;
+                match fs::remove_file(&self.to) {
+                    Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(at(&self.to)(e)),
+                    // It was not even begun where the source does not open.
+                    Ok(()) | Err(_) => {}
+                }
                 Err(match stop {
                     Stop::Io(source) => at(&self.from)(source),
                     Stop::Content(line, why) => {

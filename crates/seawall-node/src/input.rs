@@ -219,6 +219,9 @@ fn plain(path: &Path, devices: bool) -> Result<PathBuf, HomeError> {
     {
         return path.canonicalize().map_err(HomeError::io(&shown));
     }
+    if path.is_symlink() && path.is_dir() {
+        tracing::warn!(path = %shown, "a symbolic link; the directory it points to is not read");
+    }
     let absolute = std::path::absolute(path).map_err(HomeError::io(&shown))?;
     let mut out = PathBuf::new();
     for component in absolute.components() {

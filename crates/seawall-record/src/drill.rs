@@ -103,6 +103,15 @@ impl Drill {
         self.snapshot.is_some() && self.whole && self.result != Verdict::Failed
     }
 
+    /// Checks that `signer` signed it, and its form.
+    pub fn open(envelope: &Envelope, signer: VerifyingKey) -> Result<Self, RecordError> {
+        let it = Statement::<Self>::open(envelope, &[signer], 1)
+            .map_err(RecordError::statement("drill statement"))?
+            .predicate;
+        it.check_form()?;
+        Ok(it)
+    }
+
     /// What holds whatever log it stands in.
     pub(crate) fn check_form(&self) -> Result<(), RecordError> {
         const WHAT: &str = "drill statement";
@@ -192,19 +201,30 @@ impl TestResult {
     /// The statement for the node's subkey to sign: about a snapshot, or about the node whose
     /// store was read.
     pub fn statement(self, snapshot: Option<Sha256>, node: NodeId) -> Statement<Self> {
-        let subject = match snapshot {
-            Some(manifest) => Subject::sha256("manifest", manifest),
-            None => Subject::sha256("node", Sha256(node.0)),
-        };
-        Statement::new(subject, self)
+        Statement::new(Self::subject(snapshot, node), self)
     }
 
-    /// Checks that `signer` signed it, and its form.
-    pub fn open(envelope: &Envelope, signer: VerifyingKey) -> Result<Self, RecordError> {
+    fn subject(snapshot: Option<Sha256>, node: NodeId) -> Subject {
+        match snapshot {
+            Some(manifest) => Subject::sha256("manifest", manifest),
+            None => Subject::sha256("node", Sha256(node.0)),
+        }
+    }
+
+    /// Checks that `signer` signed it about this snapshot, or this node, and its form.
+    pub fn open(
+        envelope: &Envelope,
+        signer: VerifyingKey,
+        snapshot: Option<Sha256>,
+        node: NodeId,
+    ) -> Result<Self, RecordError> {
         const WHAT: &str = "test result";
-        let it = Statement::<Self>::open(envelope, &[signer], 1)
-            .map_err(RecordError::statement(WHAT))?
-            .predicate;
+        let statement = Statement::<Self>::open(envelope, &[signer], 1)
+            .map_err(RecordError::statement(WHAT))?;
+        if statement.subject != [Self::subject(snapshot, node)] {
+            return Err(RecordError::refused(WHAT, "it is about something else than the drill"));
+        }
+        let it = statement.predicate;
         let all = || it.passed_tests.iter().chain(&it.warned_tests).chain(&it.failed_tests);
         if all().count() > Self::MAX_CHECKS {
             return Err(RecordError::refused(WHAT, "more than 64 tests"));

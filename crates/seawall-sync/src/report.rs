@@ -176,7 +176,10 @@ impl Report {
         let fleet = Fleet::open_chain(self.genesis.clone(), self.policies.clone(), pinned)?;
         let node = Enrolment::open(&fleet, &self.enrolment, Role::Node)?;
         let signer = Subkey::open(&node, &self.subkeys[0])?;
-        let result = TestResult::open(&self.statement, signer.key)?;
+        let drill = Drill::open(&self.entry, signer.key)
+            .map_err(|e| ReportError::Contradiction(format!("its log entry: {e}")))?;
+        let about = drill.snapshot.as_ref().map(|place| place.manifest);
+        let result = TestResult::open(&self.statement, signer.key, about, node.node())?;
         let digest = self.statement.digest();
         let pinned = result.details()?;
         let contradiction = |why: &str| ReportError::Contradiction(why.to_owned());
@@ -185,9 +188,6 @@ impl Report {
         }
         let details = Details::parse(self.details.as_bytes())
             .map_err(|e| ReportError::Form(format!("details: {e}")))?;
-        let drill = Statement::<Drill>::open(&self.entry, &[signer.key], 1)
-            .map_err(|e| ReportError::Contradiction(format!("its log entry: {e}")))?
-            .predicate;
         if drill.report != digest {
             return Err(contradiction("the log entry beside it is of another report"));
         }

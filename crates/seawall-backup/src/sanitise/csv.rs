@@ -19,10 +19,11 @@ pub(super) fn filter(
     let Some(header) = reader.record()? else { return Ok(()) };
     let mut actions = Vec::new();
     for name in &header {
-        let text = std::str::from_utf8(name).unwrap_or("");
         // A name that stands twice would have two columns follow the one rule.
         let once = header.iter().filter(|other| *other == name).count() == 1;
-        actions.push(if once { columns.get(text).unwrap_or(&Action::Drop) } else { &Action::Drop });
+        // No rule can name what is not UTF-8.
+        let rule = std::str::from_utf8(name).ok().and_then(|text| columns.get(text));
+        actions.push(rule.filter(|_| once).unwrap_or(&Action::Drop));
     }
     let kept = |fields: Vec<Vec<u8>>| {
         let both = fields.into_iter().zip(&actions);

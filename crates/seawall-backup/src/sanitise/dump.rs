@@ -1,9 +1,10 @@
 //! A plain PostgreSQL dump (`pg_dump --format=plain`): statements, and rows between `COPY … FROM
 //! stdin;` and `\.`.
 //!
-//! Of statements only those pass that make the schema. Whatever else there is may carry data: rows
-//! as `INSERT`, large objects as `SELECT`, comments. Those are not even held, so one of any length
-//! costs nothing. Rows of a table that no rule names are dropped, and so are columns. Values are
+//! Of statements only those pass that make the schema, by the kind of what they make. Whatever else
+//! there is may carry data or secrets: rows as `INSERT`, large objects as `SELECT`, comments,
+//! passwords in roles, user mappings, foreign servers and subscriptions. Those are not even held, so
+//! one of any length costs nothing. Rows of a table that no rule names are dropped, and so are columns. Values are
 //! compared and hashed as they are escaped in the dump; `\N` is no value and stays.
 
 use std::collections::BTreeMap;
@@ -12,8 +13,53 @@ use std::io::{BufRead, Write};
 use super::rules::{Action, Columns};
 use super::{Counts, MAX_RECORD, Masker, Stop, read_line};
 
-/// First words of statements that make the schema.
-const PASSES: [&str; 6] = ["SET", "CREATE", "ALTER", "GRANT", "REVOKE", "REFRESH"];
+/// First words of statements that make the schema, whatever it is they name.
+const PASSES: [&str; 4] = ["SET", "GRANT", "REVOKE", "REFRESH"];
+/// What may stand between `CREATE` or `ALTER` and the kind of a thing.
+const BETWEEN: [&str; 12] = [
+    "OR",
+    "REPLACE",
+    "UNLOGGED",
+    "UNIQUE",
+    "RECURSIVE",
+    "TRUSTED",
+    "PROCEDURAL",
+    "CONSTRAINT",
+    "DEFAULT",
+    "MATERIALIZED",
+    "EVENT",
+    "TEXT",
+];
+/// Kinds of things that are the schema and hold no secret. `CREATE TABLE … AS SELECT` would run a
+/// query, and no dump has one.
+const KINDS: [&str; 26] = [
+    "ACCESS",
+    "AGGREGATE",
+    "CAST",
+    "COLLATION",
+    "CONVERSION",
+    "DOMAIN",
+    "EXTENSION",
+    "FUNCTION",
+    "INDEX",
+    "LANGUAGE",
+    "OPERATOR",
+    "POLICY",
+    "PRIVILEGES",
+    "PROCEDURE",
+    "PUBLICATION",
+    "ROUTINE",
+    "RULE",
+    "SCHEMA",
+    "SEARCH",
+    "SEQUENCE",
+    "STATISTICS",
+    "TABLE",
+    "TRANSFORM",
+    "TRIGGER",
+    "TYPE",
+    "VIEW",
+];
 /// Functions that a dump calls to make the schema.
 const CALLS: [&str; 2] = ["pg_catalog.set_config(", "pg_catalog.setval("];
 /// Commands of psql that carry no data.
@@ -82,6 +128,8 @@ struct Statement {
     within: Within,
     /// It will not pass, and is not held any more.
     is_dropped: bool,
+    /// The body of a function that is no text: other statements, to `END` at the start of a line.
+    is_atomic: bool,
     /// The byte read last.
     last: u8,
 }
@@ -115,9 +163,15 @@ fn passes(statement: &[u8]) -> bool {
         Some("SELECT") => {
             words.next().is_some_and(|call| CALLS.iter().any(|known| call.starts_with(known)))
         }
-        // Large objects go with the calls that would make them.
-        Some("ALTER" | "GRANT" | "REVOKE") if text.contains(" LARGE OBJECT ") => false,
-        // `CREATE TABLE … AS SELECT` would run a query, and no dump has one.
+        Some("CREATE" | "ALTER") => {
+            words.find(|word| !BETWEEN.contains(word)).is_some_and(|kind| KINDS.contains(&kind))
+        }
+        // Large objects and foreign servers go with the statements that would make them.
+        Some("GRANT" | "REVOKE")
+            if text.contains(" LARGE OBJECT ") || text.contains(" FOREIGN ") =>
+        {
+            false
+        }
         Some(first) => PASSES.contains(&first.trim_end_matches(';')),
         None => false,
     }
@@ -197,7 +251,14 @@ impl Run<'_> {
                     }
                     (take(it, n), false)
                 }
-                [b';', ..] => (take(it, 1), true),
+                [b';', ..] => {
+                    let ended = !it.is_atomic || it.text.ends_with(b"\nEND");
+                    (take(it, 1), ended)
+                }
+                [b'\n', ..] => {
+                    it.is_atomic |= it.text.ends_with(b"\nBEGIN ATOMIC");
+                    (take(it, 1), false)
+                }
                 _ => (take(it, 1), false),
             },
             Within::Text(escapes) => {

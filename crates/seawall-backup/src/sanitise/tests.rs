@@ -124,11 +124,60 @@ fn hidden_statements_do_not_pass() {
         "VALUES ('SECRET');",
         "ALTER LARGE OBJECT 4711 OWNER TO keeper;",
         "GRANT SELECT ON LARGE OBJECT 4711 TO keeper;",
+        "CREATE USER MAPPING FOR ada SERVER s OPTIONS (\"user\" 'ada', password 'SECRET');",
+        "CREATE SERVER s FOREIGN DATA WRAPPER postgres_fdw OPTIONS (host 'SECRET');",
+        "CREATE FOREIGN DATA WRAPPER w OPTIONS (token 'SECRET');",
+        "CREATE FOREIGN TABLE t (a text) SERVER s OPTIONS (query 'SECRET');",
+        "CREATE SUBSCRIPTION s CONNECTION 'host=x password=SECRET' PUBLICATION p;",
+        "CREATE ROLE ada PASSWORD 'SECRET';",
+        "ALTER ROLE ada WITH LOGIN PASSWORD 'SECRET';",
+        "CREATE USER ada PASSWORD 'SECRET';",
+        "ALTER DATABASE d SET my.secret TO 'SECRET';",
+        "ALTER SYSTEM SET primary_conninfo TO 'SECRET';",
+        "ALTER SERVER s OPTIONS (SET password 'SECRET');",
+        "GRANT ALL ON FOREIGN SERVER s TO ada;",
+        "CREATE OR REPLACE;",
     ] {
         let (out, counts) = filtered(DUMP_RULE, &format!("{hidden}\n")).expect("filtered");
         assert_eq!(out, "", "{hidden}");
         assert!(counts.dropped_records > 0, "{hidden}");
     }
+}
+
+#[test]
+fn what_makes_the_schema_passes_by_its_kind() {
+    for made in [
+        "CREATE UNIQUE INDEX i ON public.t USING btree (a);",
+        "CREATE UNLOGGED TABLE public.t (a text);",
+        "CREATE OR REPLACE VIEW public.v AS SELECT 1;",
+        "CREATE MATERIALIZED VIEW public.m AS SELECT 1 WITH NO DATA;",
+        "CREATE CONSTRAINT TRIGGER g AFTER INSERT ON public.t EXECUTE FUNCTION public.f();",
+        "CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION public.f();",
+        "CREATE OR REPLACE PROCEDURAL LANGUAGE plperl;",
+        "CREATE TEXT SEARCH CONFIGURATION public.c (PARSER = pg_catalog.\"default\");",
+        "ALTER DEFAULT PRIVILEGES FOR ROLE ada IN SCHEMA public GRANT SELECT ON TABLES TO bob;",
+        "ALTER SEQUENCE public.s OWNED BY public.t.a;",
+    ] {
+        let made = format!("{made}\n");
+        let (out, counts) = filtered(DUMP_RULE, &made).expect("filtered");
+        assert_eq!((out, counts.dropped_records), (made, 0));
+    }
+}
+
+/// What `pg_dump` writes of a function in SQL's own form (PostgreSQL 14 and later).
+#[test]
+fn a_body_of_statements_is_one_with_its_function() {
+    let body = "CREATE FUNCTION public.f(n integer) RETURNS integer\n    LANGUAGE sql\n    \
+                BEGIN ATOMIC\n SELECT CASE WHEN (n > 1) THEN 1 ELSE 2 END;\n SELECT 3;\nEND;\n";
+    // The deparser puts the two words on a line of their own.
+    let body = body.replace("    BEGIN ATOMIC", "BEGIN ATOMIC");
+    let (out, counts) = filtered(DUMP_RULE, &format!("{body}INSERT INTO t VALUES ('SECRET');\n"))
+        .expect("filtered");
+    assert_eq!((out, counts.dropped_records), (body, 1));
+    let (_, why) =
+        filtered(DUMP_RULE, "CREATE FUNCTION f() RETURNS int\nBEGIN ATOMIC\n SELECT 1;\n")
+            .expect_err("refused");
+    assert!(why.contains("no end"), "{why}");
 }
 
 #[test]
@@ -152,6 +201,17 @@ fn columns_of_csv() {
     let (out, _) =
         filtered("separator = \";\"\ncsv = { b = \"keep\" }", "a;b\n1;x,y\n").expect("ok");
     assert_eq!(out, "b\nx,y\n");
+}
+
+#[test]
+fn a_column_whose_name_is_not_utf8_goes() {
+    let rules = rules("[[rule]]\npath = \"f\"\ncsv = { \"\" = \"keep\", id = \"keep\" }");
+    let masker = Masker::new(&mut SeededRng::new(7));
+    let (mut out, mut counts) = (Vec::new(), Counts::default());
+    let file: &[u8] = b"Stra\xdfe,id\nSECRET,1\n";
+    filter(rules.of(b"f").expect("a rule"), &mut &*file, &mut out, &masker, &mut counts)
+        .expect("filtered");
+    assert_eq!(out, b"id\n1\n");
 }
 
 #[test]
@@ -210,6 +270,9 @@ fn a_tree_keeps_what_is_named_and_nothing_else() {
     std::os::unix::fs::symlink("index.html", from.join("www/start")).expect("linked");
     fs::set_permissions(from.join("www/index.html"), fs::Permissions::from_mode(0o4755))
         .expect("set");
+    for (path, mode) in [("www", 0o750), ("www/img", 0o705)] {
+        fs::set_permissions(from.join(path), fs::Permissions::from_mode(mode)).expect("set");
+    }
     let rules = rules(
         "[[rule]]\npath = \"www/**\"\nkeep = true\n[[rule]]\npath = \"*.csv\"\ncsv = { id = \"keep\" }",
     );
@@ -221,6 +284,11 @@ fn a_tree_keeps_what_is_named_and_nothing_else() {
     assert!(!to.join("private").exists() && to.join("people2.csv").symlink_metadata().is_err());
     let mode = fs::metadata(to.join("www/index.html")).expect("there").permissions().mode();
     assert_eq!(mode & 0o7777, 0o755, "powers are not carried over");
+    let mode = |path: &Path| fs::metadata(path).expect("there").permissions().mode() & 0o7777;
+    assert_eq!(
+        (mode(&to), mode(&to.join("www")), mode(&to.join("www/img"))),
+        (0o700, 0o750, 0o705)
+    );
 
     let e = sanitise(&from, &to, &rules, &mut rng).expect_err("not empty");
     assert!(matches!(e, SanitiseError::NotEmpty(_)), "{e}");

@@ -169,7 +169,7 @@ pub(super) fn against(
     refused: &[Refused],
 ) -> io::Result<Compared> {
     let inner = plan.live.strip_prefix("/").unwrap_or(plan.live);
-    let restored = top.join(inner);
+    let restored = inside(top, inner)?;
     let differences = compare(plan.live, &restored, false, &mut |_| ())?;
     let refused: HashSet<&[u8]> = refused.iter().map(|r| r.path.as_slice()).collect();
     let since = created.before(plan.took);
@@ -192,6 +192,23 @@ pub(super) fn against(
     let files = count(plan.live)?.files;
     out.same = files.saturating_sub(live_files(plan.live, &differences)?);
     Ok(out)
+}
+
+/// The directory `inner` in the tree that was restored below `top`. A link on the way would lead
+/// out of it, most likely to the live tree, which is no different from itself.
+fn inside(top: &Path, inner: &Path) -> io::Result<PathBuf> {
+    let mut at = top.to_owned();
+    for component in inner.components() {
+        at.push(component);
+        if at.symlink_metadata()?.is_symlink() {
+            let link = at.strip_prefix(top).unwrap_or(&at).display();
+            return Err(io::Error::other(format!(
+                "/{link} is a symbolic link, and a link is all that was sealed of it; seal and \
+                 compare what it points to"
+            )));
+        }
+    }
+    Ok(at)
 }
 
 /// How many files of the live tree are among these differences, each counted under its first name.

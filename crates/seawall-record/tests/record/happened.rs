@@ -254,7 +254,8 @@ fn the_last_proven_is_not_forgotten() {
 fn a_test_result_is_the_worst_of_its_tests() {
     let signer = subkey_key().public();
     let node = identity().public().node_id();
-    let open = |it: TestResult| TestResult::open(&signed(&it.statement(None, node)), signer);
+    let open =
+        |it: TestResult| TestResult::open(&signed(&it.statement(None, node)), signer, None, node);
     assert_eq!(open(result()), Ok(result()));
     assert_eq!(result().result, Verdict::Warned);
     for lie in [Verdict::Passed, Verdict::Failed] {
@@ -271,6 +272,11 @@ fn a_test_result_is_the_worst_of_its_tests() {
     let names = vec!["x".to_owned(); 65];
     let e = open(TestResult { passed_tests: names, ..result() }).expect_err("refused");
     assert_eq!(rule(&e), "more than 64 tests");
-    let stranger = TestResult::open(&signed(&result().statement(None, node)), key(99).public());
-    stranger.expect_err("signed by somebody else");
+    let it = signed(&result().statement(None, node));
+    TestResult::open(&it, key(99).public(), None, node).expect_err("signed by somebody else");
+    let about = "it is about something else than the drill";
+    let e = TestResult::open(&it, signer, Some(Sha256([7; 32])), node).expect_err("of a node");
+    assert_eq!(rule(&e), about);
+    let e = TestResult::open(&it, signer, None, NodeId([7; 32])).expect_err("of another node");
+    assert_eq!(rule(&e), about);
 }
