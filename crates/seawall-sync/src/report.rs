@@ -11,7 +11,7 @@ mod details;
 
 use seawall_base::{FleetId, Sha256};
 use seawall_record::{Drill, Enrolment, Fleet, Hex32, RecordError, Role, Subkey, TestResult};
-use seawall_sign::{Envelope, Statement};
+use seawall_sign::Envelope;
 use seawall_tlog::{Hash, Kind, Origin, SignedCheckpoint, Verifier, merkle};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
