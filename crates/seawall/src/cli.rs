@@ -7,6 +7,7 @@ mod custody;
 mod drill;
 mod find;
 mod log;
+mod look;
 mod machine;
 mod policy;
 mod witness;
@@ -27,6 +28,7 @@ pub(crate) use self::drill::{
 };
 pub(crate) use self::find::{FindArgs, FindKind};
 pub(crate) use self::log::LogCommand;
+pub(crate) use self::look::{DiffArgs, ExportArgs, MountArgs, PartArgs};
 pub(crate) use self::machine::{MachineCommand, MachineLogCommand, PlanArgs, RunArgs};
 pub(crate) use self::policy::{PolicyCommand, ProposeArgs};
 pub(crate) use self::witness::{EpochCommand, EvidenceCommand};
@@ -520,62 +522,6 @@ pub(crate) enum RestoreCommand {
         #[arg(long)]
         resume: bool,
     },
-}
-
-/// Which part of a snapshot.
-#[derive(Debug, Args)]
-pub(crate) struct PartArgs {
-    /// Only this path of the snapshot, from its root, and all below; may be repeated
-    #[arg(long = "path", value_name = "PATH")]
-    pub(crate) paths: Vec<PathBuf>,
-    /// Only what this pattern matches, from the root, such as '**/*.conf'; may be repeated
-    #[arg(long = "glob", value_name = "PATTERN")]
-    pub(crate) globs: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct MountArgs {
-    /// The request
-    pub(crate) request: PathBuf,
-    /// A directory
-    pub(crate) mountpoint: PathBuf,
-    /// An approval; repeat for each
-    #[arg(long = "approval", required = true, value_name = "FILE")]
-    pub(crate) approvals: Vec<PathBuf>,
-    /// Let other users look, too, as far as the modes of the snapshot allow them
-    #[arg(long)]
-    pub(crate) allow_other: bool,
-    /// Do not read all directories first; every name then shows a link count of 1
-    #[arg(long)]
-    pub(crate) no_link_counts: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ExportArgs {
-    /// The request
-    pub(crate) request: PathBuf,
-    /// An approval; repeat for each
-    #[arg(long = "approval", required = true, value_name = "FILE")]
-    pub(crate) approvals: Vec<PathBuf>,
-    /// As a tar archive (POSIX pax), the one format there is
-    #[arg(long, required = true)]
-    pub(crate) tar: bool,
-    /// Where to write it; - is standard output
-    #[arg(short, long, value_name = "FILE", default_value = "-")]
-    pub(crate) out: PathBuf,
-    #[command(flatten)]
-    pub(crate) part: PartArgs,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct DiffArgs {
-    /// The request for the first snapshot
-    pub(crate) old: PathBuf,
-    /// The request for the second snapshot
-    pub(crate) new: PathBuf,
-    /// An approval of either request; repeat for each
-    #[arg(long = "approval", required = true, value_name = "FILE")]
-    pub(crate) approvals: Vec<PathBuf>,
 }
 
 #[derive(Debug, Args)]

@@ -251,15 +251,11 @@ impl Run<'_> {
                     }
                     (take(it, n), false)
                 }
-                [b';', ..] => {
-                    let ended = !it.is_atomic || it.text.ends_with(b"\nEND");
-                    (take(it, 1), ended)
-                }
-                [b'\n', ..] => {
-                    it.is_atomic |= it.text.ends_with(b"\nBEGIN ATOMIC");
+                [b';', ..] => (take(it, 1), !it.is_atomic || it.text.ends_with(b"\nEND;")),
+                _ => {
+                    it.is_atomic |= rest[0] == b'\n' && it.text.ends_with(b"\nBEGIN ATOMIC");
                     (take(it, 1), false)
                 }
-                _ => (take(it, 1), false),
             },
             Within::Text(escapes) => {
                 let n = if *escapes && rest[0] == b'\\' && rest.len() > 1 { 2 } else { 1 };
