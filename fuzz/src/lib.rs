@@ -7,12 +7,13 @@ use std::sync::OnceLock;
 
 use seawall_base::{FleetId, NodeId, Sha256, Timestamp};
 use seawall_escrow::{
-    Capsule, CheckedCapsule, Demand, Group, KemSecret, LabelFields, OneTimeSecret, Recipients,
+    Capsule, CheckedCapsule, Demand, Group, KemPublic, KemSecret, LabelFields, OneTimeSecret,
+    Recipients,
     SecretShare, ceremony as group_making,
 };
 use seawall_record::{
     Base64, Ceremony, CeremonyKind, CeremonyOpening, CustodianCard, CustodianRecord,
-    EscrowGroupRecord, Fleet, Genesis, Hex32, Participant,
+    EscrowGroupRecord, Fleet, Genesis, Hex32, Participant, SUITE_PQ,
 };
 use seawall_sign::{Envelope, SigningKey, Statement};
 use seawall_sim::SeededRng;
@@ -70,6 +71,10 @@ pub fn kem_keys() -> Vec<KemSecret> {
     (1..=3).map(|n| KemSecret::from_bytes(&[n; 32])).collect()
 }
 
+fn post_quantum(index: u16) -> KemPublic {
+    kem_keys()[usize::from(index) - 1].public()
+}
+
 /// Whom a post-quantum half is dealt to.
 pub fn recipients() -> Recipients {
     let keys = (1..).zip(kem_keys().iter().map(KemSecret::public)).collect();
@@ -105,7 +110,7 @@ pub fn genesis() -> Genesis {
         name: format!("custodian {}", member.index()),
         signing_key: key(10 + member.index() as u8).public(),
         share: Hex32(member.verification_share()),
-        kem: None,
+        kem: Some(Base64(post_quantum(member.index()).as_bytes().to_vec())),
         endpoint: None,
     });
     Genesis {
@@ -121,6 +126,7 @@ pub fn genesis() -> Genesis {
             key: Hex32(group().key()),
             ceremony: "local".into(),
             share_epoch: 0,
+            suite: Some(SUITE_PQ),
             retired: false,
             custodians: custodians.collect(),
         }],
@@ -179,6 +185,7 @@ pub fn ceremony() -> Ceremony {
         previous: None,
         dealers: vec![],
         repaired: None,
+        suite: Some(SUITE_PQ),
         reason: "fuzzing".into(),
         created: Timestamp(1_700_000_000),
         nonce: Hex32([7; 32]),
