@@ -11,11 +11,13 @@
 //! DESIGN's order, fleet id, node key and subkey, log inclusion, capsule proof and label.
 
 pub mod ceremony;
+mod deletion;
 mod hand_over;
 mod home;
 mod quorum;
 mod witness;
 
+pub use deletion::sign_deletion;
 pub use hand_over::{HandedOn, hand_on, hand_over_shares, hand_overs_to, shares_of};
 pub use home::{Ask, AskPassphrase, CustodianHome, CustodyError, HomeLock, Joined, NO_FLEET};
 pub mod message;

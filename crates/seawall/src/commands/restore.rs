@@ -237,6 +237,15 @@ fn warn_if_forgotten(home: &Home, listed: &Listed, printer: &Printer) -> anyhow:
     if listed.log != own.as_str() {
         return Ok(());
     }
+    if let Some(it) = &listed.deleted {
+        printer.warn(&format!(
+            "the snapshot was deleted by {} ({}), statement {}: regions and this node no longer keep its objects",
+            it.by.join(", "),
+            it.reason,
+            it.statement.to_hex()
+        ));
+        return Ok(());
+    }
     let mut places = listed.receipts.clone();
     places.extend(home.bucket().map(|_| "the bucket".to_owned()));
     let places = match places.join(", ") {
@@ -403,7 +412,7 @@ fn approve(
 }
 
 /// The custodian's home that the share lies in, if it lies in one.
-fn home_of(share: &Path) -> anyhow::Result<Option<CustodianHome>> {
+pub(super) fn home_of(share: &Path) -> anyhow::Result<Option<CustodianHome>> {
     let home = share.canonicalize().ok();
     let home = home.as_deref().and_then(Path::parent).and_then(Path::parent);
     let home = home.filter(|home| home.join("custodian.json").is_file());
@@ -411,7 +420,7 @@ fn home_of(share: &Path) -> anyhow::Result<Option<CustodianHome>> {
 }
 
 /// The fleet as a custodian knows it from its card.
-fn known_fleet(card: &Path, expected: FleetId) -> anyhow::Result<Fleet> {
+pub(super) fn known_fleet(card: &Path, expected: FleetId) -> anyhow::Result<Fleet> {
     let fleet = FleetCard::open(&read_input(card)?)
         .with_context(|| format!("{} is not a fleet's card", card.display()))?;
     anyhow::ensure!(
