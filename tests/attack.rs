@@ -12,6 +12,7 @@ mod custody;
 mod dealing;
 mod deletion;
 mod drills;
+mod hsm;
 mod log;
 mod machine;
 mod network;

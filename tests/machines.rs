@@ -33,8 +33,18 @@ pub(crate) struct Machines {
     running: Vec<Option<Child>>,
 }
 
+/// A machine that is killed when this goes.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().expect("killed");
+        self.0.wait().expect("reaped");
+    }
+}
+
 /// A policy of one rule for everything of a fleet.
-fn policy(fleet: &str, approvers: &str, change: &[(&str, &str)]) -> String {
+pub(crate) fn policy(fleet: &str, approvers: &str, change: &[(&str, &str)]) -> String {
     let mut text = format!(
         "format = \"seawall-custodian-policy/1\"\n{approvers}\n[[rules]]\nfleet = \"{fleet}\"\n\
          class = \"any\"\nrequesters = [\"any\"]\nreason = \"test\"\ncooling_off = \"0s\"\n\
@@ -92,7 +102,7 @@ impl Machines {
         self.fleet.path(&format!("c{n}"))
     }
 
-    fn set_policy(&self, n: usize, approvers: &str, change: &[(&str, &str)]) {
+    pub(crate) fn set_policy(&self, n: usize, approvers: &str, change: &[(&str, &str)]) {
         let text = policy(&format!("fleet:{}", self.fleet_id), approvers, change);
         std::fs::write(self.home(n).join("policy.toml"), text).expect("written");
     }
@@ -101,13 +111,18 @@ impl Machines {
         self.start_with(n, &[]);
     }
 
-    fn start_with(&mut self, n: usize, more: &[&str]) {
+    pub(crate) fn start_with(&mut self, n: usize, more: &[&str]) {
         let log = std::fs::File::create(self.home(n).join("stderr.log")).expect("a log file");
         let mut command = seawall();
         command.env("SEAWALL_HOME", self.home(n)).args(["custodian", "run"]);
         command.args(["--listen", &self.addresses[n]]).args(more).stderr(log);
         self.running[n] = Some(command.spawn().expect("the machine starts"));
         wait_until("it listens", || std::net::TcpStream::connect(&self.addresses[n]).is_ok());
+    }
+
+    /// The running machine `n`.
+    pub(crate) fn child(&self, n: usize) -> &Child {
+        self.running[n].as_ref().expect("it runs")
     }
 
     pub(crate) fn kill(&mut self, n: usize) {
@@ -118,14 +133,14 @@ impl Machines {
     }
 
     /// Asks for the snapshot; returns the request's file and what each machine said.
-    fn send(&self, reason: &str) -> (PathBuf, Value) {
+    pub(crate) fn send(&self, reason: &str) -> (PathBuf, Value) {
         let out = self.fleet.path("request.json");
         let args = ["restore", "request", &self.id, "--reason", reason, "--out", arg(&out)];
         let said = self.fleet.run(&[&args[..], &["--send", "--json"]].concat()).ok().json();
         (out, said["sent"].clone())
     }
 
-    fn collect(&self, request: &Path) -> Said {
+    pub(crate) fn collect(&self, request: &Path) -> Said {
         let dir = self.fleet.path("approvals");
         let args = ["restore", "collect", arg(request), "--out-dir", arg(&dir), "--json"];
         self.fleet.run(&args)
@@ -418,6 +433,7 @@ struct Bench {
     disk: SimDisk,
     clock: SimClock,
     rules: String,
+    id: String,
     request: Vec<u8>,
     peer: VerifyingKey,
     home: PathBuf,
@@ -437,11 +453,12 @@ impl Bench {
         let card = std::fs::read(card).expect("a card");
         let home = fleet.path("c0");
         run(&home, &["custodian", "init", "--share", arg(&fleet.shares()[0])]).ok();
-        let id = FleetCard::open(&card).expect("a card").id();
+        let fleet_id = FleetCard::open(&card).expect("a card").id();
         let it = Self {
+            id,
             disk: SimDisk::new(),
             clock: SimClock::new(SystemClock.now()),
-            rules: policy(&id.to_string(), "approvers = []", change),
+            rules: policy(&fleet_id.to_string(), "approvers = []", change),
             request: std::fs::read(request).expect("a request"),
             peer: transport_key(&fleet.home()).public(),
             home,
@@ -537,6 +554,7 @@ fn whatever_the_power_cut_leaves_there_is_one_answer() {
             disk: SimDisk::new(),
             rules: bench.rules.clone(),
             clock: bench.clock.clone(),
+            id: bench.id.clone(),
             request: bench.request.clone(),
             peer: bench.peer,
             home: bench.home.clone(),
@@ -579,4 +597,54 @@ fn an_answer_is_for_its_requester_and_opens_for_nobody_else() {
     let other = seawall_escrow::OneTimeSecret::generate(&mut OsRng);
     assert!(examined.accept(&approval, &other).is_err());
     drop(fleet);
+}
+
+#[test]
+fn hours_and_daily_count_hold_at_the_machine() {
+    let hour = (SystemClock.now().0 / 3_600 + 2) % 24;
+    let hours = format!("hours = [\"mon-sun {hour:02}:00-{hour:02}:59\"]");
+    let (fleet, bench) = Bench::new(&[
+        ("Europe/Vienna", "UTC"),
+        ("hours = [\"always\"]", &hours),
+        ("per_day = 5", "per_day = 1"),
+    ]);
+    let second = fleet.request(&fleet.home(), &bench.id, "second.json");
+    let second = std::fs::read(second).expect("a request");
+    let mut office = bench.open();
+    let said = bench.submit(&mut office);
+    assert!(said.state == Standing::Pending && said.why.contains("outside the hours"), "{said:?}");
+    let until = said.until.expect("it waits");
+    assert!(until > bench.clock.now() && until.0 % 86_400 == hour * 3_600, "{until}");
+    bench.clock.set(until);
+    office.tick().expect("ticked");
+    assert_eq!(bench.submit(&mut office).state, Standing::Answered);
+    let said = office.submit(bench.peer, &second).expect("taken");
+    assert!(said.state == Standing::Pending && said.why.contains("daily count"), "{said:?}");
+    let next = until.after(Seconds::days(1));
+    assert_eq!(said.until, Some(next), "24 hours, whatever the calendar says");
+    // A restart forgets no answer that counts.
+    drop(office);
+    let mut office = bench.open();
+    office.tick().expect("ticked");
+    assert_eq!(office.submit(bench.peer, &second).expect("known").until, Some(next));
+    bench.clock.set(next);
+    office.tick().expect("ticked");
+    assert_eq!(office.submit(bench.peer, &second).expect("known").state, Standing::Answered);
+}
+
+#[test]
+fn no_altered_request_is_answered_or_written_down() {
+    let (_fleet, bench) = Bench::new(&[]);
+    let mut office = bench.open();
+    let step = bench.request.len() / 250;
+    for at in (0..bench.request.len()).step_by(step) {
+        let mut altered = bench.request.clone();
+        altered[at] ^= 1;
+        let refusal = office.submit(bench.peer, &altered).expect_err("refused");
+        assert!([403, 422].contains(&refusal.status), "byte {at}: {refusal}");
+    }
+    let cut = &bench.request[..bench.request.len() - 1];
+    assert_eq!(office.submit(bench.peer, cut).expect_err("refused").status, 422);
+    assert_eq!(bench.acts(), [], "anybody could fill the disk with such things");
+    assert_eq!(bench.submit(&mut office).state, Standing::Answered);
 }

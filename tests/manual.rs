@@ -41,12 +41,14 @@ macro_rules! pages {
 pages! {
     audit(Fleet::found(), on_record);
     browse(Fleet::found(), looked_into);
+    custodian_daemon(Fleet::found(), asked_confirmed_and_on_record);
     custodians(Fleet::nowhere(), a_ceremony_and_the_years_after);
     deletion(Fleet::found(), deleted_by_two);
     drills(Fleet::found_with(&["--canary"]), drilled);
     fleet_policy(Fleet::found(), two_of_three_decide);
     getting_started(Fleet::nowhere(), a_second_machine_has_it);
     find(Fleet::found(), found);
+    hsm(Fleet::found(), wrapped_by_a_token);
     post_quantum(Fleet::nowhere(), sealed_to_two_kinds_of_keys);
     retention(Fleet::found(), pruned);
     solo(Fleet::nowhere(), alone);
@@ -61,6 +63,8 @@ const PLACES: [&str; 4] = ["/media/", "/mnt/", "/srv/", "/var/lib/"];
 const REGION: &str = "region-a.example:7443";
 /// The same, as bash writes it.
 const REGION_PATH: &str = "region-a.example/7443";
+/// The custodian's machine that pages name.
+const MACHINE: &str = "custodian-a.example:7444";
 
 /// Where a page is run.
 pub(crate) struct Here {
@@ -93,8 +97,11 @@ impl Here {
     pub(crate) fn run_with(&self, blocks: &[String], variables: &[(&str, String)]) {
         // Whatever was left running ends with the shell.
         let mut script = format!("trap 'kill $(jobs -p) || true' EXIT\n{}", blocks.join("\n"));
-        let region = free_address();
-        script = script.replace(REGION, &region).replace(REGION_PATH, &region.replace(':', "/"));
+        for named in [REGION, MACHINE] {
+            let address = free_address();
+            let path = |address: &str| address.replace(':', "/");
+            script = script.replace(named, &address).replace(&path(named), &path(&address));
+        }
         for place in PLACES.into_iter().filter(|place| blocks.concat().contains(place)) {
             let here = self.path(place.trim_matches('/'));
             fs::create_dir_all(&here).expect("made");
@@ -280,6 +287,21 @@ fn a_ceremony_and_the_years_after(here: &Here) {
     assert_eq!(fs::read(again.join("www/index.html")).expect("restored"), b"hello\n");
 }
 
+fn asked_confirmed_and_on_record(here: &Here) {
+    let restored = here.path("restored").join(here.dir.strip_prefix("/").expect("absolute"));
+    assert_eq!(fs::read(restored.join("www/index.html")).expect("restored"), b"hello\n");
+    let home = here.path("var/lib/custodian");
+    let acts = run(&home, &["custodian", "log", "list", "--json"]).ok().json();
+    let kinds = |wanted: &str| {
+        let acts = acts.as_array().expect("a list").iter();
+        acts.filter(|act| act["act"]["kind"] == wanted).count()
+    };
+    let counted = ["seen", "confirmed", "declined", "answered"].map(kinds);
+    assert_eq!(counted, [3, 1, 1, 1], "{acts:#}");
+    let told = fs::read_to_string(here.path("told.txt")).expect("told");
+    assert!(told.contains("INC-7: the disk died") && !told.contains(PASSPHRASE), "{told}");
+}
+
 fn on_record(here: &Here) {
     let lines = fs::read_to_string(here.path("audit.jsonl")).expect("exported");
     assert_eq!(lines.lines().filter(|l| l.contains("\"kind\":\"approval\"")).count(), 2);
@@ -314,6 +336,12 @@ fn found(here: &Here) {
     assert_eq!((&found["path"], &found["stands"]), (&arg(&there).into(), &false.into()));
     let index = here.fleet.run(&["fleet", "index", "show", "--json"]).ok().json();
     assert_eq!(index["operators"].as_array().map(Vec::len), Some(1), "the desk was removed");
+}
+
+fn wrapped_by_a_token(here: &Here) {
+    let restored = here.path("restored").join(here.dir.strip_prefix("/").expect("absolute"));
+    assert_eq!(fs::read(restored.join("www/index.html")).expect("restored"), b"hello\n");
+    assert!(!here.path("no.json").exists() && !here.path("anna/keys/signing.key").exists());
 }
 
 fn another_epoch_without_losing_a_snapshot(here: &Here) {

@@ -357,6 +357,31 @@ class GcmSiv:
         return plain if self.tag(plain, aad) == tag else None
 
 
+# ---------------------------------------------------------------- AES-256-GCM (NIST SP 800-38D)
+
+
+def ghash(key, data):
+    """Section 6.4: bits of a block are numbered from the left."""
+    reduce, h, y = 0xE1 << 120, int.from_bytes(key, "big"), 0
+    for i in range(0, len(data), 16):
+        x, z, v = y ^ int.from_bytes(data[i : i + 16], "big"), 0, h
+        for bit in range(127, -1, -1):
+            if x >> bit & 1:
+                z ^= v
+            v = v >> 1 ^ (reduce if v & 1 else 0)
+        y = z
+    return y.to_bytes(16, "big")
+
+
+def open_gcm(key, iv, sealed, aad):
+    cipher, body = aes256(key), sealed[:-16]
+    lengths = struct.pack(">QQ", len(aad) * 8, len(body) * 8)
+    tag = xor(ghash(cipher(bytes(16)), pad16(aad) + pad16(body) + lengths), cipher(iv + b"\0\0\0\1"))
+    blocks = range((len(body) + 15) // 16)
+    stream = b"".join(cipher(iv + struct.pack(">I", n + 2)) for n in blocks)
+    return bytes(a ^ b for a, b in zip(body, stream)) if tag == sealed[-16:] else None
+
+
 # ---------------------------------------------------------------- Argon2id (RFC 9106), one lane
 
 M64 = 2**64 - 1
@@ -840,25 +865,38 @@ def open_quantum(capsule, group, context, to, partials, hand_overs):
 # ---------------------------------------------------------------- share files
 
 
-def open_share_file(text, passphrase):
+def open_share_file(text, secret):
+    """`secret`: the passphrase of version 1, the token's key of version 2."""
     f = json.loads(text)
-    kdf, sealed = f["kdf"], base64.b64decode(f["sealed"], validate=True)
-    salt = base64.b64decode(kdf["salt"], validate=True)
-    assert f["format"] == "seawall-share/1" and kdf["algorithm"] == "argon2id" and kdf["p"] == 1
+    sealed = base64.b64decode(f["sealed"], validate=True)
     aad = (
         var(f["format"].encode())
         + bytes.fromhex(f["fleet"].removeprefix("fleet:") + f["group"].removeprefix("group:"))
         + var(f["class"].encode())
         + struct.pack("<HHHI", f["index"], f["threshold"], f["members"], f["share_epoch"])
         + var(f["custodian"].encode()) + var(f["signing_key"].encode())
-        + var(kdf["algorithm"].encode()) + struct.pack("<III", kdf["m_kib"], kdf["t"], kdf["p"])
-        + salt
     )
+    if f["format"] == "seawall-share/1":
+        kdf, wrong = f["kdf"], "wrong-passphrase"
+        salt = base64.b64decode(kdf["salt"], validate=True)
+        assert kdf["algorithm"] == "argon2id" and kdf["p"] == 1
+        cost = struct.pack("<III", kdf["m_kib"], kdf["t"], kdf["p"])
+        aad += var(kdf["algorithm"].encode()) + cost + salt
+    else:
+        token, wrong = f["token"], "mismatch"
+        iv = base64.b64decode(token["iv"], validate=True)
+        assert f["format"] == "seawall-share/2" and token["mechanism"] == "pkcs11:aes-256-gcm"
+        for field in ("mechanism", "label", "serial"):
+            aad += var(token[field].encode())
+        aad += bytes.fromhex(token["key"]) + iv
     if derive_key("seawall 2026-11 share file checksum v1", aad + sealed).hex() != f["checksum"]:
         raise Refused("damaged")
-    plain = GcmSiv(argon2id(passphrase, salt, kdf["m_kib"], kdf["t"])).open(sealed, aad)
+    if f["format"] == "seawall-share/1":
+        plain = GcmSiv(argon2id(secret, salt, kdf["m_kib"], kdf["t"])).open(sealed, aad)
+    else:
+        plain = open_gcm(secret, iv, sealed, aad)
     if plain is None:
-        raise Refused("wrong-passphrase")
+        raise Refused(wrong)
     return plain
 
 
@@ -1131,6 +1169,13 @@ def main():
     tally.expect("share file, wrong passphrase", "wrong-passphrase", wrong)
     damaged = lambda: open_share_file(f["text"].replace('"index": 4', '"index": 5'), passphrase)
     tally.expect("share file, damaged", "damaged", damaged)
+    f = v["share_file_wrapped"]
+    key, inside = bytes.fromhex(f["wrapping_key"]), f["scalar"] + f["signing_seed"]
+    tally.expect("wrapped share file", inside, lambda: open_share_file(f["text"], key).hex())
+    other = lambda: open_share_file(f["text"], key[::-1]).hex()
+    tally.expect("wrapped share file, other key", "mismatch", other)
+    moved = lambda: open_share_file(f["text"].replace("Zoë's token", "Zoë's stick"), key)
+    tally.expect("wrapped share file, damaged", "damaged", moved)
     check_ceremonies(tally)
     for line in tally.failed:
         print(line, file=sys.stderr)

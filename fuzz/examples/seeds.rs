@@ -20,9 +20,10 @@ use seawall_fuzz::{
     NODE, ORIGIN, ROOT, SUBKEY, capsule, deletable_entries, fleet, genesis, group, kem_keys, key,
     quantum_capsule, recipients, ruled, shares, sign,
 };
+use seawall_custodian::message::AliveRequest;
 use seawall_policy::retention::{Count, Period, Rules};
 use seawall_record::{
-    Arrival, BadShareFile, Base64, CeremonyMessage, CeremonyResult, CeremonyStep, Dossier, DossierParts, DrillKind, Enrolment, Epoch, EvidenceFile, Fleet, FleetCard, Forget, Forgotten, Hex32, Introduction, KnowledgeProof, LogPoint, LogState, Manifest, ManifestCore, MessageFile, Request, Role, ShareBad, ShareSubject, Sighting, Subkey, Totals, Verdict, node_origin, reference_set, Deleted, Deletion, DeletionFile, Retention,
+    Arrival, BadShareFile, Base64, CeremonyMessage, CeremonyResult, CeremonyStep, Dossier, DossierParts, DrillKind, Enrolment, Epoch, EvidenceFile, Fleet, FleetCard, Forget, Forgotten, Hex32, Introduction, KnowledgeProof, LogPoint, LogState, Manifest, ManifestCore, MessageFile, Request, Role, ShareBad, ShareSubject, Sighting, Subkey, Totals, Verdict, node_origin, reference_set, Deleted, Deletion, DeletionFile, Retention, Act, Alive, CustodianAct, PersonVerdict,
 };
 use seawall_seal::{Domain, DomainScope, ObjectKey, ObjectRef};
 use seawall_sign::possession::{Call, Proof};
@@ -47,6 +48,38 @@ fn main() {
     found();
     sync();
     drills();
+    custodians();
+}
+
+/// A custodian's policy, and what its machine is sent and writes.
+fn custodians() {
+    let rule = format!(
+        "format = \"seawall-custodian-policy/1\"\n[[approvers]]\nname = \"ben\"\nkey = \"{}\"\n\
+         [[rules]]\nfleet = \"{}\"\nclass = \"any\"\nrequesters = [\"any\"]\nreason = \"^INC-[0-9]+: \"\n\
+         cooling_off = \"1d4h\"\ntime_zone = \"Europe/Vienna\"\n\
+         hours = [\"mon-fri 08:00-18:00\", \"sat 10:00-14:00\"]\nper_day = 2\npersons = 0\n\
+         large = {{ files = 100000, bytes = \"50GiB\", persons = 1 }}\n",
+        key(9).public(),
+        fleet().id()
+    );
+    write("policy_custodian", "one-rule", rule.as_bytes());
+    let statement = |envelope: Envelope| -> Vec<u8> { payload(&envelope) };
+    let request = Sha256([3; 32]);
+    let said = PersonVerdict { request, confirmed: true, why: String::new(), created: NOW };
+    let said = said.statement().sign(&[&key(NODE)]).expect("signed");
+    write("custodian_messages", "verdict", &statement(said));
+    let act = Act::Decided { decision: "wait".into(), why: "cooling off".into(), policy: None };
+    let act = CustodianAct { fleet: fleet().id(), request, at: NOW, act };
+    let act = act.statement().sign(&[&key(NODE)]).expect("signed");
+    let asked = AliveRequest::new(fleet().id(), Hex32([7; 32]), &act);
+    write("custodian_messages", "act", &statement(act));
+    write("custodian_messages", "alive-request", &json(&asked));
+    let alive = Alive { fleet: fleet().id(), nonce: Hex32([7; 32]), at: NOW, outlook: Vec::new() };
+    let alive = alive.statement().sign(&[&key(NODE)]).expect("signed");
+    write("custodian_messages", "alive", &statement(alive));
+    let status = "{\"request\":\"sha256:".to_owned() + &"03".repeat(32);
+    let status = status + "\",\"state\":\"refused\",\"why\":\"because\"}";
+    write("custodian_messages", "status", status.as_bytes());
 }
 
 /// What a drill's report tells, and what is kept of a dump for developers.
@@ -445,6 +478,11 @@ fn escrow() {
     };
     let secret = ShareSecret { share: shares()[0].clone(), signing_seed: key(11).seed() };
     let file = ShareFile::seal(public, &secret, b"passphrase", KdfCost::DEFAULT, &mut rng());
+    // Wrapped by a token: the golden vector, since there is no token here.
+    let vectors = include_str!("../../docs/vectors/escrow.json");
+    let vectors: serde_json::Value = serde_json::from_str(vectors).expect("JSON");
+    let wrapped = vectors["share_file_wrapped"]["text"].as_str().expect("a file");
+    write("escrow_share_file", "wrapped", wrapped.as_bytes());
     write("escrow_share_file", "share", file.expect("a good share").to_json().as_bytes());
     let public = OneTimeSecret::from_bytes(&[3; 32]).public();
     let sealed = public.seal(b"info", b"aad", b"a partial", &mut rng()).expect("short");

@@ -435,8 +435,7 @@ impl Actor<'_, '_> {
             let why = "the share's index is not the one the group has for this custodian";
             return Err(CustodyError::refused(why));
         }
-        let passphrase = (self.ask)(Ask::Existing, self.home.name())?;
-        Ok((file.public().clone(), file.open(&passphrase)?))
+        Ok((file.public().clone(), self.home.open_share(&file, self.ask)?))
     }
 
     /// Writes the share that came out, unless it is there already.
@@ -464,11 +463,10 @@ impl Actor<'_, '_> {
             signing_key: key.public().to_string(),
         };
         let there = self.home.share(group.id(), epoch)?;
-        let passphrase =
-            (self.ask)(if there.is_some() { Ask::Existing } else { Ask::New }, self.home.name())?;
         let path = if let Some(there) = there {
             // A crash came between share and statement; or a repair was not needed.
-            let same = *there.open(&passphrase)?.share.to_bytes() == *share.to_bytes();
+            let same =
+                *self.home.open_share(&there, self.ask)?.share.to_bytes() == *share.to_bytes();
             if !same {
                 let from = journal::origin_of_share(self.home, group.id(), epoch)?;
                 return Err(CustodyError::refused(format!(
@@ -479,7 +477,8 @@ impl Actor<'_, '_> {
             self.home.keep_share(&there)?
         } else {
             let secret = ShareSecret { share, signing_seed: key.seed() };
-            let file = self.home.seal_share(public, &secret, &passphrase, self.rng)?;
+            let file =
+                self.home.seal_share(public, &secret, (&mut *self.ask, Ask::New), self.rng)?;
             self.home.keep_share(&file)?
         };
         self.journal.keep_share(&path)?;

@@ -4,26 +4,29 @@
 //! custodian.json                 format, name, operator; written last
 //! lock                           held by the command that changes something
 //! keys/*.key                     signing, recipient, kem, witness, transport (0600)
+//! token.json, keys/wrapped.json  which token wraps the shares, and keys it wrapped ([`wrapped`])
 //! fleets/<fleet id>.json         fleet cards: the genesis statement and the policies since
-//! shares/<group id>-<epoch>.json share files, each sealed under a passphrase
+//! shares/<group id>-<epoch>.json share files, sealed under a passphrase or wrapped by a token
 //! ceremonies/<id>/               own statements, and secrets of unfinished steps
 //! hand-overs/*.json              post-quantum shares of snapshots, handed over by others
 //! ```
 //!
 //! Who has the home has the signing key, and can speak as this custodian; a share needs its
-//! passphrase as well. A share of a fleet that is still to be founded names the fleet id zero,
+//! passphrase or its token as well. A share of a fleet that is still to be founded names the fleet id zero,
 //! which no fleet has, until [`CustodianHome::join`] seals it anew.
+
+mod wrapped;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::LogKeys;
 use seawall_base::{Disk, DiskFile, FleetId, GroupId, LockMode, OpenMode, Rng, Sha256};
 use seawall_base::{read_file, write_atomic};
 use seawall_escrow::{
     CeremonyError, GroupError, KdfCost, KemSecret, MAX_SHARE_FILE, OneTimeError, OneTimeSecret,
-    ShareFile, ShareFileError, SharePublic, ShareSecret,
+    ShareFile, ShareFileError, SharePublic, WrappingKey,
 };
 use seawall_host::FsDisk;
 use seawall_record::{
@@ -33,6 +36,9 @@ use seawall_sign::key_file::{self, KeyFileError, Purpose};
 use seawall_sign::{Algorithm, SignError, SigningKey, StatementKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
+
+pub use self::wrapped::{Moved, OpenToken};
+use crate::token::TokenError;
 
 const FORMAT: &str = "seawall-custodian-home/1";
 const CONFIG: &str = "custodian.json";
@@ -107,6 +113,9 @@ pub enum CustodyError {
     /// A share file.
     #[error(transparent)]
     Share(#[from] ShareFileError),
+    /// The token that wraps shares.
+    #[error(transparent)]
+    Token(#[from] TokenError),
     /// An escrow group.
     #[error("escrow group: {0}")]
     Group(#[from] GroupError),
@@ -163,6 +172,8 @@ pub struct CustodianHome {
     operator: String,
     algorithm: Algorithm,
     cost: KdfCost,
+    open_token: Option<Box<OpenToken>>,
+    token: Mutex<Option<Arc<dyn WrappingKey>>>,
 }
 
 /// The right to change the home; released when dropped, and by the system when the process dies.
@@ -238,19 +249,29 @@ impl CustodianHome {
                 key_file::write(&disk, path, purpose, &secret)?;
             }
         }
-        let (name, operator) = (name.to_owned(), operator.to_owned());
-        let (disk, algorithm) = (Arc::new(disk), signing.algorithm());
-        let home = Self { disk, name, operator, algorithm, cost: KdfCost::DEFAULT };
+        let home = Self::of(disk, name, operator, signing.algorithm());
         // A card that nobody would take is found out now.
         CustodianCard::parse(&home.card(None)?.to_json())?;
         let config = Config {
             format: FORMAT.to_owned(),
             name: home.name.clone(),
             operator: home.operator.clone(),
-            algorithm: (algorithm != Algorithm::Ed25519).then(|| algorithm.to_string()),
+            algorithm: (home.algorithm != Algorithm::Ed25519).then(|| home.algorithm.to_string()),
         };
         home.write_json(CONFIG, &config)?;
         Ok(home)
+    }
+
+    fn of(disk: FsDisk, name: &str, operator: &str, algorithm: Algorithm) -> Self {
+        Self {
+            disk: Arc::new(disk),
+            name: name.to_owned(),
+            operator: operator.to_owned(),
+            algorithm,
+            cost: KdfCost::DEFAULT,
+            open_token: None,
+            token: Mutex::new(None),
+        }
     }
 
     /// Opens a home.
@@ -259,9 +280,7 @@ impl CustodianHome {
             return Err(CustodyError::NotAHome(path.to_owned()));
         }
         let disk = FsDisk::create(path).map_err(CustodyError::io(&path.display().to_string()))?;
-        let (name, operator, algorithm) = (String::new(), String::new(), Algorithm::Ed25519);
-        let disk = Arc::new(disk);
-        let mut home = Self { disk, name, operator, algorithm, cost: KdfCost::DEFAULT };
+        let mut home = Self::of(disk, "", "", Algorithm::Ed25519);
         let config: Config = serde_json::from_slice(&home.require(CONFIG, MAX_CONFIG)?)
             .map_err(|e| CustodyError::damaged(CONFIG, e.to_string()))?;
         if config.format != FORMAT {
@@ -311,8 +330,17 @@ impl CustodianHome {
         Ok(HomeLock { _file: file })
     }
 
-    fn key(&self, path: &str, purpose: Purpose) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
+    fn key_in_file(
+        &self,
+        path: &str,
+        purpose: Purpose,
+    ) -> Result<Zeroizing<[u8; 32]>, CustodyError> {
         Ok(key_file::require(self.disk.as_ref(), path, purpose)?)
+    }
+
+    /// The public half of [`CustodianHome::signing`].
+    pub fn signing_public(&self) -> Result<VerifyingKey, CustodyError> {
+        Ok(self.publics()?.signing)
     }
 
     /// Signs approvals and this custodian's part in ceremonies.
@@ -353,13 +381,14 @@ impl CustodianHome {
 
     /// This custodian's card, reached at `address` if it is reached at all.
     pub fn card(&self, address: Option<&str>) -> Result<CustodianCard, CustodyError> {
+        let own = self.publics()?;
         Ok(CustodianCard {
             format: CustodianCard::FORMAT.to_owned(),
             name: self.name.clone(),
             operator: self.operator.clone(),
-            signing_key: self.signing()?.public(),
-            recipient: Base64(self.recipient()?.public().as_bytes().to_vec()),
-            kem: Base64(self.kem()?.public().as_bytes().to_vec()),
+            signing_key: own.signing,
+            recipient: Base64(own.recipient),
+            kem: Base64(own.kem),
             witness: self.witness()?.public(),
             transport: self.transport()?.public(),
             address: address.map(str::to_owned),
@@ -453,17 +482,6 @@ impl CustodianHome {
         Ok(aside)
     }
 
-    /// Seals a share under a passphrase, with the signing key beside it.
-    pub fn seal_share(
-        &self,
-        public: SharePublic,
-        secret: &ShareSecret,
-        passphrase: &[u8],
-        rng: &mut dyn Rng,
-    ) -> Result<ShareFile, CustodyError> {
-        Ok(ShareFile::seal(public, secret, passphrase, self.cost, rng)?)
-    }
-
     /// Learns of a fleet, or of its newer policies. Shares made before the fleet was founded are
     /// sealed anew for it; shares that newer ones of the fleet's policy replaced are deleted,
     /// and so are those of a group that this custodian has left.
@@ -482,7 +500,7 @@ impl CustodianHome {
         };
         let path = format!("fleets/{}.json", fleet.id().to_hex());
         self.write_json(&path, &FleetCard::new(&fleet))?;
-        let own = self.signing()?.public();
+        let own = self.signing_public()?;
         let mut joined = Joined { fleet, bound: Vec::new(), deleted: Vec::new() };
         for (name, share) in self.shares()? {
             let public = share.public();
@@ -495,10 +513,8 @@ impl CustodianHome {
                 self.disk.remove(&path).map_err(CustodyError::io(&path))?;
                 joined.deleted.push(path);
             } else if public.fleet == NO_FLEET {
-                let passphrase = ask(Ask::Existing, &self.name)?;
-                let secret = share.open(&passphrase)?;
                 let public = SharePublic { fleet: joined.fleet.id(), ..public.clone() };
-                let sealed = self.seal_share(public, &secret, &passphrase, rng)?;
+                let sealed = self.seal_again(&share, public, ask, rng)?;
                 joined.bound.push(self.keep_share(&sealed)?);
             }
         }

@@ -19,22 +19,27 @@ mod witness;
 
 pub use deletion::sign_deletion;
 pub use hand_over::{HandedOn, hand_on, hand_over_shares, hand_overs_to, shares_of};
-pub use home::{Ask, AskPassphrase, CustodianHome, CustodyError, HomeLock, Joined, NO_FLEET};
+pub use home::{
+    Ask, AskPassphrase, CustodianHome, CustodyError, HomeLock, Joined, Moved, NO_FLEET, OpenToken,
+};
 pub mod message;
 mod notify;
 mod office;
 mod post_quantum;
 mod routes;
 mod serving;
+mod token;
+mod vouching;
 
 pub use notify::{Notifier, parse_webhook};
 pub use office::{
     CASES, CaseList, HeldShare, ListedCase, LogKeys, Notice, Office, OfficeError, OfficeParts,
-    ReadLog, Rules, ShareTrouble, VERDICTS, read_log,
+    ReadLog, Rules, ShareTrouble, Unvouched, VERDICTS, read_log,
 };
 pub use post_quantum::{ArrivedManifest, JudgedShare, ShareReport, judge_bad_share, kem_keys};
 pub use quorum::{quorum, reached, roster};
-pub use serving::run_until_signal;
+pub use serving::{Renewal, run_until_signal};
+pub use token::{AskPin, PinState, Token, TokenError, TokenPin};
 pub use witness::{DeskError, WitnessDesk};
 
 use seawall_base::{Clock, GroupId, Rng, Sha256, Timestamp};

@@ -19,6 +19,7 @@ mod inbox;
 mod rules;
 mod shares;
 mod time;
+mod vouched;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub use self::inbox::VERDICTS;
 pub use self::rules::Rules;
 pub use self::shares::{HeldShare, ShareTrouble};
 use self::time::{At, LatestTime};
+pub use self::vouched::Unvouched;
 use crate::message::{AliveRequest, Refusal, RequestStatus, Standing};
 use crate::{CustodianError, Examined, WitnessDesk, examine};
 
@@ -57,7 +59,7 @@ const MAX_NEW_IN_AN_HOUR: usize = 60;
 const MAX_MEMBERS: usize = 10_000;
 
 /// After trouble with a share, such as a token that is not there, nothing is tried for this long.
-const PAUSE: Seconds = Seconds(60);
+const PAUSE: Seconds = Seconds(5);
 
 /// Why the office cannot be opened, or cannot go on.
 #[derive(Debug, thiserror::Error)]
@@ -268,6 +270,23 @@ impl Office {
         let pending: Vec<_> = it.pending(now);
         it.notices.extend(pending);
         Ok(it)
+    }
+
+    /// Goes by newer fleets and another policy from now on. A fleet that is not known yet gets a
+    /// docket; an older version of one that is changes nothing. Shares stay those that were opened.
+    pub fn renew(&mut self, fleets: Vec<Fleet>, rules: Rules) -> Result<(), OfficeError> {
+        for fleet in fleets {
+            if let Some(docket) = self.dockets.get_mut(&fleet.id()) {
+                docket.fleet = docket.fleet.newest(fleet)?;
+            } else {
+                let docket = Docket::open(self.disk.clone(), fleet, &self.signing)?;
+                self.dockets.insert(docket.fleet.id(), docket);
+            }
+        }
+        self.rules = rules;
+        // Who was a member under the old policy shows itself again.
+        self.members.clear();
+        Ok(())
     }
 
     fn pending(&self, now: Timestamp) -> Vec<Notice> {
@@ -571,10 +590,22 @@ impl Office {
             Ok(examined) => {
                 let group = examined.group.id();
                 let share = self.shares.iter().find(|share| share.public().group == group);
+                let epoch = docket.fleet.group(group).map(|g| g.share_epoch);
+                if share.is_some_and(|share| Some(share.public().share_epoch) != epoch) {
+                    tracing::error!("the share is not the fleet's newest: start the machine again");
+                    self.troubled = Some(now);
+                    return Ok(());
+                }
                 match share.map(|share| share.answer(&examined, now, self.rng.as_mut())) {
                     None => Err("the share of its group is no longer here".to_owned()),
                     Some(Ok(approval)) => Ok(approval),
                     Some(Err(ShareTrouble::Refused(e))) => Err(e.to_string()),
+                    // Nothing is decided: it is tried again.
+                    Some(Err(ShareTrouble::Token(e))) => {
+                        tracing::error!(error = %e, "the token does not unwrap the share");
+                        self.troubled = Some(now);
+                        return Ok(());
+                    }
                 }
             }
         };

@@ -41,6 +41,7 @@ mod share_file;
 mod testkit;
 #[cfg(test)]
 mod vectors;
+mod wrapping;
 
 pub use binding::CLASSICAL_GRACE;
 pub use capsule::{
@@ -60,3 +61,4 @@ pub use share::{SecretShare, ShareError};
 pub use share_file::{
     KdfCost, MAX_SHARE_FILE, ShareFile, ShareFileError, SharePublic, ShareSecret,
 };
+pub use wrapping::{IV_LEN, KEY_ID_LEN, TokenKey, WrapError, WrappedSecret, WrappingKey};

@@ -1,31 +1,36 @@
-//! The file a custodian keeps: a share and a signing key, sealed under a passphrase.
+//! The file a custodian keeps: a share and a signing key, sealed under a passphrase or wrapped by
+//! a token.
 //!
 //! JSON, so that whoever finds the file in ten years sees what it is: every public field is
-//! readable without the passphrase ([`SharePublic`]), and all of them are the associated data of
-//! the seal. Argon2id turns the passphrase into the key; its cost is in the file and bounded when
-//! parsed, so a hostile file cannot exhaust the memory of the machine it is opened on.
+//! readable without opening it ([`SharePublic`]), and all of them are the associated data of the
+//! seal. Under a passphrase, Argon2id makes the key; its cost is in the file and bounded when
+//! parsed, so a hostile file cannot exhaust the memory of the machine it is opened on. Wrapped by a
+//! token ([`WrappingKey`]), the file names token and key. It never names the module that reaches
+//! the token: a file that says which library to load would be a file that runs code.
 //!
 //! An AEAD cannot tell a wrong passphrase from a damaged file, and a custodian must know which it
 //! is. The checksum tells: it covers every field, needs no passphrase, and is checked first. It
 //! finds accidents, not attackers, who could recompute it: "wrong passphrase" therefore always
-//! means "or the file was altered on purpose". The layout is in `docs/formats/share.md`.
+//! means "or the file was altered on purpose". The layouts are in `docs/formats/share.md`.
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use seawall_base::wire::Writer;
 use seawall_base::{FleetId, GroupId, Rng};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use zeroize::Zeroizing;
 
 use crate::aead;
 use crate::group::{GroupError, MAX_MEMBERS, check_class};
 use crate::share::{SecretShare, ShareError};
+use crate::wrapping::{self, IV_LEN, TokenKey, TokenText, WrapError, WrappingKey};
 
 /// Largest share file, in bytes.
 pub const MAX_SHARE_FILE: usize = 8 << 10;
 
 const FORMAT: &str = "seawall-share/1";
+const WRAPPED_FORMAT: &str = "seawall-share/2";
 pub(crate) const ALGORITHM: &str = "argon2id";
 const CHECKSUM_CONTEXT: &str = "seawall 2026-11 share file checksum v1";
 const MAX_TEXT: usize = 256;
@@ -48,7 +53,10 @@ pub enum ShareFileError {
     #[error("share file is damaged: {0}; use another copy")]
     Json(#[from] serde_json::Error),
     /// A format this version does not know.
-    #[error("share file has format {found:?}, this version knows {FORMAT:?}; upgrade seawall")]
+    #[error(
+        "share file has format {found:?}, this version knows {FORMAT:?} and {WRAPPED_FORMAT:?}; \
+         upgrade seawall"
+    )]
     Format {
         /// The format named, cut to a printable length.
         found: String,
@@ -84,6 +92,18 @@ pub enum ShareFileError {
     /// The seal does not open though the file is undamaged.
     #[error("wrong passphrase (or the share file was altered on purpose)")]
     WrongPassphrase,
+    /// It takes a token, not a passphrase.
+    #[error(
+        "the share is wrapped by {0}; plug it in, and name its PKCS#11 module with --module or \
+         SEAWALL_PKCS11_MODULE"
+    )]
+    NeedsToken(TokenKey),
+    /// It takes a passphrase, not a token.
+    #[error("the share is sealed under a passphrase, not wrapped by a token")]
+    NeedsPassphrase,
+    /// The token's key did not wrap or unwrap it.
+    #[error(transparent)]
+    Wrap(#[from] WrapError),
     /// The seal opened and held something that is no share.
     #[error("share file holds no usable share: {0}")]
     Share(#[from] ShareError),
@@ -166,9 +186,15 @@ impl KdfCost {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareFile {
     public: SharePublic,
-    cost: KdfCost,
-    salt: [u8; SALT_LEN],
+    guard: Guard,
     sealed: Vec<u8>,
+}
+
+/// What a share is sealed with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Guard {
+    Passphrase { cost: KdfCost, salt: [u8; SALT_LEN] },
+    Token { key: TokenKey, iv: [u8; IV_LEN] },
 }
 
 impl ShareFile {
@@ -187,35 +213,90 @@ impl ShareFile {
         if passphrase.is_empty() {
             return Err(ShareFileError::EmptyPassphrase);
         }
-        let mut file = Self { public, cost: cost.check()?, salt, sealed: Vec::new() };
-        check_public(&file.public)?;
-        if file.public.index != secret.share.index() {
-            return Err(ShareFileError::Field { field: "index" });
-        }
-        let mut plain = Zeroizing::new([0; SECRET_LEN]);
-        plain[..32].copy_from_slice(secret.share.to_bytes().as_slice());
-        plain[32..].copy_from_slice(secret.signing_seed.as_slice());
+        let guard = Guard::Passphrase { cost: cost.check()?, salt };
+        let mut file = Self { public, guard, sealed: Vec::new() };
+        let plain = file.plain(secret)?;
         let key = cost.derive(passphrase, &salt);
         file.sealed = aead::seal(&key, &file.associated_data(), plain.as_slice());
         Ok(file)
     }
 
-    /// Opens the seal. Takes as long and as much memory as the file's cost says.
-    pub fn open(&self, passphrase: &[u8]) -> Result<ShareSecret, ShareFileError> {
-        let key = self.cost.derive(passphrase, &self.salt);
-        let plain = aead::open(&key, &self.associated_data(), &self.sealed)
-            .ok_or(ShareFileError::WrongPassphrase)?;
-        let mut scalar = Zeroizing::new([0; 32]);
-        let mut signing_seed = Zeroizing::new([0; 32]);
-        scalar.copy_from_slice(&plain[..32]);
-        signing_seed.copy_from_slice(&plain[32..]);
-        Ok(ShareSecret {
-            share: SecretShare::from_bytes(self.public.index, &scalar)?,
-            signing_seed,
-        })
+    /// Has a token's key wrap a share and signing seed; what it wrapped has been unwrapped again
+    /// for a test when this returns, so the caller may drop another copy of the share.
+    pub fn wrap(
+        public: SharePublic,
+        secret: &ShareSecret,
+        key: &dyn WrappingKey,
+        rng: &mut dyn Rng,
+    ) -> Result<Self, ShareFileError> {
+        let mut iv = [0; IV_LEN];
+        rng.fill(&mut iv);
+        let guard = Guard::Token { key: key.name().clone(), iv };
+        let mut file = Self { public, guard, sealed: Vec::new() };
+        let plain = file.plain(secret)?;
+        file.sealed = wrapping::seal(key, &iv, &file.associated_data(), plain.as_slice())?;
+        Ok(file)
     }
 
-    /// What the file says without its passphrase. Not proven until [`ShareFile::open`] succeeds.
+    /// What is sealed; refused where the public fields cannot be.
+    fn plain(&self, secret: &ShareSecret) -> Result<Zeroizing<[u8; SECRET_LEN]>, ShareFileError> {
+        self.check()?;
+        if self.public.index != secret.share.index() {
+            return Err(ShareFileError::Field { field: "index" });
+        }
+        let mut plain = Zeroizing::new([0; SECRET_LEN]);
+        plain[..32].copy_from_slice(secret.share.to_bytes().as_slice());
+        plain[32..].copy_from_slice(secret.signing_seed.as_slice());
+        Ok(plain)
+    }
+
+    /// Opens the seal. Takes as long and as much memory as the file's cost says.
+    pub fn open(&self, passphrase: &[u8]) -> Result<ShareSecret, ShareFileError> {
+        let (cost, salt) = match &self.guard {
+            Guard::Passphrase { cost, salt } => (cost, salt),
+            Guard::Token { key, .. } => return Err(ShareFileError::NeedsToken(key.clone())),
+        };
+        let key = cost.derive(passphrase, salt);
+        let plain = aead::open(&key, &self.associated_data(), &self.sealed)
+            .ok_or(ShareFileError::WrongPassphrase)?;
+        self.secret(&plain)
+    }
+
+    /// Has the token's key unwrap the share.
+    pub fn unwrap_with(&self, key: &dyn WrappingKey) -> Result<ShareSecret, ShareFileError> {
+        let Guard::Token { key: named, iv } = &self.guard else {
+            return Err(ShareFileError::NeedsPassphrase);
+        };
+        let plain = wrapping::open(key, named, iv, &self.associated_data(), &self.sealed)?;
+        self.secret(&plain)
+    }
+
+    fn secret(&self, plain: &[u8]) -> Result<ShareSecret, ShareFileError> {
+        let Some((scalar, seed)) = plain.split_at_checked(32) else {
+            return Err(ShareFileError::Field { field: "sealed" });
+        };
+        let exact = |bytes: &[u8]| -> Result<Zeroizing<[u8; 32]>, ShareFileError> {
+            let mut out = Zeroizing::new([0; 32]);
+            if bytes.len() != out.len() {
+                return Err(ShareFileError::Field { field: "sealed" });
+            }
+            out.copy_from_slice(bytes);
+            Ok(out)
+        };
+        let (scalar, signing_seed) = (exact(scalar)?, exact(seed)?);
+        let share = SecretShare::from_bytes(self.public.index, &scalar)?;
+        Ok(ShareSecret { share, signing_seed })
+    }
+
+    /// The token's key that unwraps the share; `None` if a passphrase opens it.
+    pub const fn token(&self) -> Option<&TokenKey> {
+        match &self.guard {
+            Guard::Token { key, .. } => Some(key),
+            Guard::Passphrase { .. } => None,
+        }
+    }
+
+    /// What the file says to anybody. Not proven until it is opened.
     pub const fn public(&self) -> &SharePublic {
         &self.public
     }
@@ -223,8 +304,12 @@ impl ShareFile {
     /// The file's text: pretty-printed JSON with a final newline.
     pub fn to_json(&self) -> String {
         let p = &self.public;
+        let (kdf, token) = match &self.guard {
+            Guard::Passphrase { cost, salt } => (Some(KdfText::of(*cost, salt)), None),
+            Guard::Token { key, iv } => (None, Some(TokenText::of(key, iv))),
+        };
         let text = FileText {
-            format: FORMAT.to_owned(),
+            format: self.format().to_owned(),
             fleet: p.fleet,
             group: p.group,
             class: p.class.clone(),
@@ -234,7 +319,8 @@ impl ShareFile {
             share_epoch: p.share_epoch,
             custodian: p.custodian.clone(),
             signing_key: p.signing_key.clone(),
-            kdf: KdfText::of(self.cost, &self.salt),
+            kdf,
+            token,
             sealed: BASE64.encode(&self.sealed),
             checksum: hex::encode(self.checksum()),
         };
@@ -243,19 +329,29 @@ impl ShareFile {
         json
     }
 
-    /// Parses a file and checks it for damage; the passphrase is not needed.
+    /// Parses a file and checks it for damage; neither passphrase nor token is needed.
     pub fn parse(bytes: &[u8]) -> Result<Self, ShareFileError> {
         if bytes.len() > MAX_SHARE_FILE {
             return Err(ShareFileError::TooLong { found: bytes.len() });
         }
         let text: FileText = serde_json::from_slice(bytes)?;
-        if text.format != FORMAT {
-            return Err(ShareFileError::Format { found: text.format.chars().take(80).collect() });
-        }
-        let (cost, salt) = text.kdf.parse()?;
+        let guard = match (text.format.as_str(), &text.kdf, &text.token) {
+            (FORMAT, Some(kdf), None) => {
+                let (cost, salt) = kdf.parse()?;
+                Guard::Passphrase { cost, salt }
+            }
+            (WRAPPED_FORMAT, None, Some(token)) => {
+                let (key, iv) = token.parse().map_err(|field| ShareFileError::Field { field })?;
+                Guard::Token { key, iv }
+            }
+            (FORMAT, ..) => return Err(ShareFileError::Field { field: "kdf" }),
+            (WRAPPED_FORMAT, ..) => return Err(ShareFileError::Field { field: "token" }),
+            (other, ..) => {
+                return Err(ShareFileError::Format { found: other.chars().take(80).collect() });
+            }
+        };
         let file = Self {
-            cost,
-            salt,
+            guard,
             sealed: decode_exact::<{ SECRET_LEN + aead::TAG_LEN }>("sealed", &text.sealed)?
                 .to_vec(),
             public: SharePublic {
@@ -273,15 +369,30 @@ impl ShareFile {
         if hex::encode(file.checksum()) != text.checksum {
             return Err(ShareFileError::Damaged);
         }
-        check_public(&file.public)?;
+        file.check()?;
         Ok(file)
+    }
+
+    fn check(&self) -> Result<(), ShareFileError> {
+        check_public(&self.public)?;
+        match self.token().map(TokenKey::check) {
+            Some(Err(field)) => Err(ShareFileError::Field { field }),
+            _ => Ok(()),
+        }
+    }
+
+    const fn format(&self) -> &'static str {
+        match self.guard {
+            Guard::Passphrase { .. } => FORMAT,
+            Guard::Token { .. } => WRAPPED_FORMAT,
+        }
     }
 
     /// Every field but the sealed bytes and the checksum, in the wire encoding.
     fn associated_data(&self) -> Vec<u8> {
         let p = &self.public;
         let mut w = Writer::new();
-        w.bytes(FORMAT.as_bytes())
+        w.bytes(self.format().as_bytes())
             .raw(p.fleet.as_bytes())
             .raw(p.group.as_bytes())
             .bytes(p.class.as_bytes())
@@ -290,12 +401,13 @@ impl ShareFile {
             .u16(p.members)
             .u32(p.share_epoch)
             .bytes(p.custodian.as_bytes())
-            .bytes(p.signing_key.as_bytes())
-            .bytes(ALGORITHM.as_bytes())
-            .u32(self.cost.m_kib)
-            .u32(self.cost.t)
-            .u32(self.cost.p)
-            .raw(&self.salt);
+            .bytes(p.signing_key.as_bytes());
+        match &self.guard {
+            Guard::Passphrase { cost, salt } => {
+                w.bytes(ALGORITHM.as_bytes()).u32(cost.m_kib).u32(cost.t).u32(cost.p).raw(salt);
+            }
+            Guard::Token { key, iv } => key.write(iv, &mut w),
+        }
         w.into_vec()
     }
 
@@ -343,9 +455,17 @@ struct FileText {
     share_epoch: u32,
     custodian: String,
     signing_key: String,
-    kdf: KdfText,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    kdf: Option<KdfText>,
+    #[serde(default, deserialize_with = "present", skip_serializing_if = "Option::is_none")]
+    token: Option<TokenText>,
     sealed: String,
     checksum: String,
+}
+
+/// A field that may be missing, but is never `null`.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(d).map(Some)
 }
 
 #[derive(Serialize, Deserialize)]
@@ -381,7 +501,7 @@ impl KdfText {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testkit::{Seeded, three_of_five};
+    use crate::testkit::{Seeded, SoftKey, three_of_five};
 
     /// The least Argon2 allows: these tests are not about its cost.
     const CHEAP: KdfCost = KdfCost { m_kib: 8, t: 1, p: 1 };
@@ -412,6 +532,13 @@ mod tests {
         let file = ShareFile::seal(public(group), &secret, b"correct horse", cost, &mut rng)
             .expect("seals");
         (file, secret)
+    }
+
+    fn kdf(file: &mut ShareFile) -> (&mut KdfCost, &mut [u8; SALT_LEN]) {
+        match &mut file.guard {
+            Guard::Passphrase { cost, salt } => (cost, salt),
+            Guard::Token { .. } => panic!("sealed under a passphrase"),
+        }
     }
 
     fn refusal(json: &str) -> String {
@@ -470,9 +597,9 @@ mod tests {
             |f| f.public.share_epoch = 5,
             |f| f.public.custodian.push('x'),
             |f| f.public.signing_key.push('x'),
-            |f| f.cost.m_kib = 16,
-            |f| f.cost.t = 2,
-            |f| f.salt[0] ^= 1,
+            |f| kdf(f).0.m_kib = 16,
+            |f| kdf(f).0.t = 2,
+            |f| kdf(f).1[0] ^= 1,
             |f| f.sealed[0] ^= 1,
         ];
         for (n, alter) in alterations.into_iter().enumerate() {
@@ -500,16 +627,17 @@ mod tests {
         ];
         for (m_kib, t, p) in costs {
             let mut hostile = file.clone();
-            hostile.cost = KdfCost { m_kib, t, p };
+            *kdf(&mut hostile).0 = KdfCost { m_kib, t, p };
             assert!(refusal(&hostile.to_json()).contains("argon2id"), "{m_kib} {t} {p}");
             let (group, secret) = secret();
             let mut rng = Seeded::new("s");
-            let err = ShareFile::seal(public(group), &secret, b"p", hostile.cost, &mut rng);
+            let cost = KdfCost { m_kib, t, p };
+            let err = ShareFile::seal(public(group), &secret, b"p", cost, &mut rng);
             assert!(matches!(err, Err(ShareFileError::Cost { .. })));
         }
         for (m_kib, t, p) in [(MAX_M_KIB, MAX_T, MAX_P), (32, 1, 4)] {
             let mut dear = file.clone();
-            dear.cost = KdfCost { m_kib, t, p };
+            *kdf(&mut dear).0 = KdfCost { m_kib, t, p };
             ShareFile::parse(dear.to_json().as_bytes()).expect("dear but allowed");
         }
     }
@@ -557,7 +685,9 @@ mod tests {
     #[test]
     fn unknown_formats_algorithms_and_fields_are_refused() {
         let json = sealed(CHEAP).0.to_json();
-        assert!(refusal(&json.replace("share/1", "share/2")).contains("upgrade"));
+        assert!(refusal(&json.replace("share/1", "share/3")).contains("upgrade"));
+        assert!(refusal(&json.replace("share/1", "share/2")).contains("token"));
+        assert!(refusal(&json.replacen('{', "{\"token\": null,", 1)).contains("damaged"));
         assert!(refusal(&json.replace("argon2id", "argon2d")).contains("kdf.algorithm"));
         assert!(refusal(&json.replacen('{', "{\"x\": 1,", 1)).contains("unknown field"));
         assert!(refusal(&json.replace("\"m_kib\"", "\"n\": 1, \"m_kib\"")).contains("unknown"));
@@ -571,8 +701,92 @@ mod tests {
     #[test]
     fn a_sealed_scalar_that_is_no_share_is_refused() {
         let (mut file, _) = sealed(CHEAP);
-        let key = CHEAP.derive(b"p", &file.salt);
+        let key = CHEAP.derive(b"p", kdf(&mut file).1);
         file.sealed = aead::seal(&key, &file.associated_data(), &[0; SECRET_LEN]);
         assert!(matches!(file.open(b"p"), Err(ShareFileError::Share(ShareError::Scalar))));
+    }
+
+    fn wrapped() -> (ShareFile, SoftKey) {
+        let (group, secret) = secret();
+        let key = SoftKey::new("anna's token", [7; 32]);
+        let file = ShareFile::wrap(public(group), &secret, &key, &mut Seeded::new("iv"));
+        (file.expect("wrapped"), key)
+    }
+
+    #[test]
+    fn a_wrapped_share_opens_with_its_token_and_nothing_else() {
+        let (file, key) = wrapped();
+        let parsed = ShareFile::parse(file.to_json().as_bytes()).expect("parses");
+        assert_eq!(parsed, file);
+        assert_eq!(parsed.token(), Some(key.name()));
+        let opened = parsed.unwrap_with(&key).expect("unwrapped");
+        assert_eq!(opened.share.to_bytes(), secret().1.share.to_bytes());
+        assert_eq!(*opened.signing_seed, [6; 32]);
+        let err = parsed.open(b"correct horse").expect_err("there is no passphrase").to_string();
+        assert!(err.contains("anna's token") && err.contains("--module"), "{err}");
+        let other = SoftKey::new("bob's token", [7; 32]);
+        let err = parsed.unwrap_with(&other).expect_err("another name");
+        assert!(matches!(err, ShareFileError::Wrap(WrapError::OtherKey { .. })), "{err}");
+        let twin = SoftKey::new("anna's token", [8; 32]);
+        let err = parsed.unwrap_with(&twin).expect_err("another key");
+        assert!(matches!(err, ShareFileError::Wrap(WrapError::Mismatch(_))), "{err}");
+        let err = sealed(CHEAP).0.unwrap_with(&key).expect_err("a passphrase opens that");
+        assert!(matches!(err, ShareFileError::NeedsPassphrase));
+    }
+
+    #[test]
+    fn a_wrapped_file_altered_with_a_new_checksum_does_not_open() {
+        let (file, key) = wrapped();
+        let alterations: [fn(&mut ShareFile); 9] = [
+            |f| f.public.fleet.0[0] ^= 1,
+            |f| f.public.group.0[0] ^= 1,
+            |f| f.public.class.push('x'),
+            |f| f.public.index = 3,
+            |f| f.public.threshold = 2,
+            |f| f.public.share_epoch = 5,
+            |f| f.public.custodian.push('x'),
+            |f| f.public.signing_key.push('x'),
+            |f| f.sealed[0] ^= 1,
+        ];
+        for (n, alter) in alterations.into_iter().enumerate() {
+            let mut altered = file.clone();
+            alter(&mut altered);
+            let parsed = ShareFile::parse(altered.to_json().as_bytes()).expect("parses");
+            let err = parsed.unwrap_with(&key).expect_err("refused");
+            assert!(matches!(err, ShareFileError::Wrap(WrapError::Mismatch(_))), "{n}: {err}");
+        }
+        let mut moved = file;
+        if let Guard::Token { iv, .. } = &mut moved.guard {
+            iv[0] ^= 1;
+        }
+        assert!(moved.unwrap_with(&key).is_err());
+    }
+
+    #[test]
+    fn damage_of_a_wrapped_file_is_found_at_every_bit_and_its_fields_have_limits() {
+        let (file, _) = wrapped();
+        let json = file.to_json();
+        let bytes = json.as_bytes();
+        for bit in 0..bytes.len() * 8 {
+            let mut bad = bytes.to_vec();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            ShareFile::parse(&bad).expect_err("a flipped bit is refused");
+        }
+        let label = "\"label\": \"anna's token\"";
+        let long = format!("\"label\": \"{}\"", "x".repeat(33));
+        for (from, to, word) in [
+            ("share/2", "share/1", "kdf"),
+            ("aes-256-gcm", "aes-256-cbc", "token.mechanism"),
+            (label, "\"label\": \"\"", "token.label"),
+            (label, "\"label\": \"a\\u0007\"", "token.label"),
+            (label, long.as_str(), "token.label"),
+            ("\"iv\": \"", "\"iv\": \"AAAA", "token.iv"),
+            ("\"key\": \"", "\"key\": \"00", "token.key"),
+            ("\"token\": {", "\"token\": {\"module\": \"/tmp/evil.so\", ", "unknown field"),
+        ] {
+            assert!(json.contains(from), "{from}");
+            let said = refusal(&json.replace(from, to));
+            assert!(said.contains(word), "{from} -> {to}: {said}");
+        }
     }
 }

@@ -1,12 +1,15 @@
 //! What this room's tests share: a seeded generator, fixed groups and labels, published encodings.
 
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use seawall_base::{FleetId, GroupId, NodeId, Rng, Sha256};
+use zeroize::Zeroizing;
 
 use crate::dealing::Recipients;
 use crate::group::Group;
 use crate::kem::KemSecret;
 use crate::label::LabelFields;
 use crate::share::SecretShare;
+use crate::wrapping::{IV_LEN, TokenKey, WrapError, WrappingKey};
 
 /// Reproducible bytes: BLAKE3 of the seed, extended.
 pub(crate) struct Seeded(blake3::OutputReader);
@@ -22,6 +25,46 @@ impl Seeded {
 impl Rng for Seeded {
     fn fill(&mut self, out: &mut [u8]) {
         self.0.fill(out);
+    }
+}
+
+/// A wrapping key in memory: AES-256-GCM as a token does it.
+pub(crate) struct SoftKey {
+    name: TokenKey,
+    key: LessSafeKey,
+}
+
+impl SoftKey {
+    pub(crate) fn new(label: &str, key: [u8; 32]) -> Self {
+        let serial = "0123456789abcdef".to_owned();
+        let name = TokenKey { label: label.to_owned(), serial, key: [0x5a; 16] };
+        let key = UnboundKey::new(&AES_256_GCM, &key).expect("the key has the cipher's length");
+        Self { name, key: LessSafeKey::new(key) }
+    }
+}
+
+impl WrappingKey for SoftKey {
+    fn name(&self) -> &TokenKey {
+        &self.name
+    }
+
+    fn wrap(&self, iv: &[u8; IV_LEN], aad: &[u8], plain: &[u8]) -> Result<Vec<u8>, WrapError> {
+        let (nonce, mut out) = (Nonce::assume_unique_for_key(*iv), plain.to_vec());
+        let done = self.key.seal_in_place_append_tag(nonce, Aad::from(aad), &mut out);
+        done.expect("inputs of this size are within the cipher's limits");
+        Ok(out)
+    }
+
+    fn unwrap(
+        &self,
+        iv: &[u8; IV_LEN],
+        aad: &[u8],
+        sealed: &[u8],
+    ) -> Result<Zeroizing<Vec<u8>>, WrapError> {
+        let (nonce, mut out) = (Nonce::assume_unique_for_key(*iv), sealed.to_vec());
+        let plain = self.key.open_in_place(nonce, Aad::from(aad), &mut out);
+        let plain = plain.map_err(|_| WrapError::Mismatch(self.name.clone()))?;
+        Ok(Zeroizing::new(plain.to_vec()))
     }
 }
 

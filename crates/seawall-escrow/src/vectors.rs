@@ -18,7 +18,7 @@ use crate::open::{OpenError, open};
 use crate::partial::{Partial, PartialError};
 use crate::share::SecretShare;
 use crate::share_file::{KdfCost, ShareFile, SharePublic, ShareSecret};
-use crate::testkit::{BAD_ENCODINGS, Seeded, changed_labels, hex32};
+use crate::testkit::{BAD_ENCODINGS, Seeded, SoftKey, changed_labels, hex32};
 
 mod quantum;
 
@@ -515,7 +515,7 @@ fn refused_group((name, class, threshold, key, members, expected): GroupCase) ->
     })
 }
 
-fn share_file(cast: &Cast) -> Value {
+fn share_of_zoe(cast: &Cast) -> (SharePublic, ShareSecret) {
     let public = SharePublic {
         fleet: FleetId(fixed_bytes("fleet")),
         group: cast.group.id(),
@@ -531,6 +531,27 @@ fn share_file(cast: &Cast) -> Value {
         share: cast.share(4).clone(),
         signing_seed: Zeroizing::new(fixed_bytes("signing seed")),
     };
+    (public, secret)
+}
+
+fn wrapped_share_file(cast: &Cast) -> Value {
+    let (public, secret) = share_of_zoe(cast);
+    let wrapping_key = fixed_bytes("wrapping key");
+    let key = SoftKey::new("Zoë's token", wrapping_key);
+    let file = ShareFile::wrap(public, &secret, &key, &mut Seeded::new("wrapped file"));
+    let text = file.expect("wraps").to_json();
+    let opened = ShareFile::parse(text.as_bytes()).and_then(|file| file.unwrap_with(&key));
+    let opened = opened.expect("opens");
+    json!({
+        "wrapping_key": hex::encode(wrapping_key),
+        "scalar": hex::encode(opened.share.to_bytes()),
+        "signing_seed": hex::encode(*opened.signing_seed),
+        "text": text,
+    })
+}
+
+fn share_file(cast: &Cast) -> Value {
+    let (public, secret) = share_of_zoe(cast);
     let passphrase = "correct horse battery staple ⚓";
     // Far below what real files use: a checker without a fast Argon2 must bear it.
     let cheap = KdfCost { m_kib: 32, t: 2, p: 1 };
@@ -576,6 +597,7 @@ fn all() -> Value {
         "openings": openings(&scene, &empty, &one),
         "share_file": share_file(&main),
         "post_quantum": quantum::all(&main, &sparse),
+        "share_file_wrapped": wrapped_share_file(&main),
     })
 }
 

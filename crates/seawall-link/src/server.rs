@@ -57,7 +57,8 @@ pub struct ServeError {
 }
 
 impl ServeError {
-    fn of(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    /// What failed, for `map_err`.
+    pub fn of(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self { what, source }
     }

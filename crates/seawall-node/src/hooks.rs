@@ -24,7 +24,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How long what a command started may go on holding its output after it has ended.
 const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 /// Variables that are no business of a command.
-const SECRET: &[&str] = &["SEAWALL_SHARE_PASSPHRASE"];
+const SECRET: &[&str] = &["SEAWALL_SHARE_PASSPHRASE", "SEAWALL_TOKEN_PIN"];
 
 /// Why a command counts as failed.
 #[derive(Debug, thiserror::Error)]

@@ -13,6 +13,7 @@ mod machine;
 mod policy;
 mod region;
 mod restore;
+mod token;
 mod witness;
 
 use std::ffi::OsString;
@@ -37,6 +38,7 @@ pub(crate) use self::machine::{MachineCommand, MachineLogCommand, PlanArgs, RunA
 pub(crate) use self::policy::{PolicyCommand, ProposeArgs};
 pub(crate) use self::region::{GcArgs, RegionCommand};
 pub(crate) use self::restore::RestoreCommand;
+pub(crate) use self::token::{CustodianArgs, GroupArgs, TokenArgs, TokenCommand};
 pub(crate) use self::witness::{EpochCommand, EvidenceCommand};
 
 /// Backup whose restores need a quorum: sealed on the node, mirrored by regions that cannot
@@ -136,11 +138,9 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Region(RegionCommand),
     /// Keep a share: a custodian's home and card
-    #[command(subcommand)]
-    Custodian(CustodianCommand),
+    Custodian(CustodianArgs),
     /// Make, refresh, repair and re-share escrow groups between custodians' machines
-    #[command(subcommand)]
-    Group(GroupCommand),
+    Group(GroupArgs),
     /// Make every region hold what this node holds
     #[command(after_help = "Example: seawall sync")]
     Sync(SyncArgs),

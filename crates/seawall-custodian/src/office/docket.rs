@@ -13,9 +13,9 @@ use seawall_base::{read_file, write_atomic};
 use seawall_policy::custodian::{Decision, Facts};
 use seawall_record::{Act, BadShareFile, CustodianAct, Fleet, MAX_DOSSIER};
 use seawall_sign::{Envelope, SigningKey, StatementKey, VerifyingKey};
-use seawall_tlog::{Kind, Log, LogError, Origin, Verifier};
+use seawall_tlog::{Kind, Log, LogError, NoteSignature, Origin, SignedCheckpoint, Verifier};
 
-use super::OfficeError;
+use super::{OfficeError, vouched};
 use crate::message::MAX_STATUS;
 
 /// Where reports of bad shares are kept.
@@ -124,6 +124,15 @@ impl Docket {
     /// The log, for those who watch it.
     pub(super) const fn log(&self) -> &Log {
         &self.log
+    }
+
+    /// Adds what witnesses signed to the last checkpoint. Returns how many lines were new.
+    pub(super) fn add_cosignatures(
+        &mut self,
+        lines: &[NoteSignature],
+        known: &[Verifier],
+    ) -> Result<usize, OfficeError> {
+        Ok(self.log.add_cosignatures(lines, known)?)
     }
 
     /// Writes acts about one request into the log; durable, and under a checkpoint, when this
@@ -318,6 +327,9 @@ pub struct ReadLog {
     pub size: u64,
     /// What they say, each signature checked.
     pub acts: Vec<CustodianAct>,
+    /// The last checkpoint that a witness signed, if one did; not verified beyond its own log:
+    /// the fleet says whose signatures count.
+    pub witnessed: Option<SignedCheckpoint>,
 }
 
 /// Reads the log this home keeps for a fleet; `None` if there is none. Entries, tree and the last
@@ -333,14 +345,22 @@ pub fn read_log(
         return Ok(None);
     }
     let origin = origin(fleet, custodian);
-    let (log, _) = Log::open(disk, &dir, &origin)?;
+    let (log, _) = Log::open(disk.clone(), &dir, &origin)?;
     let damaged = |why: &str| OfficeError::Damaged { path: dir.clone(), why: why.to_owned() };
     let signed = log.checkpoint().ok_or_else(|| damaged("it has no checkpoint"))?;
     let key = Verifier::new(origin.as_str(), Kind::Signer, &keys.checkpoints.public())
         .map_err(LogError::from)?;
     signed.verify(&[key]).map_err(LogError::from)?;
+    let witnessed = vouched::read(disk.as_ref(), fleet)?;
+    if let Some(witnessed) = witnessed.as_ref().map(SignedCheckpoint::checkpoint) {
+        let is_of_it = witnessed.origin == origin && witnessed.size <= log.size();
+        if !is_of_it || log.root_at(witnessed.size)? != witnessed.root {
+            return Err(damaged("a witness signed other entries than it has"));
+        }
+    }
     let (origin, size) = (origin.to_string(), log.size());
-    Ok(Some(ReadLog { origin, size, acts: read_acts(&log, fleet, custodian)? }))
+    let acts = read_acts(&log, fleet, custodian)?;
+    Ok(Some(ReadLog { origin, size, acts, witnessed }))
 }
 
 /// Every act in a custodian's log, each checked.

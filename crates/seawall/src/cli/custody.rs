@@ -40,6 +40,9 @@ pub(crate) enum CustodianCommand {
         /// The fleet id on the recovery sheet
         #[arg(long, value_name = "HEX", requires = "fleet")]
         fleet_id: Option<String>,
+        /// Label of a token that wraps shares and secret keys from the start (needs --module)
+        #[arg(long, value_name = "LABEL")]
+        token_label: Option<String>,
         /// Where to write the card
         #[arg(long, value_name = "FILE", default_value = "-")]
         out: PathBuf,
@@ -99,6 +102,8 @@ pub(crate) enum CustodianCommand {
         #[arg(long)]
         yes: bool,
     },
+    #[command(flatten)]
+    Token(super::TokenCommand),
     #[command(flatten)]
     Machine(super::MachineCommand),
 }

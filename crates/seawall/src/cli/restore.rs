@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 
-use super::{PartArgs, PlanArgs};
+use super::{PartArgs, PlanArgs, TokenArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RestoreCommand {
@@ -58,13 +58,15 @@ pub(crate) enum RestoreCommand {
     Approve {
         /// The request
         request: PathBuf,
-        /// The share file (a pkcs11: URI comes later)
+        /// The share file; one that a token wrapped needs --module
         #[arg(long, value_name = "FILE")]
         share: PathBuf,
         /// The fleet's card as you last saw it (seawall fleet card): nothing older is believed,
         /// so that nobody who was revoked since asks with an old one
         #[arg(long, value_name = "FILE")]
         fleet: Option<PathBuf>,
+        #[command(flatten)]
+        token: TokenArgs,
         /// Where to write the approval
         #[arg(long, value_name = "FILE")]
         out: PathBuf,

@@ -1,6 +1,7 @@
 //! `seawall custodian init | card | show | join | hand-over | take-over`.
 
 mod machine;
+pub(crate) mod token;
 
 use std::path::{Path, PathBuf};
 
@@ -14,21 +15,28 @@ use seawall_sign::Algorithm;
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::cli::CustodianCommand;
+use crate::cli::{CustodianArgs, CustodianCommand, TokenArgs};
 use crate::output::{
     Outcome, Printer, Usage, confirm, passphrase, read_input, read_up_to, show_path,
 };
 
-pub(crate) fn run(
-    command: &CustodianCommand,
-    home: &Path,
-    printer: &Printer,
-) -> anyhow::Result<Outcome> {
-    match command {
-        CustodianCommand::Init { name, operator, share, algorithm, fleet, fleet_id, out } => {
+pub(crate) fn run(args: &CustodianArgs, home: &Path, printer: &Printer) -> anyhow::Result<Outcome> {
+    let token = &args.token;
+    match &args.command {
+        CustodianCommand::Init {
+            name,
+            operator,
+            share,
+            algorithm,
+            fleet,
+            fleet_id,
+            token_label,
+            out,
+        } => {
             let fleet = fleet.as_deref().map(|f| pinned(f, fleet_id.as_deref())).transpose()?;
-            let names = (name.as_deref(), operator.as_deref());
-            let home = init(home, names, share.as_deref(), (*algorithm).into())?;
+            let named = (name.as_deref(), operator.as_deref(), (*algorithm).into());
+            let wrapped = (token_label.as_deref(), token);
+            let home = init(home, named, share.as_deref(), wrapped, printer)?;
             if let Some((fleet, _)) = fleet {
                 printer.say(&joined(&home, fleet)?.1);
             }
@@ -51,7 +59,7 @@ pub(crate) fn run(
         }
         CustodianCommand::Show => show(&CustodianHome::open(home)?, printer)?,
         CustodianCommand::Join { card, fleet_id, yes } => {
-            let home = CustodianHome::open(home)?;
+            let home = token::open_home(home, token, printer)?;
             let (fleet, confirmed) = pinned(card, fleet_id.as_deref())?;
             let known = home.fleet(fleet.id())?.is_some();
             if !known && !confirmed {
@@ -66,28 +74,52 @@ pub(crate) fn run(
             let (value, words) = joined(&home, fleet)?;
             printer.result(&value, &words)?;
         }
-        CustodianCommand::Machine(command) => return machine::run(command, home, printer),
+        CustodianCommand::Token(command) => {
+            let home = token::open_home(home, token, printer)?;
+            return token::run(command, &home, token, printer);
+        }
+        CustodianCommand::Machine(command) => {
+            return machine::run(command, home, token, printer);
+        }
     }
     Ok(Outcome::Done)
 }
 
 fn init(
     path: &Path,
-    (name, operator): (Option<&str>, Option<&str>),
+    (name, operator, algorithm): (Option<&str>, Option<&str>, Algorithm),
     share: Option<&Path>,
-    algorithm: Algorithm,
+    (label, token): (Option<&str>, &TokenArgs),
+    printer: &Printer,
 ) -> anyhow::Result<CustodianHome> {
-    if let Some(share) = share {
-        let unusable = || format!("cannot use share {}", share.display());
-        let file = ShareFile::parse(&read_input(share)?).with_context(unusable)?;
-        let name = &file.public().custodian;
-        let secret = passphrase(&format!("Passphrase for the share of {name}"), false)?;
+    // The token first: without it nothing is made.
+    let key = |name: &str| -> anyhow::Result<_> {
+        label.map(|label| token::key_for(None, name, label, token, printer)).transpose()
+    };
+    let Some(share) = share else {
+        let name = name.ok_or_else(|| Usage("--name or --share names the custodian".to_owned()))?;
+        let key = key(name)?;
         let operator = operator.unwrap_or(name);
-        return CustodianHome::create_from_share(path, operator, &file, &secret, &mut OsRng)
-            .with_context(unusable);
+        let home = CustodianHome::create_of(path, name, operator, algorithm, &mut OsRng)?;
+        let home = token::reaching(home, token, printer);
+        if let Some(key) = key {
+            printer.say(&token::move_into(&home, key, &mut token::given(&Zeroizing::default()))?.1);
+        }
+        return Ok(home);
+    };
+    let unusable = || format!("cannot use share {}", share.display());
+    let file = ShareFile::parse(&read_input(share)?).with_context(unusable)?;
+    let name = &file.public().custodian;
+    let key = key(name)?;
+    let secret = passphrase(&format!("Passphrase for the share of {name}"), false)?;
+    let operator = operator.unwrap_or(name);
+    let home = CustodianHome::create_from_share(path, operator, &file, &secret, &mut OsRng)
+        .with_context(unusable)?;
+    let home = token::reaching(home, token, printer);
+    if let Some(key) = key {
+        printer.say(&token::move_into(&home, key, &mut token::given(&secret))?.1);
     }
-    let name = name.ok_or_else(|| Usage("--name or --share names the custodian".to_owned()))?;
-    Ok(CustodianHome::create_of(path, name, operator.unwrap_or(name), algorithm, &mut OsRng)?)
+    Ok(home)
 }
 
 fn card(
@@ -219,12 +251,21 @@ fn show(home: &CustodianHome, printer: &Printer) -> anyhow::Result<()> {
             Some(group) if group.share_epoch < it.share_epoch => "not in the fleet's policy yet",
             Some(_) => "current",
         };
+        let guard = share.token().map_or_else(
+            || "sealed under a passphrase".to_owned(),
+            |key| format!("wrapped by the token {:?}", key.label),
+        );
         lines.push(format!(
-            "share        {} of {}, {} needed, class {}, epoch {}: {state}\n             shares/{name}",
+            "share        {} of {}, {} needed, class {}, epoch {}: {state}\n             shares/{name}, {guard}",
             it.index, it.members, it.threshold, it.class, it.share_epoch
         ));
     }
+    let token = home.token_key()?;
+    if let Some(key) = &token {
+        lines.insert(4, format!("token        {}, serial number {}", key.label, key.serial));
+    }
     let value = json!({
+        "token": token.as_ref().map(token::described),
         "name": card.name,
         "operator": card.operator,
         "fingerprint": card.fingerprint(),
@@ -244,6 +285,7 @@ fn show(home: &CustodianHome, printer: &Printer) -> anyhow::Result<()> {
             "threshold": share.public().threshold,
             "members": share.public().members,
             "share_epoch": share.public().share_epoch,
+            "token": share.token().map(token::described),
         })).collect::<Vec<_>>(),
     });
     printer.result(&value, &lines.join("\n"))

@@ -18,7 +18,8 @@ use seawall_record::{
 use serde_json::json;
 
 use super::custodian::asking;
-use crate::cli::{CeremonyFrom, CeremonyOpening, GroupCommand};
+use super::custodian::token::open_home;
+use crate::cli::{CeremonyFrom, CeremonyOpening, GroupArgs, GroupCommand};
 use crate::output::{Outcome, Printer, Usage, confirm, read_input, show_path, write_output};
 
 const OPENING: &str = "opening.json";
@@ -27,12 +28,12 @@ const GROUP: &str = "group.json";
 const MAX_FILES: usize = 256;
 
 pub(crate) fn run(
-    command: &GroupCommand,
+    args: &GroupArgs,
     home: impl Fn() -> anyhow::Result<std::path::PathBuf>,
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
-    let custodian = || anyhow::Ok(CustodianHome::open(&home()?)?);
-    match command {
+    let custodian = || open_home(&home()?, &args.token, printer);
+    match &args.command {
         GroupCommand::Begin { opening, threshold, class, class_number, fleet } => {
             let fleet = fleet.as_deref().map(fleet_id).transpose()?;
             let group = NewGroup { class, class_number: *class_number, threshold: *threshold };

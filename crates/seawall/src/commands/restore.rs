@@ -25,8 +25,9 @@ use seawall_record::{Ending, Fleet, FleetCard, Pin, Use};
 use serde_json::{Value, json};
 
 pub(crate) use self::part::kind_of;
+use super::custodian::token::open as open_token;
 use super::snapshot::{find, pulled, witnessed};
-use crate::cli::{PartArgs, RestoreCommand};
+use crate::cli::{PartArgs, RestoreCommand, TokenArgs};
 use crate::output::{
     Outcome, Printer, Usage, confirm, from_root, human, passphrase, read_input, read_up_to,
     show_path, write_output,
@@ -50,9 +51,9 @@ pub(crate) fn run(
         }
         RestoreCommand::TakeOver { files } => take_over(&Home::open(&home()?)?, files, printer),
         RestoreCommand::Plan(args) => remote::plan(&Home::open(&home()?)?, args, printer),
-        RestoreCommand::Approve { request, share, fleet, out, accept_classical, yes } => {
+        RestoreCommand::Approve { request, share, fleet, token, out, accept_classical, yes } => {
             let how = (classical(*accept_classical, printer), *yes);
-            approve(request, share, fleet.as_deref(), out, how, printer)
+            approve(request, (share, token), fleet.as_deref(), out, how, printer)
         }
         RestoreCommand::Run {
             request,
@@ -352,7 +353,7 @@ pub(crate) fn make_request(
 
 fn approve(
     request: &Path,
-    share: &Path,
+    (share, token): (&Path, &TokenArgs),
     card: Option<&Path>,
     out: &Path,
     (classical, yes): (Classical, bool),
@@ -386,8 +387,14 @@ fn approve(
     if !yes && !confirm("Approve this restore?")? {
         anyhow::bail!("not approved; nothing was written");
     }
-    let prompt = format!("Passphrase for the share of {}", file.public().custodian);
-    let secret = file.open(&passphrase(&prompt, false)?).with_context(unusable)?;
+    let secret = match file.token() {
+        Some(key) => file.unwrap_with(open_token(token, key, printer)?.as_ref()),
+        None => {
+            let prompt = format!("Passphrase for the share of {}", file.public().custodian);
+            file.open(&passphrase(&prompt, false)?)
+        }
+    };
+    let secret = secret.with_context(unusable)?;
     let keys = kem_keys(&secret, home.as_ref())?;
     let given = match &home {
         Some(home) => home.hand_overs()?,

@@ -7,7 +7,7 @@ use anyhow::Context as _;
 use seawall_base::{Clock as _, Disk as _, LockMode, OpenMode, Sha256, read_file, write_atomic};
 use seawall_custodian::{
     CASES, CaseList, CustodianHome, HeldShare, Notifier, Office, OfficeParts, Rules, VERDICTS,
-    WitnessDesk, parse_webhook, read_log, run_until_signal,
+    WitnessDesk, parse_webhook, reached, read_log, roster, run_until_signal,
 };
 use seawall_host::{FsDisk, OsRng, SystemClock};
 use seawall_record::{Act, CustodianAct, Fleet, PersonVerdict};
@@ -16,7 +16,9 @@ use seawall_sign::key_file::{self, Purpose};
 use serde_json::json;
 use zeroize::Zeroizing;
 
-use crate::cli::{MachineCommand, MachineLogCommand, RunArgs};
+use super::super::snapshot::witnessed;
+use super::token::open_home;
+use crate::cli::{MachineCommand, MachineLogCommand, RunArgs, TokenArgs};
 use crate::output::{Outcome, Printer, confirm, human, passphrase, read_input, show_path};
 
 /// Held by the one process that runs this home's machine, or reads its log.
@@ -27,10 +29,11 @@ const MAX_CASES: usize = 4 << 20;
 pub(super) fn run(
     command: &MachineCommand,
     home: &Path,
+    token: &TokenArgs,
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
     match command {
-        MachineCommand::Run(args) => serve(&CustodianHome::open(home)?, args, printer)?,
+        MachineCommand::Run(args) => serve(&open_home(home, token, printer)?, args, printer)?,
         MachineCommand::Requests => requests(&CustodianHome::open(home)?, printer)?,
         MachineCommand::Approver { name, out } => approver(name, out, printer)?,
         MachineCommand::Approve { request, key, yes } => {
@@ -84,7 +87,10 @@ fn serve(home: &CustodianHome, args: &RunArgs, printer: &Printer) -> anyhow::Res
             printer.warn(&format!("shares/{name} is not the fleet's current one; it is not used"));
             continue;
         }
-        let opened = HeldShare::open(&share, &secret(args, &public.custodian)?);
+        let opened = match share.token() {
+            Some(key) => HeldShare::wrapped(&share, home.token(key)?),
+            None => HeldShare::open(&share, &secret(args, &public.custodian)?),
+        };
         shares.push(opened.with_context(|| format!("shares/{name}"))?.in_home(home)?);
     }
     if shares.is_empty() {
@@ -104,21 +110,33 @@ fn serve(home: &CustodianHome, args: &RunArgs, printer: &Printer) -> anyhow::Res
         witness: WitnessDesk::open(home.disk(), "witness", witness, home.witness()?)?,
         forget_time: args.accept_clock,
     })?;
+    let (path, file) = (home.path().to_owned(), args.policy.clone());
+    let read_again = move || {
+        let home = CustodianHome::open(&path).map_err(|e| e.to_string())?;
+        let rules = rules_of(&home, file.as_deref()).map_err(|e| format!("{e:#}"))?;
+        Ok((home.fleets().map_err(|e| e.to_string())?, rules.unwrap_or_default()))
+    };
     let ready = |address| printer.say(&format!("listening on {address}"));
-    Ok(run_until_signal(office, &home.transport()?, &args.listen, notifier, ready)?)
+    Ok(run_until_signal(office, &home.transport()?, &args.listen, notifier, read_again, ready)?)
 }
 
 fn rules(home: &CustodianHome, args: &RunArgs, printer: &Printer) -> anyhow::Result<Rules> {
+    let rules = rules_of(home, args.policy.as_deref())?;
+    if rules.is_none() {
+        printer.warn("no policy: requests are recorded and nothing is answered");
+    }
+    Ok(rules.unwrap_or_default())
+}
+
+fn rules_of(home: &CustodianHome, file: Option<&Path>) -> anyhow::Result<Option<Rules>> {
     let own = home.path().join("policy.toml");
-    let path = match &args.policy {
-        Some(path) => path.clone(),
-        None if own.exists() => own,
-        None => {
-            printer.warn("no policy: requests are recorded and nothing is answered");
-            return Ok(Rules::default());
-        }
+    let path = match file {
+        Some(path) => path,
+        None if own.exists() => &own,
+        None => return Ok(None),
     };
-    Rules::parse(&read_input(&path)?).with_context(|| path.display().to_string())
+    let rules = Rules::parse(&read_input(path)?);
+    Ok(Some(rules.with_context(|| path.display().to_string())?))
 }
 
 fn secret(args: &RunArgs, name: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
@@ -250,14 +268,20 @@ fn log(home: &CustodianHome, command: &MachineLogCommand, printer: &Printer) -> 
             printer.result(&acts, &lines.join("\n"))
         }
         MachineLogCommand::Verify => {
-            let words = logs.iter().map(|(fleet, log)| {
+            let (mut words, mut value) = (Vec::new(), Vec::new());
+            for (fleet, log) in &logs {
                 let name = show_path(fleet.genesis().fleet_name.as_bytes());
-                format!("{name}: {} entries, signatures, tree and checkpoint are right", log.size)
-            });
-            let value = logs.iter().map(|(fleet, log)| {
-                json!({ "fleet": fleet.id().to_hex(), "origin": log.origin, "entries": log.size })
-            });
-            let (words, value) = (words.collect::<Vec<_>>(), value.collect::<Vec<_>>());
+                let level = reached(fleet, &roster(fleet)?, &log.witnessed);
+                let held = log.witnessed.as_ref().map_or(0, |it| it.checkpoint().size);
+                words.push(format!(
+                    "{name}: {} entries, signatures, tree and checkpoint are right; {held} of them witnessed at {level}",
+                    log.size
+                ));
+                value.push(json!({
+                    "fleet": fleet.id().to_hex(), "origin": log.origin, "entries": log.size,
+                    "witnessed_entries": held, "witnessed": witnessed(&level),
+                }));
+            }
             printer.result(&value, &words.join("\n"))
         }
     }

@@ -1,0 +1,343 @@
+//! Shares wrapped by a token, with SoftHSM as the token: moved into it, made in ceremonies, used
+//! by hand and by a machine, and everything that can be wrong with a token.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::harness::{Fleet, Said, arg, assert_same, restored, run, said, seawall, wait_until};
+
+pub(crate) const PIN: &str = "271828";
+
+/// SoftHSM with its tokens in a directory of its own.
+pub(crate) struct Hsm {
+    dir: PathBuf,
+}
+
+/// Where distributions put SoftHSM's module.
+pub(crate) fn module() -> &'static str {
+    let places = [
+        "/usr/lib/softhsm/libsofthsm2.so",
+        "/usr/lib64/softhsm/libsofthsm2.so",
+        "/usr/lib/pkcs11/libsofthsm2.so",
+        "/usr/local/lib/softhsm/libsofthsm2.so",
+    ];
+    let found = places.into_iter().find(|path| Path::new(path).exists());
+    found.expect("SoftHSM is installed (Debian: apt-get install softhsm2)")
+}
+
+impl Hsm {
+    pub(crate) fn new(dir: PathBuf) -> Self {
+        std::fs::create_dir_all(dir.join("tokens")).expect("made");
+        let tokens = format!("directories.tokendir = {}\n", dir.join("tokens").display());
+        std::fs::write(dir.join("softhsm2.conf"), tokens).expect("written");
+        Self { dir }
+    }
+
+    pub(crate) fn tokens(&self) -> PathBuf {
+        self.dir.join("tokens")
+    }
+
+    fn tool(&self, args: &[&str]) -> Said {
+        let mut tool = Command::new("softhsm2-util");
+        said(tool.env("SOFTHSM2_CONF", self.dir.join("softhsm2.conf")).args(args))
+    }
+
+    pub(crate) fn token(&self, label: &str) {
+        let args = ["--init-token", "--free", "--label", label, "--so-pin", "31415926"];
+        self.tool(&[&args[..], &["--pin", PIN]].concat()).ok();
+    }
+
+    /// The program with this token within reach, its PIN in the environment and no passphrase.
+    pub(crate) fn seawall(&self, home: &Path) -> Command {
+        let mut command = seawall();
+        command
+            .env("SOFTHSM2_CONF", self.dir.join("softhsm2.conf"))
+            .env("SEAWALL_PKCS11_MODULE", module())
+            .env("SEAWALL_TOKEN_PIN", PIN)
+            .env("SEAWALL_HOME", home)
+            .env_remove("SEAWALL_SHARE_PASSPHRASE");
+        command
+    }
+
+    pub(crate) fn run(&self, home: &Path, args: &[&str]) -> Said {
+        said(self.seawall(home).args(args))
+    }
+
+    /// The files of keys in the tokens; a token's own file is not one.
+    fn keys(&self) -> Vec<PathBuf> {
+        let mut out = Vec::new();
+        for token in std::fs::read_dir(self.tokens()).expect("tokens") {
+            for file in std::fs::read_dir(token.expect("readable").path()).expect("a token") {
+                let path = file.expect("readable").path();
+                let name = path.file_name().and_then(|n| n.to_str()).expect("UTF-8");
+                if name.ends_with(".object") && name != "token.object" {
+                    out.push(path);
+                }
+            }
+        }
+        out
+    }
+}
+
+/// A fleet with a snapshot, whose first custodian's home is wrapped by a token.
+pub(crate) struct Guarded {
+    pub(crate) fleet: Fleet,
+    pub(crate) hsm: Hsm,
+    pub(crate) id: String,
+}
+
+impl Guarded {
+    pub(crate) fn new() -> Self {
+        let fleet = Fleet::found();
+        let hsm = Hsm::new(fleet.path("hsm"));
+        hsm.token("anna");
+        let card = fleet.path("card.json");
+        fleet.run(&["fleet", "card", "--out", arg(&card)]).ok();
+        let it = Self { id: fleet.snapshot(&fleet.tree("tree")), fleet, hsm };
+        let init = ["custodian", "init", "--share", arg(&it.fleet.shares()[0])];
+        run(&it.home(), &init).ok();
+        run(&it.home(), &["custodian", "join", arg(&card), "--yes"]).ok();
+        let mut wrap = it.hsm.seawall(&it.home());
+        wrap.env("SEAWALL_SHARE_PASSPHRASE", crate::harness::PASSPHRASE);
+        let moved = said(wrap.args(["custodian", "wrap", "--token-label", "anna", "--json"]));
+        let moved = moved.ok().json();
+        assert_eq!(moved["shares"].as_array().map(Vec::len), Some(1), "{moved}");
+        assert_eq!(moved["keys"], true);
+        it
+    }
+
+    pub(crate) fn home(&self) -> PathBuf {
+        self.fleet.path("c0")
+    }
+
+    /// The one share file of the home.
+    pub(crate) fn share(&self) -> PathBuf {
+        let mut shares = std::fs::read_dir(self.home().join("shares")).expect("shares");
+        shares.next().expect("one").expect("readable").path()
+    }
+
+    pub(crate) fn request(&self) -> PathBuf {
+        self.fleet.request(&self.fleet.home(), &self.id, "request.json")
+    }
+
+    /// The arguments with which `share` approves `request`.
+    pub(crate) fn approve(&self, request: &Path, share: &Path) -> Vec<String> {
+        let out = self.fleet.path("by-token.json");
+        let args = ["restore", "approve", arg(request), "--share", arg(share), "--yes", "--out"];
+        args.into_iter().chain([arg(&out)]).map(str::to_owned).collect()
+    }
+}
+
+fn text(args: &[String]) -> Vec<&str> {
+    args.iter().map(String::as_str).collect()
+}
+
+#[test]
+fn a_share_moved_into_a_token_answers_with_it_and_not_without() {
+    let it = Guarded::new();
+    let (request, share) = (it.request(), it.share());
+    let approve = it.approve(&request, &share);
+    // The passphrase is worth nothing any more.
+    run(&it.home(), &approve).code(1).says(&["wrapped by key", "\"anna\"", "--module"]);
+    it.hsm.run(&it.home(), &text(&approve)).ok();
+    let second = it.fleet.approve(&request, 1, "second.json");
+    let to = it.fleet.path("restored");
+    let args = ["restore", "run", arg(&request), "--approval", arg(&second), "--to", arg(&to)];
+    let more = ["--approval", arg(&it.fleet.path("by-token.json"))].map(str::to_owned);
+    it.fleet.run(&[&args[..], &text(&more)].concat()).ok();
+    let tree = it.fleet.path("tree");
+    assert_same(&tree, &restored(&to, &tree));
+
+    // What needs no secret needs no token, and says what there is.
+    let shown = run(&it.home(), &["custodian", "show", "--json"]).ok().json();
+    assert_eq!(shown["shares"][0]["token"]["label"], "anna", "{shown}");
+    let card = run(&it.home(), &["custodian", "card"]).ok().json();
+    assert_eq!(card["signing_key"], shown["signing_key"]);
+    let tried = it.hsm.run(&it.home(), &["custodian", "token", "--json"]).ok().json();
+    assert_eq!(tried["shares"][0]["opens"], true, "{tried}");
+    // Again: nothing is left to do, and no second key is made.
+    let again = ["custodian", "wrap", "--token-label", "anna", "--json"];
+    let again = it.hsm.run(&it.home(), &again).ok().json();
+    assert_eq!(
+        (again["shares"].as_array().map(Vec::len), &again["keys"]),
+        (Some(0), &false.into())
+    );
+    assert_eq!(it.hsm.keys().len(), 1);
+}
+
+#[test]
+fn ceremonies_make_shares_that_the_token_wraps() {
+    let fleet = Fleet::nowhere();
+    let hsm = Hsm::new(fleet.path("hsm"));
+    hsm.token("anna");
+    hsm.token("bob");
+    let names = ["anna", "bob"];
+    let cards = names.map(|name| fleet.path(&format!("{name}.json")));
+    for (name, card) in names.iter().zip(&cards) {
+        let init = ["custodian", "init", "--name", name, "--token-label", name, "--out", arg(card)];
+        hsm.run(&fleet.path(name), &init).ok();
+    }
+    let step = |folder: &Path| {
+        for name in ["anna", "bob", "anna", "bob", "anna"] {
+            hsm.run(&fleet.path(name), &["group", "step", arg(folder), "--yes"]).ok();
+        }
+    };
+    let cards = || cards.iter().flat_map(|card| ["--card", arg(card)]);
+    let (folder, group) = (fleet.path("new"), fleet.path("group.json"));
+    let mut begin = vec!["group", "begin", arg(&folder), "--threshold", "2", "--reason", "x"];
+    begin.extend(cards());
+    hsm.run(&fleet.path("anna"), &begin).ok();
+    step(&folder);
+    let finish = ["group", "finish", arg(&folder), "--out", arg(&group)];
+    hsm.run(&fleet.path("anna"), &finish).ok();
+    let init = ["init", "--group", arg(&group), "--fleet-name", "shop", "--name", "node-1"];
+    fleet.run(&init).ok();
+    let card = fleet.path("card.json");
+    let join = || {
+        fleet.run(&["fleet", "card", "--out", arg(&card)]).ok();
+        for name in names {
+            hsm.run(&fleet.path(name), &["custodian", "join", arg(&card), "--yes"]).ok();
+        }
+    };
+    join();
+    let id = fleet.snapshot(&fleet.tree("tree"));
+    let restore = |request: &str, to: &str| {
+        let request = fleet.request(&fleet.home(), &id, request);
+        let to = fleet.path(to);
+        let mut run = vec!["restore".to_owned(), "run".to_owned(), arg(&request).to_owned()];
+        for name in names {
+            let shown = run_json(&fleet.path(name));
+            assert_eq!(shown["shares"][0]["token"]["label"], name, "{shown}");
+            let share = shown["shares"][0]["file"].as_str().expect("a path").to_owned();
+            let out = fleet.path(&format!("{name}-says.json"));
+            let approve = ["restore", "approve", arg(&request), "--share", &share, "--yes"];
+            hsm.run(&fleet.path(name), &[&approve[..], &["--out", arg(&out)]].concat()).ok();
+            run.extend(["--approval".to_owned(), arg(&out).to_owned()]);
+        }
+        run.extend(["--to".to_owned(), arg(&to).to_owned()]);
+        fleet.run(&text(&run)).ok();
+        assert_same(&fleet.path("tree"), &restored(&to, &fleet.path("tree")));
+    };
+    restore("request.json", "restored");
+    // Refreshed: the new shares are wrapped as well, and open what was sealed before.
+    let folder = fleet.path("refresh");
+    let mut open = vec!["group", "refresh", arg(&folder), "--from", arg(&card), "--reason", "x"];
+    open.extend(cards());
+    hsm.run(&fleet.path("anna"), &open).ok();
+    step(&folder);
+    let (group, next) = (fleet.path("refreshed.json"), fleet.path("next.json"));
+    let finish = ["group", "finish", arg(&folder), "--out", arg(&group)];
+    hsm.run(&fleet.path("anna"), &finish).ok();
+    let propose = ["fleet", "policy", "propose", "--group", arg(&group), "--out", arg(&next)];
+    fleet.run(&propose).ok();
+    fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+    join();
+    restore("again.json", "again");
+    assert_eq!(hsm.keys().len(), 2, "one key a custodian");
+}
+
+fn run_json(home: &Path) -> Value {
+    run(home, &["custodian", "show", "--json"]).ok().json()
+}
+
+#[test]
+fn a_machine_answers_while_its_token_is_there_and_goes_on_when_it_is_back() {
+    let it = Guarded::new();
+    let fleet_id = run_json(&it.home())["fleets"][0]["id"].as_str().expect("an id").to_owned();
+    let policy = crate::machines::policy(&format!("fleet:{fleet_id}"), "approvers = []", &[]);
+    std::fs::write(it.home().join("policy.toml"), policy).expect("written");
+    let address = crate::harness::free_address();
+    let mut command = it.hsm.seawall(&it.home());
+    command.args(["custodian", "run", "--listen", &address]);
+    let log = std::fs::File::create(it.fleet.path("machine.log")).expect("a log file");
+    let child = command.stderr(log).spawn().expect("the machine starts");
+    let _machine = crate::machines::Running(child);
+    wait_until("it listens", || std::net::TcpStream::connect(&address).is_ok());
+    let key = crate::machines::transport_key(&it.fleet.home());
+    let home = seawall_custodian::CustodianHome::open(&it.home()).expect("a home");
+    let pinned = home.transport().expect("a key").public();
+    let mut connection = crate::machines::connect(&address, pinned, &key).expect("connected");
+    let mut send = || {
+        let dossier = std::fs::read(it.request()).expect("a request");
+        let message = crate::machines::message("POST", "/v1/request", dossier);
+        let (status, said) = crate::machines::ask(&mut connection, &message);
+        assert_eq!(status, 200, "{said}");
+        serde_json::from_str::<Value>(&said).expect("JSON")
+    };
+    assert_eq!(send()["state"], "answered");
+    // Pulled out: requests wait, nothing is refused for it.
+    let (key, drawer) = (it.hsm.keys()[0].clone(), it.fleet.path("drawer"));
+    std::fs::rename(&key, &drawer).expect("moved");
+    let pending = send();
+    assert_eq!(pending["state"], "pending", "{pending}");
+    assert!(pending["why"].as_str().is_some_and(|w| w.contains("cannot be used")), "{pending}");
+    std::fs::rename(&drawer, &key).expect("moved back");
+    let cases = it.home().join("custody/cases.json");
+    wait_until("the waiting one is answered", || {
+        std::fs::read_to_string(&cases).is_ok_and(|text| text.matches("\"answered\"").count() >= 2)
+    });
+}
+
+#[test]
+fn pins_are_not_burnt_and_each_trouble_has_its_remedy() {
+    let it = Guarded::new();
+    let (request, share) = (it.request(), it.share());
+    let approve = it.approve(&request, &share);
+    let with =
+        |name: &str, value: &str| said(it.hsm.seawall(&it.home()).env(name, value).args(&approve));
+    with("SEAWALL_PKCS11_MODULE", "libsofthsm2.so").code(1).says(&["absolute path"]);
+    with("SEAWALL_PKCS11_MODULE", "/nowhere.so").code(1).says(&["cannot use /nowhere.so"]);
+    let pin = it.fleet.path("pin");
+    std::fs::write(&pin, format!("{PIN}\n")).expect("written");
+    let mode = |mode| {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&pin, std::fs::Permissions::from_mode(mode)).expect("set");
+    };
+    mode(0o640);
+    with("SEAWALL_TOKEN_PIN_FILE", arg(&pin)).code(1).says(&["mode 0640", "chmod 600"]);
+    mode(0o600);
+    with("SEAWALL_TOKEN_PIN_FILE", arg(&pin)).ok();
+    let mut none = it.hsm.seawall(&it.home());
+    said(none.env_remove("SEAWALL_TOKEN_PIN").args(&approve)).code(1).says(&["--pin-file"]);
+
+    // A wrong PIN is tried once; after that nothing that nobody types, not even the right one.
+    with("SEAWALL_TOKEN_PIN", "0000").code(1).says(&["PIN of the token \"anna\" is wrong"]);
+    let refused = it.hsm.run(&it.home(), &text(&approve)).code(1);
+    refused.says(&["is not tried", "seawall custodian token"]);
+    let program = env!("CARGO_BIN_EXE_seawall");
+    let typed = format!("{program} custodian token");
+    let mut terminal = it.hsm.seawall(&it.home());
+    let mut script = Command::new("script");
+    script.args(["-qec", &typed, "/dev/null"]).env_clear();
+    for (name, value) in terminal.env("TERM", "dumb").get_envs() {
+        script.envs(value.map(|value| (name, value)));
+    }
+    let mut child = script
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .expect("a terminal");
+    let mut stdin = child.stdin.take().expect("piped");
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    std::io::Write::write_all(&mut stdin, format!("{PIN}\n").as_bytes()).expect("typed");
+    let typed = crate::harness::end(child);
+    assert!(typed.stdout.contains("a wrong PIN was entered"), "{typed:?}");
+    typed.ok();
+    it.hsm.run(&it.home(), &text(&approve)).ok();
+
+    // The key was deleted; then one of the same number was put there from outside.
+    let id = run_json(&it.home())["token"]["key"].as_str().expect("an id").to_owned();
+    std::fs::remove_file(&it.hsm.keys()[0]).expect("deleted");
+    it.hsm.run(&it.home(), &text(&approve)).code(1).says(&["is not there any more", "repair"]);
+    let bytes = it.fleet.path("key.bin");
+    std::fs::write(&bytes, [7; 32]).expect("written");
+    let import = ["--import", arg(&bytes), "--aes", "--token", "anna", "--label", "x", "--id", &id];
+    it.hsm.tool(&[&import[..], &["--pin", PIN]].concat()).ok();
+    let weak = it.hsm.run(&it.home(), &text(&approve)).code(1);
+    weak.says(&["was not made in the token", "protects nothing"]);
+    std::fs::rename(it.hsm.tokens(), it.fleet.path("drawer")).expect("moved");
+    std::fs::create_dir(it.hsm.tokens()).expect("made");
+    it.hsm.run(&it.home(), &text(&approve)).code(1).says(&["no token \"anna\"", "plug it in"]);
+}
