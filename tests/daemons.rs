@@ -118,8 +118,8 @@ fn members_read_its_log_as_tiles_and_others_do_not() {
     let (status, text) = ask(&mut member, &get("checkpoint"));
     assert_eq!(status, 200, "{text}");
     let signed = SignedCheckpoint::parse(text.as_bytes()).expect("a checkpoint");
-    let signer = Verifier::new(&origin, Kind::Signer, &key).expect("a key");
-    signed.verify(&[signer]).expect("signed by the custodian");
+    let custodian = Verifier::new(&origin, Kind::Signer, &key).expect("a key");
+    signed.verify(&[custodian]).expect("signed by the custodian");
     assert_eq!(signed.checkpoint().size, 3, "seen, decided, answered");
     // Three entries are a partial tile of three; their hashes make the root.
     let (status, entries) = ask(&mut member, &get("tile/entries/000.p/3"));

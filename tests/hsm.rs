@@ -1,4 +1,4 @@
-//! Shares wrapped by a token, with SoftHSM as the token: moved into it, made in ceremonies, used
+//! Shares wrapped by a token, with `SoftHSM` as the token: moved into it, made in ceremonies, used
 //! by hand and by a machine, and everything that can be wrong with a token.
 
 use std::path::{Path, PathBuf};
@@ -10,12 +10,12 @@ use crate::harness::{Fleet, Said, arg, assert_same, restored, run, said, seawall
 
 pub(crate) const PIN: &str = "271828";
 
-/// SoftHSM with its tokens in a directory of its own.
+/// `SoftHSM` with its tokens in a directory of its own.
 pub(crate) struct Hsm {
     dir: PathBuf,
 }
 
-/// Where distributions put SoftHSM's module.
+/// Where distributions put `SoftHSM`'s module.
 pub(crate) fn module() -> &'static str {
     let places = [
         "/usr/lib/softhsm/libsofthsm2.so",
@@ -96,7 +96,8 @@ impl Guarded {
         let card = fleet.path("card.json");
         fleet.run(&["fleet", "card", "--out", arg(&card)]).ok();
         let it = Self { id: fleet.snapshot(&fleet.tree("tree")), fleet, hsm };
-        let init = ["custodian", "init", "--share", arg(&it.fleet.shares()[0])];
+        let share = it.fleet.shares()[0].clone();
+        let init = ["custodian", "init", "--share", arg(&share)];
         run(&it.home(), &init).ok();
         run(&it.home(), &["custodian", "join", arg(&card), "--yes"]).ok();
         let mut wrap = it.hsm.seawall(&it.home());
@@ -140,7 +141,7 @@ fn a_share_moved_into_a_token_answers_with_it_and_not_without() {
     let (request, share) = (it.request(), it.share());
     let approve = it.approve(&request, &share);
     // The passphrase is worth nothing any more.
-    run(&it.home(), &approve).code(1).says(&["wrapped by key", "\"anna\"", "--module"]);
+    run(&it.home(), &approve).code(1).says(&["this needs key", "\"anna\"", "--module"]);
     it.hsm.run(&it.home(), &text(&approve)).ok();
     let second = it.fleet.approve(&request, 1, "second.json");
     let to = it.fleet.path("restored");

@@ -643,7 +643,7 @@ fn no_altered_request_is_answered_or_written_down() {
         let refusal = office.submit(bench.peer, &altered).expect_err("refused");
         assert!([403, 422].contains(&refusal.status), "byte {at}: {refusal}");
     }
-    let cut = &bench.request[..bench.request.len() - 1];
+    let cut = &bench.request.trim_ascii_end()[..bench.request.len() / 2];
     assert_eq!(office.submit(bench.peer, cut).expect_err("refused").status, 422);
     assert_eq!(bench.acts(), [], "anybody could fill the disk with such things");
     assert_eq!(bench.submit(&mut office).state, Standing::Answered);

@@ -125,8 +125,8 @@ fn a_wrapped_shares_public_fields_are_changed() {
         it.hsm.run(&it.home(), &args).code(1).says(&["checksum does not match"]);
         forge(&share, &mut file);
         let said_no = it.hsm.run(&it.home(), &args).code(1);
-        said_no.says(&["works, and what it was given does not open"]);
         stopped(&said_no.stderr);
+        said_no.says(&["works, and what it was given does not open"]);
     }
     // To name a module in the file is no way to have it loaded.
     let mut file = good.clone();

@@ -449,7 +449,8 @@ impl Office {
         let enrolment = asked.enrolment().map_err(|_| Refusal::stranger())?;
         let enrolment = Enrolment::open(&docket.fleet, &enrolment, Role::Node)
             .map_err(|_| Refusal::stranger())?;
-        if enrolment.transport != peer {
+        let is_revoked = docket.fleet.is_revoked(enrolment.node(), enrolment.epoch);
+        if enrolment.transport != peer || is_revoked {
             return Err(Refusal::stranger());
         }
         let now = self.time.now()?;

@@ -117,7 +117,7 @@ pub enum TokenError {
         "{0} is not there any more; without a backup of the token, what it wrapped is lost: have \
          the share repaired (seawall group repair)"
     )]
-    KeyGone(TokenKey),
+    KeyGone(Box<TokenKey>),
     /// The key protects nothing.
     #[error(
         "{key} {why}: it protects nothing and is not used; find out who put it there, and have the \
@@ -125,7 +125,7 @@ pub enum TokenError {
     )]
     WeakKey {
         /// The key.
-        key: TokenKey,
+        key: Box<TokenKey>,
         /// What is wrong with it.
         why: &'static str,
     },
@@ -360,7 +360,7 @@ impl WrappingKey for Token {
             // Modules do not agree on how they say "the tag is wrong"; some say only that it
             // failed. Whether the key works is what tells the two apart.
             Err(e) if may_mean_mismatch(&e) => match self.with(what, self_test) {
-                Ok(Ok(())) => Err(WrapError::Mismatch(self.name.clone())),
+                Ok(Ok(())) => Err(WrapError::Mismatch(Box::new(self.name.clone()))),
                 _ => Err(trouble(failed(&self.name.label, what)(e))),
             },
             Err(e) => Err(trouble(failed(&self.name.label, what)(e))),
@@ -480,9 +480,9 @@ fn find_key(session: &Session, name: &TokenKey) -> Result<ObjectHandle, TokenErr
     ];
     let found = session.find_objects(&template).map_err(failed("be searched for the key"))?;
     let key = match found[..] {
-        [] => return Err(TokenError::KeyGone(name.clone())),
+        [] => return Err(TokenError::KeyGone(Box::new(name.clone()))),
         [key] => key,
-        _ => return Err(TokenError::WeakKey { key: name.clone(), why: "is there several times" }),
+        _ => return Err(TokenError::WeakKey { key: Box::new(name.clone()), why: "is there several times" }),
     };
     let wanted = [
         (AttributeType::Local, true, "was not made in the token"),
@@ -496,7 +496,7 @@ fn find_key(session: &Session, name: &TokenKey) -> Result<ObjectHandle, TokenErr
     for (kind, value, why) in wanted {
         let is = found.iter().find(|it| it.attribute_type() == kind).and_then(truth);
         if is != Some(value) {
-            return Err(TokenError::WeakKey { key: name.clone(), why });
+            return Err(TokenError::WeakKey { key: Box::new(name.clone()), why });
         }
     }
     Ok(key)
@@ -583,7 +583,7 @@ mod tests {
 
     #[test]
     fn a_module_is_named_whole_and_is_one() {
-        let load = |path: &str| load(Path::new(path)).err().expect("refused").to_string();
+        let load = |path: &str| load(Path::new(path)).expect_err("refused").to_string();
         assert!(load("libsofthsm2.so").contains("absolute"));
         assert!(load("/nowhere/module.so").contains("cannot use /nowhere/module.so"));
         let own = std::env::current_exe().expect("a path");

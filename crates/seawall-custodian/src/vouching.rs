@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use http::Method;
 use seawall_link::{Connection, Message, Patience};
@@ -21,8 +21,8 @@ use crate::routes::lock;
 /// How often it is looked whether a witness has not signed.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long a witness that failed is left alone, at first and at last.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(2), Duration::from_mins(5));
+/// How many looks a witness that failed is left alone, at first and at last.
+const PAUSES: (u32, u32) = (2, 300);
 
 /// Most bytes of what a witness answers.
 const MAX_ANSWER: usize = 256 << 10;
@@ -36,8 +36,9 @@ pub(crate) struct Vouching {
 /// What is remembered of one witness of one log.
 struct Known {
     entries: u64,
-    pause: Duration,
-    not_before: Instant,
+    /// Looks to come in which it is left alone, and how many it will be after the next failure.
+    left: u32,
+    pause: u32,
 }
 
 impl Vouching {
@@ -71,13 +72,13 @@ fn look(office: &Mutex<Office>, transport: &SigningKey, memory: &mut Memory) {
         Err(e) => return tracing::error!(error = %e, "the logs cannot be brought to witnesses"),
     };
     for it in unvouched {
-        let now = Instant::now();
         let known = memory.entry((it.fleet, it.witness.key)).or_insert(Known {
             entries: 0,
+            left: 0,
             pause: PAUSES.0,
-            not_before: now,
         });
-        if known.not_before > now {
+        if known.left > 0 {
+            known.left -= 1;
             continue;
         }
         let witness = it.witness.name.clone();
@@ -85,7 +86,7 @@ fn look(office: &Mutex<Office>, transport: &SigningKey, memory: &mut Memory) {
             Ok(()) => known.pause = PAUSES.0,
             Err(why) => {
                 tracing::warn!(witness, why, "a witness did not sign this custodian's log");
-                known.not_before = now + known.pause;
+                known.left = known.pause;
                 known.pause = (known.pause * 2).min(PAUSES.1);
             }
         }

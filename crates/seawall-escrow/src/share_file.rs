@@ -97,7 +97,7 @@ pub enum ShareFileError {
         "the share is wrapped by {0}; plug it in, and name its PKCS#11 module with --module or \
          SEAWALL_PKCS11_MODULE"
     )]
-    NeedsToken(TokenKey),
+    NeedsToken(Box<TokenKey>),
     /// It takes a passphrase, not a token.
     #[error("the share is sealed under a passphrase, not wrapped by a token")]
     NeedsPassphrase,
@@ -254,7 +254,7 @@ impl ShareFile {
     pub fn open(&self, passphrase: &[u8]) -> Result<ShareSecret, ShareFileError> {
         let (cost, salt) = match &self.guard {
             Guard::Passphrase { cost, salt } => (cost, salt),
-            Guard::Token { key, .. } => return Err(ShareFileError::NeedsToken(key.clone())),
+            Guard::Token { key, .. } => return Err(ShareFileError::NeedsToken(Box::new(key.clone()))),
         };
         let key = cost.derive(passphrase, salt);
         let plain = aead::open(&key, &self.associated_data(), &self.sealed)

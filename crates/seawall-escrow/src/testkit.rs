@@ -63,7 +63,7 @@ impl WrappingKey for SoftKey {
     ) -> Result<Zeroizing<Vec<u8>>, WrapError> {
         let (nonce, mut out) = (Nonce::assume_unique_for_key(*iv), sealed.to_vec());
         let plain = self.key.open_in_place(nonce, Aad::from(aad), &mut out);
-        let plain = plain.map_err(|_| WrapError::Mismatch(self.name.clone()))?;
+        let plain = plain.map_err(|_| WrapError::Mismatch(Box::new(self.name.clone())))?;
         Ok(Zeroizing::new(plain.to_vec()))
     }
 }

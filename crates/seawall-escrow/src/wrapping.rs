@@ -43,9 +43,9 @@ pub enum WrapError {
     #[error("it was wrapped by {wanted}, and this is {found}")]
     OtherKey {
         /// The key that wrapped it.
-        wanted: TokenKey,
+        wanted: Box<TokenKey>,
         /// The key at hand.
-        found: TokenKey,
+        found: Box<TokenKey>,
     },
     /// The key works, and this does not open. Use another copy of the file.
     #[error(
@@ -53,7 +53,7 @@ pub enum WrapError {
          wrapped, or the token's key is another one; use a copy of the file, or have the share \
          repaired"
     )]
-    Mismatch(TokenKey),
+    Mismatch(Box<TokenKey>),
     /// The token did not do its work. What it says tells what to do.
     #[error("{0}")]
     Token(String),
@@ -143,7 +143,7 @@ pub(crate) fn open(
     sealed: &[u8],
 ) -> Result<Zeroizing<Vec<u8>>, WrapError> {
     if key.name() != named {
-        let (wanted, found) = (named.clone(), key.name().clone());
+        let (wanted, found) = (Box::new(named.clone()), Box::new(key.name().clone()));
         return Err(WrapError::OtherKey { wanted, found });
     }
     key.unwrap(iv, aad, sealed)

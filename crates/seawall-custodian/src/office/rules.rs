@@ -42,6 +42,11 @@ impl Rules {
         Ok(Self { policy: Some(policy), digest: Some(Sha256::of(toml)), approvers, zones })
     }
 
+    /// Whether there is no policy, so that nothing is answered.
+    pub const fn is_none(&self) -> bool {
+        self.policy.is_none()
+    }
+
     /// SHA-256 of the policy file.
     pub(super) const fn digest(&self) -> Option<Sha256> {
         self.digest

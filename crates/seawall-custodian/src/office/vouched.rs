@@ -93,7 +93,9 @@ impl Office {
         if time.is_none() || docket.add_cosignatures(lines, &[key])? == 0 {
             return Ok(None);
         }
-        let bytes = docket.log().checkpoint().map(SignedCheckpoint::to_bytes).unwrap_or_default();
+        let Some(bytes) = docket.log().checkpoint().map(SignedCheckpoint::to_bytes) else {
+            return Ok(None);
+        };
         let path = path(it.fleet);
         write_atomic(self.disk.as_ref(), &path, &bytes).map_err(OfficeError::io(&path))?;
         Ok(time)

@@ -387,12 +387,11 @@ fn approve(
     if !yes && !confirm("Approve this restore?")? {
         anyhow::bail!("not approved; nothing was written");
     }
-    let secret = match file.token() {
-        Some(key) => file.unwrap_with(open_token(token, key, printer)?.as_ref()),
-        None => {
-            let prompt = format!("Passphrase for the share of {}", file.public().custodian);
-            file.open(&passphrase(&prompt, false)?)
-        }
+    let secret = if let Some(key) = file.token() {
+        file.unwrap_with(open_token(token, key, printer)?.as_ref())
+    } else {
+        let prompt = format!("Passphrase for the share of {}", file.public().custodian);
+        file.open(&passphrase(&prompt, false)?)
     };
     let secret = secret.with_context(unusable)?;
     let keys = kem_keys(&secret, home.as_ref())?;

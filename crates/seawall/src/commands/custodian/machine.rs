@@ -114,7 +114,7 @@ fn serve(home: &CustodianHome, args: &RunArgs, printer: &Printer) -> anyhow::Res
     let read_again = move || {
         let home = CustodianHome::open(&path).map_err(|e| e.to_string())?;
         let rules = rules_of(&home, file.as_deref()).map_err(|e| format!("{e:#}"))?;
-        Ok((home.fleets().map_err(|e| e.to_string())?, rules.unwrap_or_default()))
+        Ok((home.fleets().map_err(|e| e.to_string())?, rules))
     };
     let ready = |address| printer.say(&format!("listening on {address}"));
     Ok(run_until_signal(office, &home.transport()?, &args.listen, notifier, read_again, ready)?)
@@ -125,18 +125,17 @@ fn rules(home: &CustodianHome, args: &RunArgs, printer: &Printer) -> anyhow::Res
     if rules.is_none() {
         printer.warn("no policy: requests are recorded and nothing is answered");
     }
-    Ok(rules.unwrap_or_default())
+    Ok(rules)
 }
 
-fn rules_of(home: &CustodianHome, file: Option<&Path>) -> anyhow::Result<Option<Rules>> {
+fn rules_of(home: &CustodianHome, file: Option<&Path>) -> anyhow::Result<Rules> {
     let own = home.path().join("policy.toml");
     let path = match file {
         Some(path) => path,
         None if own.exists() => &own,
-        None => return Ok(None),
+        None => return Ok(Rules::default()),
     };
-    let rules = Rules::parse(&read_input(path)?);
-    Ok(Some(rules.with_context(|| path.display().to_string())?))
+    Rules::parse(&read_input(path)?).with_context(|| path.display().to_string())
 }
 
 fn secret(args: &RunArgs, name: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
