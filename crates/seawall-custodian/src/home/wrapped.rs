@@ -23,7 +23,7 @@ use seawall_escrow::{
 };
 use seawall_record::Base64;
 use seawall_sign::key_file::Purpose;
-use seawall_sign::{SigningKey, VerifyingKey};
+use seawall_sign::{StatementKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
