@@ -34,10 +34,12 @@ impl From<BodyError> for Refusal {
 /// A office and the bounds of what is done at one time.
 pub(crate) struct Routes {
     office: Arc<Mutex<Office>>,
-    /// Requests with their evidence: up to 1 MiB each.
+    /// Requests with their evidence: up to 4 MiB each.
     requests: Room,
     /// Everything else.
     small: Room,
+    /// Whatever comes from keys that have shown no enrolment yet.
+    strangers: Room,
 }
 
 impl Handler for Routes {
@@ -64,8 +66,9 @@ impl Routes {
     pub(crate) fn new(office: Arc<Mutex<Office>>) -> Self {
         Self {
             office,
-            requests: Room::new(8, Duration::from_mins(1)),
-            small: Room::new(32, Duration::from_secs(30)),
+            requests: Room::new(8, 2, Duration::from_mins(1)),
+            small: Room::new(32, 4, Duration::from_secs(30)),
+            strangers: Room::new(16, 2, Duration::from_secs(15)).for_strangers(),
         }
     }
 
@@ -77,13 +80,13 @@ impl Routes {
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         match (&method, path.as_str()) {
             (&Method::POST, "/v1/request") => {
-                self.work(&self.requests, request, MAX_DOSSIER, move |office, body| {
+                self.work(&self.requests, peer, request, MAX_DOSSIER, move |office, body| {
                     Ok(Reply::json(&office.submit(peer, &body)?))
                 })
                 .await
             }
             (&Method::POST, "/v1/custodian") => {
-                self.work(&self.small, request, MAX_ALIVE_BODY, move |office, body| {
+                self.work(&self.small, peer, request, MAX_ALIVE_BODY, move |office, body| {
                     Ok(Reply::new(JSON, office.alive(peer, &body)?))
                 })
                 .await
@@ -95,14 +98,14 @@ impl Routes {
                 .await
             }
             (&Method::POST, "/v1/witness/introduce") => {
-                self.work(&self.small, request, MAX_BUNDLE, move |office, body| {
+                self.work(&self.small, peer, request, MAX_BUNDLE, move |office, body| {
                     office.introduce(peer, &body)?;
                     Ok(Reply::new(JSON, "{}"))
                 })
                 .await
             }
             (&Method::POST, "/v1/witness/add-checkpoint") => {
-                self.work(&self.small, request, MAX_ADD_CHECKPOINT, move |office, body| {
+                self.work(&self.small, peer, request, MAX_ADD_CHECKPOINT, move |office, body| {
                     let judged = office.add_checkpoint(&body)?;
                     if let Some(finding) = &judged.finding {
                         tracing::error!(?finding, "a log that is witnessed here misbehaves");
@@ -119,7 +122,7 @@ impl Routes {
     }
 
     async fn read(&self, peer: VerifyingKey, path: String, request: Request<Incoming>) -> Handled {
-        self.work(&self.small, request, 0, move |office, _| {
+        self.work(&self.small, peer, request, 0, move |office, _| {
             if let Some(digest) = path.strip_prefix("/v1/request/") {
                 let digest = Sha256::from_hex(digest).map_err(|_| Refusal::unknown())?;
                 return Ok(Reply::json(&office.status(peer, digest)?));
@@ -141,16 +144,20 @@ impl Routes {
         .await
     }
 
-    /// Reads a body of at most `limit` bytes and works on it on a blocking thread.
+    /// Reads a body of at most `limit` bytes and works on it on a blocking thread, in the given room
+    /// where the peer is known.
     async fn work(
         &self,
         room: &Room,
+        peer: VerifyingKey,
         request: Request<Incoming>,
         limit: usize,
         work: impl FnOnce(&mut Office, Bytes) -> Handled + Send + 'static,
     ) -> Handled {
+        let room = if self.is_known(&peer) { room } else { &self.strangers };
         let office = self.office.clone();
-        room.work(request.into_body(), limit, move |body| work(&mut lock(&office), body)).await
+        room.work(peer, request.into_body(), limit, move |body| work(&mut lock(&office), body))
+            .await
     }
 }
 

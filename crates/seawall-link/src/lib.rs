@@ -5,14 +5,15 @@
 //!
 //! Invariants: both ends prove an Ed25519 key in every handshake, and no session is ever resumed;
 //! the client sends nothing to a key other than the pinned one; the server does nothing without
-//! an end: connections, strangers, bodies, handshakes, idle peers and peers that do not read are
-//! all bounded. Both ends can name the connection by its [`ChannelBinding`], so that a proof made
+//! an end: connections, in all and of each key, strangers, bodies, handshakes, idle peers and peers
+//! that do not read are all bounded, and no key takes what is there for all. Both ends can name the connection by its [`ChannelBinding`], so that a proof made
 //! for one connection is worth nothing on another.
 //!
 //! It must not know: what a fleet is, who may ask for what, what a request means.
 
 mod body;
 mod client;
+mod places;
 pub mod raw_key;
 mod reply;
 mod server;

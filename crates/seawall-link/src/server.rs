@@ -1,12 +1,14 @@
 //! The listening side: connections in, requests to a [`Handler`], an orderly end.
 //!
+//! Who may be connected: [`places`].
+//!
 //! Shutdown: no new connection is taken and each open one finishes the request it is at. Nothing
 //! may depend on it: what a handler acknowledges is durable before it answers.
 
 use std::convert::Infallible;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -19,12 +21,13 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use seawall_sign::{SigningKey, VerifyingKey};
 use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use crate::places::{Place, Places};
 use crate::raw_key;
 use crate::stall::Unstalled;
 use crate::tls::{self, ChannelBinding};
@@ -33,9 +36,6 @@ use crate::tls::{self, ChannelBinding};
 const MAX_CONNECTIONS: usize = 512;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Connections of peers that are not known, at one time. The rest is for those who are.
-const MAX_STRANGERS: usize = 64;
 
 /// How long a peer may read nothing of an answer.
 const STALL_TIMEOUT: Duration = Duration::from_mins(1);
@@ -102,7 +102,7 @@ async fn serve<H: Handler>(
     listener.set_nonblocking(true).map_err(ServeError::of("listening"))?;
     let listener =
         tokio::net::TcpListener::from_std(listener).map_err(ServeError::of("listening"))?;
-    let strangers = Arc::new(Semaphore::new(MAX_STRANGERS));
+    let places = Arc::new(Places::default());
     let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -115,9 +115,9 @@ async fn serve<H: Handler>(
             Ok((tcp, from)) => {
                 let (handler, acceptor, shutdown) =
                     (handler.clone(), acceptor.clone(), shutdown.clone());
-                let strangers = strangers.clone();
+                let places = places.clone();
                 connections.spawn(async move {
-                    converse(handler, acceptor, &strangers, tcp, from, shutdown).await;
+                    converse(handler, acceptor, &places, tcp, from, shutdown).await;
                     drop(permit);
                 });
             }
@@ -147,10 +147,10 @@ async fn ended(shutdown: &mut watch::Receiver<bool>) {
 async fn converse<H: Handler>(
     handler: Arc<H>,
     acceptor: TlsAcceptor,
-    strangers: &Arc<Semaphore>,
+    places: &Arc<Places>,
     tcp: TcpStream,
     from: SocketAddr,
-    mut shutdown: watch::Receiver<bool>,
+    shutdown: watch::Receiver<bool>,
 ) {
     let handshake = async {
         tcp.set_nodelay(true)?;
@@ -171,16 +171,33 @@ async fn converse<H: Handler>(
         tracing::info!(%from, "no raw public key shown");
         return;
     };
-    let Some(standing) = Standing::of(handler.as_ref(), &session.peer, strangers) else {
-        tracing::info!(%from, "too many connections of unknown peers");
+    let Some(place) = places.take(session.peer, handler.is_known(&session.peer)) else {
+        tracing::info!(%from, peer = %session.peer, "too many connections of one key");
         return;
     };
-    let standing = Arc::new(standing);
+    if let Err(e) = answer(handler, stream, session, Arc::new(place), shutdown).await {
+        tracing::debug!(%from, error = %e, "connection ended");
+    }
+}
+
+/// Answers what comes over a connection until it ends, or has to make room for another.
+async fn answer<H: Handler>(
+    handler: Arc<H>,
+    stream: TlsStream<Unstalled<TcpStream>>,
+    session: Session,
+    place: Arc<Place>,
+    mut shutdown: watch::Receiver<bool>,
+) -> Result<(), hyper::Error> {
+    let own = place.clone();
     let service = service_fn(move |request| {
-        let (handler, standing) = (handler.clone(), standing.clone());
+        let (handler, place) = (handler.clone(), own.clone());
         async move {
+            let busy = place.busy();
             let answer = handler.clone().serve(session, request).await;
-            standing.review(handler.as_ref(), &session.peer);
+            drop(busy);
+            if handler.is_known(&session.peer) {
+                place.is_known();
+            }
             Ok::<_, Infallible>(answer)
         }
     });
@@ -190,41 +207,12 @@ async fn converse<H: Handler>(
         .max_buf_size(64 << 10)
         .serve_connection(TokioIo::new(stream), service);
     let mut connection = std::pin::pin!(connection);
-    let served = tokio::select! {
+    tokio::select! {
         served = connection.as_mut() => served,
+        () = place.is_wanted() => Ok(()),
         () = ended(&mut shutdown) => {
             connection.as_mut().graceful_shutdown();
             connection.await
-        }
-    };
-    if let Err(e) = served {
-        tracing::debug!(%from, error = %e, "connection ended");
-    }
-}
-
-/// What a connection's peer is: known, or one of the strangers there is room for.
-struct Standing(Mutex<Option<OwnedSemaphorePermit>>);
-
-impl Standing {
-    /// `None` for a stranger when there is no room for another.
-    fn of<H: Handler>(
-        handler: &H,
-        peer: &VerifyingKey,
-        strangers: &Arc<Semaphore>,
-    ) -> Option<Self> {
-        let place = if handler.is_known(peer) {
-            None
-        } else {
-            Some(strangers.clone().try_acquire_owned().ok()?)
-        };
-        Some(Self(Mutex::new(place)))
-    }
-
-    /// Gives a stranger's place back once the peer has become known.
-    fn review<H: Handler>(&self, handler: &H, peer: &VerifyingKey) {
-        let mut place = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if place.is_some() && handler.is_known(peer) {
-            *place = None;
         }
     }
 }
@@ -330,9 +318,12 @@ impl Drop for Background {
 #[cfg(test)]
 mod tests {
     use http::header::HeaderName;
+    use std::sync::Mutex;
+
     use http::{HeaderValue, Method, StatusCode};
 
     use super::*;
+    use crate::places::MAX_OF_ONE;
     use crate::{
         BodyError, Connection, ErrorBody, LinkError, Message, Patience, Reply, Room, TEXT,
     };
@@ -347,7 +338,7 @@ mod tests {
 
     impl Echo {
         fn new() -> Arc<Self> {
-            let room = Room::new(4, Duration::from_secs(5));
+            let room = Room::new(4, 4, Duration::from_secs(5));
             Arc::new(Self { known: Mutex::new(Vec::new()), room })
         }
 
@@ -369,7 +360,7 @@ mod tests {
             let proof = request.headers().get(PROOF).map(|p| p.as_bytes().to_vec());
             let named = proof == Some(hex::encode(session.binding.0).into_bytes());
             let long = request.uri().path() == "/long";
-            let said = self.room.work(request.into_body(), 10, move |body| {
+            let said = self.room.work(session.peer, request.into_body(), 10, move |body| {
                 let said = String::from_utf8_lossy(&body).into_owned();
                 Ok::<_, BodyError>(format!("{} {said} {named}", session.peer))
             });
@@ -462,24 +453,35 @@ mod tests {
         connection.request(&post("/", "three")).expect("answered by the new server");
     }
 
-    #[test]
-    fn strangers_fill_their_own_places_only() {
-        let (echo, room) = (Echo::new(), Arc::new(Semaphore::new(MAX_STRANGERS)));
-        let (known, newcomer, stranger) = (key(10).public(), key(20).public(), key(97).public());
-        echo.know(known);
-        let come = |peer: VerifyingKey| Standing::of(echo.as_ref(), &peer, &room);
-        let first = come(newcomer).expect("there is room");
-        let held: Vec<_> = (1..MAX_STRANGERS).map(|_| come(stranger)).collect();
-        assert!(held.iter().all(Option::is_some));
-        assert!(come(stranger).is_none(), "one too many");
-        assert!(come(known).is_some(), "who is known needs no such place");
+    /// A connection as the holder of `seed`, or nothing where it is not let in.
+    fn come(server: &Background, seed: u8) -> Option<Connection> {
+        let (address, own) = (server.address().to_string(), key(seed));
+        let patience = Patience::default();
+        let opened = Connection::open(&address, key(1).public(), &own, patience, None).ok()?;
+        Some(opened)
+    }
 
-        first.review(echo.as_ref(), &newcomer);
-        assert!(come(stranger).is_none(), "it is not known yet");
-        echo.know(newcomer);
-        first.review(echo.as_ref(), &newcomer);
-        assert!(come(stranger).is_some(), "it gave its place back");
-        drop(held);
-        assert_eq!(room.available_permits(), MAX_STRANGERS);
+    fn is_served(connection: &mut Connection) -> bool {
+        connection.request(&post("/", "hi")).is_ok_and(|answer| answer.status == StatusCode::OK)
+    }
+
+    #[test]
+    fn one_key_has_some_connections_and_others_have_theirs() {
+        let echo = Echo::new();
+        echo.know(key(5).public());
+        let server = serve_in_background(echo, &key(1), "127.0.0.1:0").expect("served");
+        let mut greedy: Vec<_> = (0..MAX_OF_ONE).map(|_| come(&server, 5)).collect();
+        for connection in &mut greedy {
+            assert!(is_served(connection.as_mut().expect("let in")));
+        }
+        // Its next is closed behind the handshake; another key's is not.
+        assert!(come(&server, 5).is_none_or(|mut more| !is_served(&mut more)));
+        assert!(is_served(&mut come(&server, 6).expect("let in")));
+        greedy.truncate(1);
+        let again = || come(&server, 5).is_some_and(|mut more| is_served(&mut more));
+        assert!((0..50).any(|_| again() || {
+            std::thread::sleep(Duration::from_millis(20));
+            false
+        }));
     }
 }

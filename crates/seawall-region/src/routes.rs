@@ -36,6 +36,9 @@ const MAX_ADD_ENTRIES: usize = 26 << 20;
 /// its connection that broke off unnoticed.
 const LARGE_PER_MEMBER: usize = 2;
 
+/// Small requests of one member at one time; what is above that waits.
+const SMALL_PER_MEMBER: usize = 8;
+
 /// Large requests under way, by member, so that no member takes all the room there is.
 #[derive(Default)]
 struct Shares(Mutex<BTreeMap<VerifyingKey, usize>>);
@@ -117,10 +120,10 @@ impl Routes {
     pub(crate) fn new(region: Arc<Region>) -> Self {
         Self {
             region,
-            large: Room::new(8, Duration::from_mins(10)),
+            large: Room::new(8, LARGE_PER_MEMBER, Duration::from_mins(10)),
             shares: Shares::default(),
-            small: Room::new(64, Duration::from_mins(1)),
-            strangers: Room::new(16, Duration::from_secs(30)),
+            small: Room::new(64, SMALL_PER_MEMBER, Duration::from_mins(1)),
+            strangers: Room::new(16, 2, Duration::from_secs(30)).for_strangers(),
         }
     }
 
@@ -131,25 +134,41 @@ impl Routes {
             (&Method::GET, "/v1/region") => return Ok(Reply::json(&self.region.identity())),
             (&Method::POST, "/v1/enrol") => {
                 return self
-                    .work_in(&self.strangers, request, MAX_ENROL_BODY, move |region, body| {
-                        region.enrol(&session.peer, &body)?;
-                        Ok(Reply::new(JSON, "{}"))
-                    })
+                    .work_in(
+                        self.door(&session),
+                        session.peer,
+                        request,
+                        MAX_ENROL_BODY,
+                        move |region, body| {
+                            region.enrol(&session.peer, &body)?;
+                            Ok(Reply::new(JSON, "{}"))
+                        },
+                    )
                     .await;
             }
             (&Method::POST, "/v1/policies") => {
                 return self
-                    .work_in(&self.strangers, request, MAX_BUNDLE, move |region, body| {
-                        Ok(Reply::new(JSON, region.exchange_policies(&session.peer, &body)?))
-                    })
+                    .work_in(
+                        self.door(&session),
+                        session.peer,
+                        request,
+                        MAX_BUNDLE,
+                        move |region, body| {
+                            Ok(Reply::new(JSON, region.exchange_policies(&session.peer, &body)?))
+                        },
+                    )
                     .await;
             }
             (&Method::POST, "/v1/token") => {
                 self.region.standing_member(&session.peer)?;
                 return self
-                    .work_in(&self.small, request, MAX_JSON_BODY, move |region, body| {
-                        Ok(Reply::json(&region.issue(&session, &body)?))
-                    })
+                    .work_in(
+                        &self.small,
+                        session.peer,
+                        request,
+                        MAX_JSON_BODY,
+                        move |region, body| Ok(Reply::json(&region.issue(&session, &body)?)),
+                    )
                     .await;
             }
             _ => {}
@@ -164,6 +183,11 @@ impl Routes {
         .await
     }
 
+    /// Where somebody stands who wants to be let in, or to hear of policies.
+    fn door(&self, session: &Session) -> &Room {
+        if self.is_known(&session.peer) { &self.small } else { &self.strangers }
+    }
+
     /// Works on a member's request when there is room.
     async fn work(
         &self,
@@ -173,22 +197,23 @@ impl Routes {
         work: impl FnOnce(&Region, Bytes) -> Handled + Send + 'static,
     ) -> Handled {
         if limit <= MAX_ENROL_BODY {
-            return self.work_in(&self.small, request, limit, work).await;
+            return self.work_in(&self.small, member, request, limit, work).await;
         }
         let _share = self.shares.take(member)?;
-        self.work_in(&self.large, request, limit, work).await
+        self.work_in(&self.large, member, request, limit, work).await
     }
 
     /// Reads a body of at most `limit` bytes and works on it on a blocking thread.
     async fn work_in(
         &self,
         room: &Room,
+        peer: VerifyingKey,
         request: Request<Incoming>,
         limit: usize,
         work: impl FnOnce(&Region, Bytes) -> Handled + Send + 'static,
     ) -> Handled {
         let region = self.region.clone();
-        room.work(request.into_body(), limit, move |body| work(&region, body)).await
+        room.work(peer, request.into_body(), limit, move |body| work(&region, body)).await
     }
 }
 
@@ -403,6 +428,39 @@ mod tests {
                 send(&routes, &greedy, &post(&routes, &greedy, "/v1/objects", b"", 0)).await;
             assert_eq!(status(&mut again).await, "200");
             assert_eq!(routes.shares.lock().len(), 1, "what has ended is forgotten");
+        });
+    }
+
+    #[test]
+    fn one_member_or_stranger_fills_no_room_with_bodies_that_stand_still() {
+        let world = World::new(1, seawall_base::Timestamp(1_800_000_000));
+        let region = region_of(&world);
+        let (greedy, other) = (world.node(10, "acme"), world.node(20, "acme"));
+        let (stranger, newcomer) = (world.node(30, "acme"), world.node(40, "acme"));
+        enrol(&region, &greedy);
+        enrol(&region, &other);
+        let routes = Arc::new(Routes::new(region));
+        let stalled =
+            |path: &str| format!("POST {path} HTTP/1.1\r\nhost: r\r\ncontent-length: 100\r\n\r\n");
+        block_on(async {
+            let mut held = Vec::new();
+            for n in 0..70 {
+                let path = ["/v1/token", "/v1/enrol", "/v1/policies"][n % 3];
+                held.push(send(&routes, &greedy, stalled(path).as_bytes()).await);
+                held.push(send(&routes, &stranger, stalled("/v1/enrol").as_bytes()).await);
+            }
+            while routes.small.free() > 64 - SMALL_PER_MEMBER || routes.strangers.free() > 14 {
+                tokio::task::yield_now().await;
+            }
+            for _ in 0..1_000 {
+                tokio::task::yield_now().await;
+            }
+            assert_eq!((routes.small.free(), routes.strangers.free()), (64 - SMALL_PER_MEMBER, 14));
+            let get = post(&routes, &other, "/v1/get", &[0; 4], 4);
+            assert_eq!(status(&mut send(&routes, &other, &get).await).await, "200");
+            let enrol = b"POST /v1/enrol HTTP/1.1\r\nhost: r\r\ncontent-length: 2\r\n\r\n{}";
+            let said = status(&mut send(&routes, &newcomer, enrol).await).await;
+            assert!(said.starts_with('4') && said != "408", "heard, and refused: {said}");
         });
     }
 
