@@ -12,7 +12,7 @@ use seawall_base::{Rng, Sha256};
 use seawall_custodian::message::{AliveRequest, MAX_STATUS, RequestStatus};
 use seawall_custodian::{CustodianError, Examined};
 use seawall_link::{Answer, Connection, ErrorBody, JSON, LinkError, Message, Patience};
-use seawall_record::{Alive, CustodianRecord, EscrowGroupRecord, Hex32};
+use seawall_record::{Alive, CustodianRecord, EscrowGroupRecord, Hex32, check_text};
 use seawall_sign::{Envelope, SigningKey};
 
 use crate::home::{Home, HomeError};
@@ -21,6 +21,9 @@ use crate::restore::one_time_secret;
 /// How long one custodian may take: its machine may have to unwrap a share in a token.
 pub(crate) const PATIENCE: Patience =
     Patience { connect: Duration::from_secs(5), request: Duration::from_mins(1) };
+
+/// Most bytes of a custodian's words on how a request stands.
+const MAX_WHY: usize = 1_000;
 
 /// Why a custodian did not say what it was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -96,14 +99,24 @@ fn statuses(
     let own = home.transport()?;
     Ok(ask_all(group, &own, |connection, _| {
         let body = ok(connection.request(message).map_err(AskError::Unreached)?)?;
-        let status: RequestStatus =
-            serde_json::from_slice(&body).map_err(|e| AskError::Protocol(e.to_string()))?;
-        if status.request == digest {
-            Ok(status)
-        } else {
-            Err(AskError::Protocol("it speaks of another request".to_owned()))
-        }
+        status_of(&body, digest)
     }))
+}
+
+/// What a custodian says of a request: of this one, and in words that can be shown.
+fn status_of(body: &[u8], request: Sha256) -> Result<RequestStatus, AskError> {
+    let against = |e: &dyn std::fmt::Display| AskError::Protocol(printable(&e.to_string()));
+    let status: RequestStatus = serde_json::from_slice(body).map_err(|e| against(&e))?;
+    if status.request != request {
+        return Err(AskError::Protocol("it speaks of another request".to_owned()));
+    }
+    check_text("status of a request", &status.why, MAX_WHY).map_err(|e| against(&e))?;
+    Ok(status)
+}
+
+/// One line of bounded length of what somebody else wrote.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(500).collect()
 }
 
 /// Asks every custodian of a group for a sign of life and what its policy would do.
@@ -186,9 +199,35 @@ fn ok(answer: Answer) -> Result<Bytes, AskError> {
 
 /// Why something was refused, and what to do.
 pub(crate) fn refusal(answer: &Answer) -> (String, String) {
-    let printable = |text: String| text.chars().filter(|c| !c.is_control()).take(500).collect();
     match serde_json::from_slice::<ErrorBody>(&answer.body) {
-        Ok(body) => (printable(body.error), printable(body.remedy)),
+        Ok(body) => (printable(&body.error), printable(&body.remedy)),
         Err(_) => (format!("status {}", answer.status), "see its log".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_custodian_says_cannot_write_to_the_terminal() {
+        let digest = Sha256::of(b"a request");
+        let said = |why: &str| {
+            let why = serde_json::to_string(why).expect("text serialises");
+            let body = format!("{{\"request\":\"{digest}\",\"state\":\"pending\",\"why\":{why}}}");
+            status_of(body.as_bytes(), digest)
+        };
+        assert_eq!(said("cooling off").expect("plain words").why, "cooling off");
+        let long = "x".repeat(MAX_WHY + 1);
+        for why in ["\u{1b}[2Jall is well", "wait\nbob: answered", "\u{9b}1m", "", &long] {
+            let error = said(why).expect_err("refused").to_string();
+            assert!(error.contains("against the protocol"), "{error:?}");
+            assert!(!error.contains(char::is_control), "{error:?}");
+        }
+        let error = status_of(b"{\"request\":\"\\u001b[2J\"}", digest).expect_err("no digest");
+        assert!(!error.to_string().contains(char::is_control), "{error}");
+        let other = Sha256::of(b"another");
+        let body = format!("{{\"request\":\"{other}\",\"state\":\"pending\",\"why\":\"x\"}}");
+        assert!(status_of(body.as_bytes(), digest).is_err());
     }
 }

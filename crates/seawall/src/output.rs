@@ -56,7 +56,7 @@ impl Printer {
             serde_json::to_writer_pretty(&mut out, value).context("writing to stdout")?;
             writeln!(out).context("writing to stdout")
         } else {
-            writeln!(out, "{}", words.trim_end()).context("writing to stdout")
+            writeln!(out, "{}", printable(words.trim_end())).context("writing to stdout")
         }
     }
 
@@ -148,16 +148,22 @@ pub(crate) fn show_total(bar: &ProgressBar, bytes: u64) {
     bar.set_length(bytes);
 }
 
-/// Writes words that may quote files, regions and requests: what they contain must not be able
-/// to move the cursor, hide text or rename the terminal. Line ends of ours stay.
 fn to_stderr(words: &str) {
-    let escape = |c: char| c.is_control() && c != '\n';
-    let mut out = String::with_capacity(words.len() + 1);
+    // A closed stderr is no reason to fail a backup.
+    let _ = writeln!(std::io::stderr(), "{}", printable(words));
+}
+
+/// Words that may quote files, regions, custodians and requests: what they contain must not be
+/// able to move the cursor, hide or turn round text or rename the terminal. Line ends and tabs of
+/// ours stay; a single line of somebody else's is checked where it comes in.
+fn printable(words: &str) -> String {
+    let turns = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let escape = |c: char| (c.is_control() && c != '\n' && c != '\t') || turns(c);
+    let mut out = String::with_capacity(words.len());
     for c in words.chars() {
         if escape(c) { out.extend(c.escape_default()) } else { out.push(c) }
     }
-    // A closed stderr is no reason to fail a backup.
-    let _ = writeln!(std::io::stderr(), "{out}");
+    out
 }
 
 /// `RUST_LOG`-style filtering on stderr; warnings unless asked for more.
@@ -281,6 +287,14 @@ mod tests {
     fn hostile_names_cannot_write_to_the_terminal() {
         assert_eq!(show_path(b"/a\x1b[2J\n\xff\\"), "/a\\u{1b}[2J\\n\\xff\\\\");
         assert_eq!(show_path("/srv/müll".as_bytes()), "/srv/müll");
+    }
+
+    #[test]
+    fn words_of_others_cannot_write_to_the_terminal() {
+        let said = "anna: pending, \u{1b}[2J\u{1b}]0;x\u{7}\r\u{202e}\u{9b}1m\n\tbob: m\u{fc}de";
+        let shown =
+            "anna: pending, \\u{1b}[2J\\u{1b}]0;x\\u{7}\\r\\u{202e}\\u{9b}1m\n\tbob: m\u{fc}de";
+        assert_eq!(printable(said), shown);
     }
 
     #[test]
