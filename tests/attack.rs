@@ -17,6 +17,7 @@ mod log;
 mod machine;
 mod network;
 mod node;
+mod office;
 mod operator;
 mod region;
 mod theft;

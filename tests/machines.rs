@@ -190,7 +190,12 @@ fn genesis(fleet: &Fleet) -> Value {
 }
 
 pub(crate) fn transport_key(home: &Path) -> SigningKey {
-    let bytes = std::fs::read(home.join("keys/transport.key")).expect("a key");
+    key_in(&home.join("keys/transport.key"))
+}
+
+/// The signing key in a key file.
+pub(crate) fn key_in(path: &Path) -> SigningKey {
+    let bytes = std::fs::read(path).expect("a key");
     let file: Value = serde_json::from_slice(&bytes).expect("JSON");
     let seed = BASE64.decode(file["secret"].as_str().expect("text")).expect("base64");
     SigningKey::from_seed(&seed.try_into().expect("32 bytes"))
@@ -429,19 +434,23 @@ fn a_machine_killed_between_request_and_answer_goes_on_where_it_was() {
 }
 
 /// An office on a disk in memory, with a clock of the test's.
-struct Bench {
-    disk: SimDisk,
-    clock: SimClock,
-    rules: String,
-    id: String,
-    request: Vec<u8>,
-    peer: VerifyingKey,
-    home: PathBuf,
-    card: Vec<u8>,
+pub(crate) struct Bench {
+    pub(crate) disk: SimDisk,
+    pub(crate) clock: SimClock,
+    pub(crate) rules: String,
+    pub(crate) id: String,
+    pub(crate) request: Vec<u8>,
+    pub(crate) peer: VerifyingKey,
+    pub(crate) home: PathBuf,
+    pub(crate) card: Vec<u8>,
 }
 
 impl Bench {
     fn new(change: &[(&str, &str)]) -> (Fleet, Self) {
+        Self::with("approvers = []", change)
+    }
+
+    pub(crate) fn with(approvers: &str, change: &[(&str, &str)]) -> (Fleet, Self) {
         let fleet = Fleet::found();
         let tree = fleet.path("tree");
         std::fs::create_dir(&tree).expect("created");
@@ -458,7 +467,7 @@ impl Bench {
             id,
             disk: SimDisk::new(),
             clock: SimClock::new(SystemClock.now()),
-            rules: policy(&fleet_id.to_string(), "approvers = []", change),
+            rules: policy(&fleet_id.to_string(), approvers, change),
             request: std::fs::read(request).expect("a request"),
             peer: transport_key(&fleet.home()).public(),
             home,
@@ -467,7 +476,7 @@ impl Bench {
         (fleet, it)
     }
 
-    fn open(&self) -> Office {
+    pub(crate) fn open(&self) -> Office {
         self.open_as(false)
     }
 
@@ -478,6 +487,7 @@ impl Bench {
         Office::open(OfficeParts {
             disk: Arc::new(self.disk.clone()),
             clock: Arc::new(self.clock.clone()),
+            steady: Arc::new(self.clock.clone()),
             rng: Box::new(OsRng),
             signing: home.log_keys().expect("keys"),
             fleets: vec![FleetCard::open(&self.card).expect("a card")],
@@ -495,11 +505,11 @@ impl Bench {
         .expect("opened")
     }
 
-    fn submit(&self, office: &mut Office) -> RequestStatus {
+    pub(crate) fn submit(&self, office: &mut Office) -> RequestStatus {
         office.submit(self.peer, &self.request).expect("taken")
     }
 
-    fn acts(&self) -> Vec<Act> {
+    pub(crate) fn acts(&self) -> Vec<Act> {
         let (home, fleet) = (
             CustodianHome::open(&self.home).expect("a home"),
             FleetCard::open(&self.card).expect("a card").id(),

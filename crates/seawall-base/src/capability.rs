@@ -5,12 +5,19 @@
 
 use std::io;
 
-use crate::Timestamp;
+use crate::{Seconds, Timestamp};
 
 /// Tells what time the machine believes it is.
 pub trait Clock: Send + Sync {
     /// Now, UTC.
     fn now(&self) -> Timestamp;
+}
+
+/// Time that passes, whatever the wall clock is set to.
+pub trait Steady: Send + Sync {
+    /// Since a moment of its own, the same for as long as the process lives. Never runs backwards
+    /// and cannot be set; goes on while the machine sleeps.
+    fn elapsed(&self) -> Seconds;
 }
 
 /// Cryptographically secure random bytes.

@@ -12,7 +12,9 @@ mod ids;
 mod time;
 pub mod wire;
 
-pub use capability::{Clock, Disk, DiskFile, LockMode, OpenMode, Rng, read_file, write_atomic};
+pub use capability::{
+    Clock, Disk, DiskFile, LockMode, OpenMode, Rng, Steady, read_file, write_atomic,
+};
 pub use digest::{Object, ObjectId, ParseDigestError, Sha256};
 pub use ids::{FleetId, GroupId, NodeId, TenantId};
 pub use time::{ParseTimestampError, Seconds, Timestamp};

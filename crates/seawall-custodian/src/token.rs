@@ -482,7 +482,12 @@ fn find_key(session: &Session, name: &TokenKey) -> Result<ObjectHandle, TokenErr
     let key = match found[..] {
         [] => return Err(TokenError::KeyGone(Box::new(name.clone()))),
         [key] => key,
-        _ => return Err(TokenError::WeakKey { key: Box::new(name.clone()), why: "is there several times" }),
+        _ => {
+            return Err(TokenError::WeakKey {
+                key: Box::new(name.clone()),
+                why: "is there several times",
+            });
+        }
     };
     let wanted = [
         (AttributeType::Local, true, "was not made in the token"),

@@ -254,7 +254,9 @@ impl ShareFile {
     pub fn open(&self, passphrase: &[u8]) -> Result<ShareSecret, ShareFileError> {
         let (cost, salt) = match &self.guard {
             Guard::Passphrase { cost, salt } => (cost, salt),
-            Guard::Token { key, .. } => return Err(ShareFileError::NeedsToken(Box::new(key.clone()))),
+            Guard::Token { key, .. } => {
+                return Err(ShareFileError::NeedsToken(Box::new(key.clone())));
+            }
         };
         let key = cost.derive(passphrase, salt);
         let plain = aead::open(&key, &self.associated_data(), &self.sealed)

@@ -6,7 +6,8 @@
 mod disk;
 
 pub use disk::FsDisk;
-use seawall_base::{Clock, Rng, Timestamp};
+use rustix::time::{ClockId, clock_gettime};
+use seawall_base::{Clock, Rng, Seconds, Steady, Timestamp};
 
 /// The system's wall clock.
 #[derive(Debug, Clone, Copy, Default)]
@@ -18,6 +19,19 @@ impl Clock for SystemClock {
         // everything that depends on freshness then fails closed.
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         Timestamp(since.map_or(0, |d| d.as_secs()))
+    }
+}
+
+/// The time since the machine was started, with the time it slept.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SystemSteady;
+
+impl Steady for SystemSteady {
+    fn elapsed(&self) -> Seconds {
+        // CLOCK_BOOTTIME: setting the time does not move it. A time server that slews the clock
+        // changes its rate, by a tenth at most.
+        let since = clock_gettime(ClockId::Boottime).tv_sec;
+        Seconds(u64::try_from(since).unwrap_or(0))
     }
 }
 

@@ -6,8 +6,10 @@
 //! out, because what was forgotten would then be allowed; and a language of conditions, because
 //! nobody could say what a file of it permits.
 //!
-//! Time enters as three facts: now, when the request was first seen, and when this custodian
-//! answered before. Whoever calls keeps them from running backwards. "A day" is any 24 hours, not
+//! Time enters as four facts: now, when the request was first seen, when this custodian answered
+//! before, and the gaps, in which nobody saw time pass: a clock that was set forward, or a machine
+//! that was off. Whoever calls keeps them from running backwards. Gaps lengthen what has to be
+//! waited for; hours of the week go by the clock alone. "A day" is any 24 hours, not
 //! a calendar day, so that midnight is no moment at which twice the count fits. Hours of the week
 //! need a time zone's rules, which are data of the machine: they come in as a function.
 //!
@@ -19,6 +21,7 @@ mod hours;
 use std::fmt;
 
 use seawall_base::{FleetId, NodeId, Seconds, Timestamp};
+use serde::{Deserialize, Serialize};
 
 pub use self::file::{MAX_POLICY, PolicyError};
 use self::hours::Hours;
@@ -82,6 +85,38 @@ struct Pattern {
     compiled: regex_automata::meta::Regex,
 }
 
+/// Time that the clock says has passed, and nobody watched passing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gap {
+    /// The last time before it.
+    pub from: Timestamp,
+    /// The first time after it.
+    pub to: Timestamp,
+}
+
+impl Gap {
+    /// How much of it lies after `start`.
+    const fn since(&self, start: Timestamp) -> Seconds {
+        let from = if start.0 > self.from.0 { start.0 } else { self.from.0 };
+        Seconds(self.to.0.saturating_sub(from))
+    }
+}
+
+/// `span` after `start`, of time that was watched.
+fn watched(start: Timestamp, span: Seconds, gaps: &[Gap]) -> Timestamp {
+    gaps.iter().fold(start.after(span), |at, gap| at.after(gap.since(start)))
+}
+
+/// Why a request that may be answered is not, for now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold {
+    /// There is a verdict about it that cannot be read.
+    Verdict,
+    /// The clock was set forward while the machine ran.
+    Clock,
+}
+
 /// A request, and what this custodian did before.
 #[derive(Debug, Clone)]
 pub struct Facts<'f> {
@@ -103,6 +138,10 @@ pub struct Facts<'f> {
     pub expires: Timestamp,
     /// Answers this custodian gave to the fleet: class, and when.
     pub answered: &'f [(String, Timestamp)],
+    /// Time nobody watched passing.
+    pub gaps: &'f [Gap],
+    /// Why nothing may be answered just now, if so.
+    pub held: Option<Hold>,
     /// How many different approvers confirmed it.
     pub confirmed: u16,
     /// The approver who refused it, if one did.
@@ -128,6 +167,8 @@ pub enum Decision {
         /// How many have to.
         need: u16,
     },
+    /// It may be answered, but for this.
+    Held(Hold),
     /// No rule is about it. Nothing here answers it; a person may, with the share.
     NoRule,
     /// Never.
@@ -173,9 +214,19 @@ impl fmt::Display for Decision {
             Self::Persons { have, need } => {
                 write!(f, "confirmed by {have} of the {need} people it needs")
             }
+            Self::Held(hold) => write!(f, "held: {hold}"),
             Self::NoRule => f.write_str("no rule is about it: a person has to answer it by hand"),
             Self::Refuse(denial) => denial.fmt(f),
         }
+    }
+}
+
+impl fmt::Display for Hold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Verdict => "a verdict about it cannot be read; see the machine's own log",
+            Self::Clock => "the clock was set forward; a person has to accept it",
+        })
     }
 }
 
@@ -260,7 +311,7 @@ impl CustodianPolicy {
             return Decision::Refuse(denial);
         }
         let answered = self.answered_under(number, facts);
-        let Some((until, why)) = rule.earliest(facts.seen, &answered, now, zone) else {
+        let Some((until, why)) = rule.earliest(facts.seen, &answered, facts.gaps, now, zone) else {
             return Decision::Refuse(Denial::Never);
         };
         if until > facts.expires {
@@ -270,7 +321,10 @@ impl CustodianPolicy {
         if facts.confirmed < need {
             return Decision::Persons { have: facts.confirmed, need };
         }
-        if until > now { Decision::Wait { until, why } } else { Decision::Answer }
+        if until > now {
+            return Decision::Wait { until, why };
+        }
+        facts.held.map_or(Decision::Answer, Decision::Held)
     }
 
     /// What each rule of a fleet would do for `requester` now.
@@ -279,6 +333,7 @@ impl CustodianPolicy {
         fleet: FleetId,
         requester: NodeId,
         answered: &[(String, Timestamp)],
+        gaps: &[Gap],
         now: Timestamp,
         zone: &dyn Fn(&str, Timestamp) -> WeekMinute,
     ) -> Vec<Outlook> {
@@ -291,7 +346,8 @@ impl CustodianPolicy {
                 .collect();
             let local = |at| zone(&rule.time_zone, at);
             let earliest = rule.requesters.allow(requester);
-            let earliest = earliest.then(|| rule.earliest(now, &times, now, &local)).flatten();
+            let earliest =
+                earliest.then(|| rule.earliest(now, &times, gaps, now, &local)).flatten();
             Outlook {
                 class: rule.class.clone(),
                 earliest: earliest.map(|(at, _)| at),
@@ -356,15 +412,16 @@ impl Rule {
         &self,
         seen: Timestamp,
         answered: &[Timestamp],
+        gaps: &[Gap],
         now: Timestamp,
         zone: Zone<'_>,
     ) -> Option<(Timestamp, Waiting)> {
         let (mut at, mut why) = (now, Waiting::CoolingOff);
-        let cooled = seen.after(self.cooling_off);
+        let cooled = watched(seen, self.cooling_off, gaps);
         if cooled > at {
             at = cooled;
         }
-        let free = self.below_daily_count(answered)?;
+        let free = self.below_daily_count(answered, gaps)?;
         if free > at {
             (at, why) = (free, Waiting::DailyCount);
         }
@@ -378,10 +435,10 @@ impl Rule {
     /// From when on fewer answers than allowed are less than 24 hours old. `None` for never.
     ///
     /// Times still to come count as well: what a clock that ran ahead wrote down is not lost.
-    fn below_daily_count(&self, answered: &[Timestamp]) -> Option<Timestamp> {
+    fn below_daily_count(&self, answered: &[Timestamp], gaps: &[Gap]) -> Option<Timestamp> {
         let per_day = usize::try_from(self.per_day).ok().filter(|n| *n > 0)?;
         let mut latest = answered.to_vec();
         latest.sort_unstable_by(|a, b| b.cmp(a));
-        Some(latest.get(per_day - 1).map_or(Timestamp(0), |at| at.after(DAY)))
+        Some(latest.get(per_day - 1).map_or(Timestamp(0), |at| watched(*at, DAY, gaps)))
     }
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use seawall_base::{FleetId, NodeId, Seconds, Timestamp};
 use seawall_policy::custodian::{
-    CustodianPolicy, Decision, Denial, Facts, PolicyError, Waiting, WeekMinute,
+    CustodianPolicy, Decision, Denial, Facts, Gap, Hold, PolicyError, Waiting, WeekMinute,
 };
 
 const FLEET: FleetId = FleetId([1; 32]);
@@ -50,6 +50,8 @@ fn facts<'f>() -> Facts<'f> {
         seen: NOW.before(Seconds::hours(4)),
         expires: NOW.after(Seconds::hours(72)),
         answered: &[],
+        gaps: &[],
+        held: None,
         confirmed: 0,
         refused_by: None,
     }
@@ -141,6 +143,36 @@ fn cooling_off_hours_and_count_are_waited_for() {
 }
 
 #[test]
+fn time_that_nobody_watched_cools_nothing_and_resets_no_count() {
+    let gap = |from, to| Gap {
+        from: NOW.before(Seconds::hours(from)),
+        to: NOW.before(Seconds::hours(to)),
+    };
+    let wait = |hours, why| Decision::Wait { until: NOW.after(Seconds::hours(hours)), why };
+    let gaps = [gap(30, 20), gap(3, 2), gap(2, 1)];
+    let cool = decide(&Facts { gaps: &gaps, ..facts() }, NOW);
+    assert_eq!(cool, wait(2, Waiting::CoolingOff), "four hours old, two of them watched");
+    let begins_within = Facts { seen: NOW.before(Seconds::hours(25)), gaps: &gaps, ..facts() };
+    assert_eq!(decide(&begins_within, NOW), Decision::Answer);
+
+    let ago = |hours| ("customer-data".to_owned(), NOW.before(Seconds::hours(hours)));
+    let (answered, seen) = ([ago(25), ago(24)], NOW.before(Seconds::hours(12)));
+    let count = Facts { answered: &answered, seen, ..facts() };
+    assert_eq!(decide(&count, NOW), Decision::Answer);
+    let count = decide(&Facts { gaps: &gaps[1..], ..count }, NOW);
+    assert_eq!(count, wait(1, Waiting::DailyCount), "of 25 hours, 23 were watched");
+}
+
+#[test]
+fn what_is_held_is_not_answered_and_not_refused() {
+    for hold in [Hold::Verdict, Hold::Clock] {
+        let held = Facts { held: Some(hold), ..facts() };
+        assert_eq!(decide(&held, NOW), Decision::Held(hold));
+        assert!(matches!(decide(&Facts { seen: NOW, ..held }, NOW), Decision::Wait { .. }));
+    }
+}
+
+#[test]
 fn large_snapshots_need_their_people() {
     for large in [Facts { files: 1_001, ..facts() }, Facts { bytes: (1 << 30) + 1, ..facts() }] {
         assert_eq!(decide(&large, NOW), Decision::Persons { have: 0, need: 2 });
@@ -225,11 +257,11 @@ fn the_outlook_is_what_would_be_decided() {
         assert_eq!(name, "UTC");
         utc(at)
     };
-    let outlook = policy.outlook(FLEET, ASKER, &[], NOW, &zone);
+    let outlook = policy.outlook(FLEET, ASKER, &[], &[], NOW, &zone);
     assert_eq!(outlook[0].earliest, Some(NOW.after(Seconds::hours(4))));
     assert_eq!((outlook[0].persons, outlook[0].persons_for_large), (0, 2));
-    assert_eq!(policy.outlook(FLEET, NodeId([9; 32]), &[], NOW, &zone)[0].earliest, None);
-    assert_eq!(policy.outlook(FleetId([9; 32]), ASKER, &[], NOW, &zone), []);
+    assert_eq!(policy.outlook(FLEET, NodeId([9; 32]), &[], &[], NOW, &zone)[0].earliest, None);
+    assert_eq!(policy.outlook(FleetId([9; 32]), ASKER, &[], &[], NOW, &zone), []);
 }
 
 proptest! {

@@ -1,33 +1,35 @@
-//! A clock that shows what the test says, forwards or backwards.
+//! A clock that shows what the test says, forwards or backwards, and the time that truly passes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use seawall_base::{Clock, Seconds, Timestamp};
+use seawall_base::{Clock, Seconds, Steady, Timestamp};
 
 /// A settable clock; clones show the same time.
 #[derive(Debug, Clone)]
 pub struct SimClock {
     now: Arc<AtomicU64>,
+    elapsed: Arc<AtomicU64>,
 }
 
 impl SimClock {
     /// A clock standing at `now`.
     pub fn new(now: Timestamp) -> Self {
-        Self { now: Arc::new(AtomicU64::new(now.0)) }
+        Self { now: Arc::new(AtomicU64::new(now.0)), elapsed: Arc::default() }
     }
 
-    /// Jumps to `now`, in either direction.
+    /// Is set to `now`, in either direction; no time passes.
     pub fn set(&self, now: Timestamp) {
         self.now.store(now.0, Ordering::SeqCst);
     }
 
-    /// Moves forward by `span`, saturating at the end of time.
+    /// Lets `span` pass, saturating at the end of time.
     pub fn advance(&self, span: Seconds) {
+        self.elapsed.fetch_add(span.0, Ordering::SeqCst);
         self.set(self.now().after(span));
     }
 
-    /// Moves backward by `span`, saturating at the epoch.
+    /// Is set back by `span`, saturating at the epoch.
     pub fn rewind(&self, span: Seconds) {
         self.set(self.now().before(span));
     }
@@ -36,6 +38,12 @@ impl SimClock {
 impl Clock for SimClock {
     fn now(&self) -> Timestamp {
         Timestamp(self.now.load(Ordering::SeqCst))
+    }
+}
+
+impl Steady for SimClock {
+    fn elapsed(&self) -> Seconds {
+        Seconds(self.elapsed.load(Ordering::SeqCst))
     }
 }
 
@@ -53,5 +61,6 @@ mod tests {
         assert_eq!(seen.now(), Timestamp(995));
         clock.set(Timestamp(7));
         assert_eq!(seen.now(), Timestamp(7));
+        assert_eq!(seen.elapsed(), Seconds(5), "setting it lets no time pass");
     }
 }

@@ -8,15 +8,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use seawall_base::{Disk, FleetId, GroupId, NodeId, Seconds, Sha256, Timestamp};
+use seawall_base::{
+    Disk, FleetId, GroupId, LockMode, NodeId, OpenMode, Seconds, Sha256, Timestamp,
+};
 use seawall_base::{read_file, write_atomic};
-use seawall_policy::custodian::{Decision, Facts};
-use seawall_record::{Act, BadShareFile, CustodianAct, Fleet, MAX_DOSSIER};
+use seawall_policy::custodian::Decision;
+use seawall_record::{
+    Act, BadShareFile, CustodianAct, Dossier, DossierParts, Fleet, FleetCard, MAX_BUNDLE,
+    MAX_DOSSIER,
+};
 use seawall_sign::{Envelope, SigningKey, StatementKey, VerifyingKey};
 use seawall_tlog::{Kind, Log, LogError, NoteSignature, Origin, SignedCheckpoint, Verifier};
 
 use super::{OfficeError, vouched};
-use crate::message::MAX_STATUS;
+use crate::message::{MAX_STATUS, Refusal};
 
 /// Where reports of bad shares are kept.
 const BAD_SHARES: &str = "bad-shares";
@@ -33,6 +38,20 @@ pub struct LogKeys {
     /// Signs the checkpoints.
     pub checkpoints: SigningKey,
 }
+/// Cases that are neither answered nor refused, at one time.
+const MAX_PENDING: usize = 256;
+
+/// The same of one requester.
+const MAX_PENDING_OF_ONE: usize = 16;
+
+/// Cases of one requester that were refused and have not expired. They are not forgotten before
+/// that: a request that was refused would come again as a new one.
+const MAX_REFUSED_OF_ONE: usize = 64;
+
+/// New requests of one requester in any hour, whether they have expired or not.
+const MAX_NEW_IN_AN_HOUR: usize = 60;
+
+const HOUR: Seconds = Seconds::hours(1);
 
 /// How a case stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +75,8 @@ pub(super) struct Case {
     pub(super) reason: String,
     pub(super) seen: Timestamp,
     pub(super) expires: Timestamp,
-    pub(super) confirmed: BTreeSet<String>,
+    /// The keys that confirmed it, whoever they belong to now.
+    pub(super) confirmed: BTreeSet<VerifyingKey>,
     pub(super) declined: Option<String>,
     /// The kind of the last decision in the log.
     pub(super) decided: Option<String>,
@@ -68,12 +88,16 @@ pub(super) struct Docket {
     disk: Arc<dyn Disk>,
     dir: String,
     pub(super) fleet: Fleet,
+    /// The version of the fleet's policy that the home's card has.
+    kept_version: u64,
     log: Log,
     pub(super) cases: BTreeMap<Sha256, Case>,
     /// Class and time of answers that may still count.
     pub(super) answered: Vec<(String, Timestamp)>,
     /// Whether the share was good, of each manifest that came.
     pub(super) arrived: BTreeMap<Sha256, bool>,
+    /// Who made a new request within the last hour, and when.
+    newcomers: Vec<(NodeId, Timestamp)>,
     /// A write failed: what the log holds is known after reading it again.
     is_stale: bool,
 }
@@ -105,8 +129,20 @@ impl Docket {
         if signed != Some(log.size()) {
             log.sign_checkpoint(&signing.checkpoints)?;
         }
-        let (cases, answered, arrived) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
-        let mut it = Self { disk, dir, fleet, log, cases, answered, arrived, is_stale: false };
+        let (cases, answered, newcomers) = (BTreeMap::new(), Vec::new(), Vec::new());
+        let (arrived, kept_version, is_stale) = (BTreeMap::new(), fleet.version(), false);
+        let mut it = Self {
+            disk,
+            dir,
+            fleet,
+            kept_version,
+            log,
+            cases,
+            answered,
+            arrived,
+            newcomers,
+            is_stale,
+        };
         for act in acts {
             it.apply(act);
         }
@@ -116,8 +152,51 @@ impl Docket {
     /// Reads everything again after a failed write.
     pub(super) fn refresh(&mut self, signing: &LogKeys) -> Result<(), OfficeError> {
         if self.is_stale {
-            *self = Self::open(self.disk.clone(), self.fleet.clone(), signing)?;
+            let again = Self::open(self.disk.clone(), self.fleet.clone(), signing)?;
+            *self = Self { kept_version: self.kept_version, ..again };
         }
+        Ok(())
+    }
+
+    /// Everyone keeps the highest version seen of a fleet's policy: from here on, and in the home,
+    /// for the next start. Until the home has it, this is an error.
+    pub(super) fn learn(&mut self, fleet: &Fleet) -> Result<(), OfficeError> {
+        if fleet.version() > self.fleet.version() {
+            // Before the disk is asked: whom it revokes is refused whatever the disk says.
+            self.fleet = fleet.clone();
+        }
+        self.keep_card()
+    }
+
+    /// Writes the fleet's card, unless the home has a newer one. A command that joins the fleet
+    /// again in this moment is in the way; the next call finds it done.
+    pub(super) fn keep_card(&mut self) -> Result<(), OfficeError> {
+        if self.kept_version == self.fleet.version() {
+            return Ok(());
+        }
+        let lock = self.disk.open("lock", OpenMode::Create).map_err(OfficeError::io("lock"))?;
+        if !lock.lock(LockMode::Exclusive, false).map_err(OfficeError::io("lock"))? {
+            let busy = std::io::Error::new(
+                std::io::ErrorKind::WouldBlock,
+                "a command changes this home just now",
+            );
+            return Err(OfficeError::io("lock")(busy));
+        }
+        let path = format!("fleets/{}.json", self.fleet.id().to_hex());
+        let card =
+            read_file(self.disk.as_ref(), &path, MAX_BUNDLE).map_err(OfficeError::io(&path))?;
+        let home = card.map(|card| FleetCard::open(&card)).transpose()?;
+        if let Some(home) = &home {
+            self.fleet = self.fleet.newest(home.clone())?;
+        }
+        if home.is_none_or(|home| home.version() < self.fleet.version()) {
+            self.disk.create_dir_all("fleets").map_err(OfficeError::io("fleets"))?;
+            let mut json = serde_json::to_vec_pretty(&FleetCard::new(&self.fleet))
+                .expect("envelopes serialise");
+            json.push(b'\n');
+            write_atomic(self.disk.as_ref(), &path, &json).map_err(OfficeError::io(&path))?;
+        }
+        self.kept_version = self.fleet.version();
         Ok(())
     }
 
@@ -195,6 +274,7 @@ impl Docket {
                 decided: None,
                 stand: Stand::Pending,
             };
+            self.newcomers.push((requester, at));
             self.cases.entry(request).or_insert(case);
             return;
         }
@@ -205,8 +285,8 @@ impl Docket {
         let Some(case) = self.cases.get_mut(&request) else { return };
         match act {
             Act::Seen { .. } | Act::ShareGood { .. } | Act::ShareBad { .. } => {}
-            Act::Confirmed { approver, .. } => {
-                case.confirmed.insert(approver);
+            Act::Confirmed { key, .. } => {
+                case.confirmed.insert(key);
             }
             Act::Declined { approver, .. } => case.declined = Some(approver),
             Act::Decided { decision, why, .. } => {
@@ -222,15 +302,43 @@ impl Docket {
         }
     }
 
-    /// Drops what has expired: the case here, its request and its answer from the disk.
+    /// The cases that are neither answered nor refused.
+    pub(super) fn pending(&self) -> Vec<Sha256> {
+        let pending = self.cases.iter().filter(|(_, case)| case.stand == Stand::Pending);
+        pending.map(|(digest, _)| *digest).collect()
+    }
+
+    /// Refuses a new request where there are enough.
+    pub(super) fn check_room(&self, requester: NodeId, now: Timestamp) -> Result<(), Refusal> {
+        let count =
+            |is_it: &dyn Fn(&Case) -> bool| self.cases.values().filter(|c| is_it(c)).count();
+        let pending = |case: &Case| case.stand == Stand::Pending;
+        let refused = |case: &Case| matches!(case.stand, Stand::Refused(_));
+        let new =
+            self.newcomers.iter().filter(|(who, at)| *who == requester && at.after(HOUR) > now);
+        let is_full = count(&pending) >= MAX_PENDING
+            || count(&|case| case.requester == requester && pending(case)) >= MAX_PENDING_OF_ONE
+            || count(&|case| case.requester == requester && refused(case)) >= MAX_REFUSED_OF_ONE
+            || new.count() >= MAX_NEW_IN_AN_HOUR;
+        if !is_full {
+            return Ok(());
+        }
+        let why = "this custodian has enough open or refused requests";
+        Err(Refusal::new(429, why, "wait until some are answered or have expired"))
+    }
+
+    /// Drops what has expired: the case here, its request and its answer from the disk. The file
+    /// of a request that was refused goes as well.
     pub(super) fn forget_expired(&mut self, now: Timestamp) -> Result<(), OfficeError> {
         self.answered.retain(|(_, at)| at.after(COUNTED) > now);
+        self.newcomers.retain(|(_, at)| at.after(HOUR) > now);
         self.cases.retain(|_, case| case.expires >= now);
+        let is_kept = |case: &Case| !matches!(case.stand, Stand::Refused(_));
         for part in ["requests", "answers"] {
             let dir = format!("{}/{part}", self.dir);
             for name in self.disk.list(&dir).map_err(OfficeError::io(&dir))? {
                 let digest = name.strip_suffix(".json").and_then(|hex| Sha256::from_hex(hex).ok());
-                if digest.is_some_and(|digest| self.cases.contains_key(&digest)) {
+                if digest.and_then(|digest| self.cases.get(&digest)).is_some_and(is_kept) {
                     continue;
                 }
                 let path = format!("{dir}/{name}");
@@ -244,10 +352,15 @@ impl Docket {
         format!("{}/{part}/{}.json", self.dir, request.to_hex())
     }
 
-    /// Keeps a request's file.
-    pub(super) fn keep_request(&self, request: Sha256, dossier: &[u8]) -> Result<(), OfficeError> {
+    /// Keeps a request's file: what it says, in our words. As it was sent, it could be blown up.
+    pub(super) fn keep_request(
+        &self,
+        request: Sha256,
+        parts: &DossierParts,
+    ) -> Result<(), OfficeError> {
         let path = self.path("requests", request);
-        write_atomic(self.disk.as_ref(), &path, dossier).map_err(OfficeError::io(&path))
+        let dossier = serde_json::to_vec(&Dossier::new(parts)).expect("envelopes serialise");
+        write_atomic(self.disk.as_ref(), &path, &dossier).map_err(OfficeError::io(&path))
     }
 
     /// A request's file; `None` if it is gone.
@@ -287,23 +400,6 @@ impl Docket {
             why: "not the answer that the log names".to_owned(),
         })
     }
-
-    /// The facts of a case, for the policy.
-    pub(super) fn facts<'d>(&'d self, case: &'d Case) -> Facts<'d> {
-        Facts {
-            fleet: self.fleet.id(),
-            class: &case.class,
-            requester: case.requester,
-            reason: &case.reason,
-            files: case.files,
-            bytes: case.bytes,
-            seen: case.seen,
-            expires: case.expires,
-            answered: &self.answered,
-            confirmed: u16::try_from(case.confirmed.len()).unwrap_or(u16::MAX),
-            refused_by: case.declined.as_deref(),
-        }
-    }
 }
 
 /// The kind of a decision, as the log says it.
@@ -312,6 +408,7 @@ pub(super) const fn kind(decision: &Decision) -> &'static str {
         Decision::Answer => "answer",
         Decision::Wait { .. } => "wait",
         Decision::Persons { .. } => "persons",
+        Decision::Held(_) => "held",
         Decision::NoRule => "no-rule",
         Decision::Refuse(_) => REFUSE,
     }

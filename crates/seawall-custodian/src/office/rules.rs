@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::tz::TimeZone;
 use seawall_base::{FleetId, NodeId, Sha256, Timestamp};
-use seawall_policy::custodian::{CustodianPolicy, Decision, Facts, Outlook, WeekMinute};
+use seawall_policy::custodian::{CustodianPolicy, Decision, Facts, Gap, Outlook, WeekMinute};
 use seawall_sign::VerifyingKey;
 
 use super::OfficeError;
@@ -73,10 +73,11 @@ impl Rules {
         fleet: FleetId,
         requester: NodeId,
         answered: &[(String, Timestamp)],
+        gaps: &[Gap],
         now: Timestamp,
     ) -> Vec<Outlook> {
         let Some(policy) = &self.policy else { return Vec::new() };
-        policy.outlook(fleet, requester, answered, now, &|zone, at| self.local(zone, at))
+        policy.outlook(fleet, requester, answered, gaps, now, &|zone, at| self.local(zone, at))
     }
 
     /// The minute of the local week. Times no calendar has are the last one that it has.

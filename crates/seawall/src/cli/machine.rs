@@ -31,7 +31,7 @@ pub(crate) enum MachineCommand {
         after_help = "Example: seawall --home /var/lib/custodian custodian approve 91ab22c4 --key anna-approver.key"
     )]
     Approve {
-        /// The request's digest, or the beginning of it
+        /// The request's digest, or the beginning of it; the whole one where it is not listed
         request: String,
         /// The person's key
         #[arg(long, value_name = "FILE")]
@@ -45,7 +45,7 @@ pub(crate) enum MachineCommand {
         after_help = "Example: seawall --home /var/lib/custodian custodian refuse 91ab22c4 --key anna-approver.key --reason 'nobody called me'"
     )]
     Refuse {
-        /// The request's digest, or the beginning of it
+        /// The request's digest, or the beginning of it; the whole one where it is not listed
         request: String,
         /// The person's key
         #[arg(long, value_name = "FILE")]
@@ -53,6 +53,17 @@ pub(crate) enum MachineCommand {
         /// Why; the requester reads it
         #[arg(long, value_name = "TEXT")]
         reason: String,
+    },
+    /// Tell the running machine that this machine's clock is right
+    ///
+    /// A clock that was set forward is not believed, and nothing is answered, until it comes back
+    /// or a person has compared it with another one. What it skipped counts as cooling-off for no
+    /// request, accepted or not.
+    #[command(after_help = "Example: seawall --home /var/lib/custodian custodian accept-clock")]
+    AcceptClock {
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
     },
     /// Show or check what this custodian's machine saw, decided and answered
     #[command(subcommand)]

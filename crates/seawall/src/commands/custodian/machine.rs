@@ -1,15 +1,17 @@
-//! `seawall custodian run | requests | approver | approve | refuse | log`.
+//! `seawall custodian run | requests | approver | approve | refuse | accept-clock | log`.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use seawall_base::{Clock as _, Disk as _, LockMode, OpenMode, Sha256, read_file, write_atomic};
 use seawall_custodian::{
-    CASES, CaseList, CustodianHome, HeldShare, Notifier, Office, OfficeParts, Rules, VERDICTS,
-    WitnessDesk, parse_webhook, reached, read_log, roster, run_until_signal,
+    ACCEPTED_CLOCK, AcceptedClock, CASES, CaseList, CustodianHome, HeldShare, ListedCase,
+    MAX_CASES, Notifier, Office, OfficeParts, Rules, VERDICTS, WitnessDesk, parse_webhook, reached,
+    read_log, roster, run_until_signal,
 };
-use seawall_host::{FsDisk, OsRng, SystemClock};
+use seawall_host::{FsDisk, OsRng, SystemClock, SystemSteady};
 use seawall_record::{Act, CustodianAct, Fleet, PersonVerdict};
 use seawall_sign::SigningKey;
 use seawall_sign::key_file::{self, Purpose};
@@ -23,8 +25,6 @@ use crate::output::{Outcome, Printer, confirm, human, passphrase, read_input, sh
 
 /// Held by the one process that runs this home's machine, or reads its log.
 const LOCK: &str = "machine.lock";
-
-const MAX_CASES: usize = 4 << 20;
 
 pub(super) fn run(
     command: &MachineCommand,
@@ -47,6 +47,9 @@ pub(super) fn run(
             let home = CustodianHome::open(home)?;
             let (digest, _) = find(&home, request)?;
             say(&home, digest, key, Some(reason), printer)?;
+        }
+        MachineCommand::AcceptClock { yes } => {
+            accept_clock(&CustodianHome::open(home)?, *yes, printer)?;
         }
         MachineCommand::Log(command) => log(&CustodianHome::open(home)?, command, printer)?,
     }
@@ -102,6 +105,7 @@ fn serve(home: &CustodianHome, args: &RunArgs, printer: &Printer) -> anyhow::Res
     let office = Office::open(OfficeParts {
         disk: home.disk(),
         clock: Arc::new(SystemClock),
+        steady: Arc::new(SystemSteady),
         rng: Box::new(OsRng),
         signing: home.log_keys()?,
         fleets,
@@ -172,6 +176,12 @@ fn requests(home: &CustodianHome, printer: &Printer) -> anyhow::Result<()> {
             if case.confirmed.is_empty() { "nobody".to_owned() } else { case.confirmed.join(", ") },
         )
     }).collect();
+    if cases.left_off > 0 {
+        printer.warn(&format!(
+            "{} more are not listed; approve and refuse take the whole digest, which the notice has",
+            cases.left_off
+        ));
+    }
     let words = if lines.is_empty() { "no requests".to_owned() } else { lines.join("\n") };
     printer.result(&cases.cases, &words)
 }
@@ -197,19 +207,33 @@ fn place(path: &Path) -> anyhow::Result<(FsDisk, String)> {
     Ok((FsDisk::create(dir)?, name.to_owned()))
 }
 
-/// The one open request whose digest begins so.
+/// The one open request whose digest begins so. A whole digest needs no list, since a no must
+/// always be possible.
 fn find(home: &CustodianHome, beginning: &str) -> anyhow::Result<(Sha256, String)> {
-    let cases = cases(home)?;
     let beginning = beginning.strip_prefix("sha256:").unwrap_or(beginning);
+    let whole = Sha256::from_hex(beginning).ok();
+    let cases = match (cases(home), whole) {
+        (Ok(cases), _) => cases.cases,
+        (Err(_), Some(_)) => Vec::new(),
+        (Err(e), None) => return Err(e),
+    };
     let matching: Vec<_> =
-        cases.cases.iter().filter(|c| c.request.to_hex().starts_with(beginning)).collect();
-    let [case] = matching.as_slice() else {
-        anyhow::bail!(
+        cases.iter().filter(|c| c.request.to_hex().starts_with(beginning)).collect();
+    match (matching.as_slice(), whole) {
+        ([case], _) => Ok((case.request, shown(case))),
+        ([], Some(digest)) => {
+            let words = format!("restore request {beginning}\n  not in the machine's list");
+            Ok((digest, words))
+        }
+        _ => anyhow::bail!(
             "{} requests begin with {beginning:?}; see custodian requests",
             matching.len()
-        )
-    };
-    let words = format!(
+        ),
+    }
+}
+
+fn shown(case: &ListedCase) -> String {
+    format!(
         "restore request {}\n  fleet     {} ({})\n  asked by  {}\n  reason    \"{}\"\n  class     {}\n  content   {} files, {}\n  until     {}\n  policy    {}",
         &case.request.to_hex()[..16],
         case.fleet_name,
@@ -221,8 +245,31 @@ fn find(home: &CustodianHome, beginning: &str) -> anyhow::Result<(Sha256, String
         human(case.bytes),
         case.expires,
         case.decision,
+    )
+}
+
+/// Only the home's owner leaves files that the machine can read.
+fn as_owner(home: &CustodianHome) -> anyhow::Result<()> {
+    let path = home.path();
+    let owner = std::fs::metadata(path).with_context(|| path.display().to_string())?.uid();
+    let own = rustix::process::geteuid().as_raw();
+    anyhow::ensure!(
+        own == owner,
+        "{} belongs to user {owner}, and what user {own} writes its machine may not be able to read: nothing was written; run the same command as that user: sudo -u '#{owner}' seawall ...",
+        path.display()
     );
-    Ok((case.request, words))
+    Ok(())
+}
+
+fn accept_clock(home: &CustodianHome, yes: bool, printer: &Printer) -> anyhow::Result<()> {
+    as_owner(home)?;
+    let shown = SystemClock.now();
+    printer.show(&format!("this machine's clock shows {shown}"));
+    anyhow::ensure!(yes || confirm("Is that the time?")?, "not accepted");
+    let word = AcceptedClock::new(SystemClock.now());
+    write_atomic(home.disk().as_ref(), ACCEPTED_CLOCK, &word.to_json()).context(ACCEPTED_CLOCK)?;
+    printer
+        .result(&json!({ "accepted": shown }), "accepted; the machine believes it within a second")
 }
 
 /// Puts a verdict where the machine finds it.
@@ -233,6 +280,7 @@ fn say(
     refused: Option<&str>,
     printer: &Printer,
 ) -> anyhow::Result<()> {
+    as_owner(home)?;
     let (disk, name) = place(key)?;
     let key = key_file::signing(&disk, &name, Purpose::Approver)?;
     let verdict = PersonVerdict {

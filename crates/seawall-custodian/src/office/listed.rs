@@ -1,0 +1,202 @@
+//! What the custodian's people are shown: notices, and the list of cases in a file.
+//!
+//! The list is bounded, and what people can still decide about comes first: first each requester's
+//! oldest open case, then each one's second. Who asks often pushes nobody else's off the list.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use seawall_base::{FleetId, GroupId, NodeId, Sha256, Timestamp, write_atomic};
+use serde::{Deserialize, Serialize};
+
+use super::docket::{Case, Docket, Stand};
+use super::{Office, OfficeError};
+use crate::message::Standing;
+
+/// Something the custodian's people should be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// The fleet's name.
+    pub fleet_name: String,
+    /// The fleet.
+    pub fleet: FleetId,
+    /// Digest of the request.
+    pub request: Sha256,
+    /// Who asks: the node's id.
+    pub requester: String,
+    /// Why.
+    pub reason: String,
+    /// The class of the snapshot.
+    pub class: String,
+    /// Files in it.
+    pub files: u64,
+    /// Bytes in it.
+    pub bytes: u64,
+    /// Until when it may be answered.
+    pub expires: Timestamp,
+    /// What the policy says about it.
+    pub decision: String,
+}
+
+/// One case, for the custodian's people.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListedCase {
+    /// The fleet's name.
+    pub fleet_name: String,
+    /// The fleet.
+    pub fleet: FleetId,
+    /// Digest of the request.
+    pub request: Sha256,
+    /// The snapshot.
+    pub manifest: Sha256,
+    /// Its escrow group.
+    pub group: GroupId,
+    /// Who asks: the node's id.
+    pub requester: String,
+    /// Why.
+    pub reason: String,
+    /// The class of the snapshot.
+    pub class: String,
+    /// Files in it.
+    pub files: u64,
+    /// Bytes in it.
+    pub bytes: u64,
+    /// When it was first seen.
+    pub seen: Timestamp,
+    /// Until when it may be answered.
+    pub expires: Timestamp,
+    /// How it stands.
+    pub state: Standing,
+    /// What the policy says about it.
+    pub decision: String,
+    /// Who confirmed it.
+    pub confirmed: Vec<String>,
+}
+
+/// The cases that have not expired, in a file that people's commands read beside the machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaseList {
+    format: String,
+    /// The cases, of all fleets: open ones first.
+    pub cases: Vec<ListedCase>,
+    /// How many more there are for which there was no room.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub left_off: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it over so")]
+const fn is_zero(n: &u64) -> bool {
+    *n == 0
+}
+
+/// Where the list of cases is.
+pub const CASES: &str = "custody/cases.json";
+
+/// Longest list of cases in bytes.
+pub const MAX_CASES: usize = 4 << 20;
+
+/// What the list says beside the cases.
+const FRAME: usize = 1 << 10;
+
+/// Where a case stands in the list: open ones by their number among their requester's, then the
+/// rest, the newest first.
+type Place = (bool, usize, Reverse<Timestamp>);
+
+impl Office {
+    pub(super) fn pending(&self, now: Timestamp) -> Vec<Notice> {
+        let of_docket = |docket: &Docket| {
+            let digests = docket.pending().into_iter();
+            digests.map(|it| self.notice(docket, it, &docket.cases[&it], now)).collect()
+        };
+        self.dockets.values().flat_map(|docket| -> Vec<Notice> { of_docket(docket) }).collect()
+    }
+
+    pub(super) fn notice(
+        &self,
+        docket: &Docket,
+        request: Sha256,
+        case: &Case,
+        now: Timestamp,
+    ) -> Notice {
+        Notice {
+            fleet_name: docket.fleet.genesis().fleet_name.clone(),
+            fleet: docket.fleet.id(),
+            request,
+            requester: case.requester.to_string(),
+            reason: case.reason.clone(),
+            class: case.class.clone(),
+            files: case.files,
+            bytes: case.bytes,
+            expires: case.expires,
+            decision: self.decide(docket, request, case, now).to_string(),
+        }
+    }
+
+    /// Writes the list of cases where it has changed.
+    pub(super) fn publish(&mut self, now: Timestamp) -> Result<(), OfficeError> {
+        let of_docket = |docket: &Docket| -> Vec<(Place, ListedCase)> {
+            let mut cases: Vec<_> = docket.cases.iter().collect();
+            cases.sort_by_key(|(digest, case)| (case.seen, **digest));
+            let mut open: BTreeMap<NodeId, usize> = BTreeMap::new();
+            let place = |case: &Case| {
+                let is_open = case.stand == Stand::Pending;
+                let count = open.entry(case.requester).or_default();
+                *count += usize::from(is_open);
+                (!is_open, if is_open { *count } else { 0 }, Reverse(case.seen))
+            };
+            let places: Vec<_> = cases.iter().map(|(_, case)| *case).map(place).collect();
+            let listed =
+                cases.iter().map(|(digest, case)| self.listed(docket, **digest, case, now));
+            places.into_iter().zip(listed).collect()
+        };
+        let mut all: Vec<_> = self.dockets.values().flat_map(of_docket).collect();
+        all.sort_by_key(|(place, case)| (*place, case.request));
+        let mut room = MAX_CASES - FRAME;
+        let mut has_room = |case: &ListedCase| {
+            let size = 1 + serde_json::to_vec(case).expect("text and numbers serialise").len();
+            let fits = size <= room;
+            room = if fits { room - size } else { 0 };
+            fits
+        };
+        let total = all.len();
+        let cases: Vec<_> =
+            all.into_iter().map(|(_, case)| case).take_while(|case| has_room(case)).collect();
+        let left_off = (total - cases.len()) as u64;
+        let list = CaseList { format: "seawall-custodian-cases/1".to_owned(), cases, left_off };
+        if self.published.as_ref() != Some(&list) {
+            let json = serde_json::to_vec(&list).expect("text and numbers serialise");
+            write_atomic(self.disk.as_ref(), CASES, &json).map_err(OfficeError::io(CASES))?;
+            self.published = Some(list);
+        }
+        Ok(())
+    }
+
+    fn listed(&self, docket: &Docket, request: Sha256, case: &Case, now: Timestamp) -> ListedCase {
+        let (state, decision) = match &case.stand {
+            Stand::Pending => {
+                (Standing::Pending, self.decide(docket, request, case, now).to_string())
+            }
+            Stand::Refused(why) => (Standing::Refused, why.clone()),
+            Stand::Answered(_) => (Standing::Answered, "answered".to_owned()),
+        };
+        ListedCase {
+            fleet_name: docket.fleet.genesis().fleet_name.clone(),
+            fleet: docket.fleet.id(),
+            request,
+            manifest: case.manifest,
+            group: case.group,
+            requester: case.requester.to_string(),
+            reason: case.reason.clone(),
+            class: case.class.clone(),
+            files: case.files,
+            bytes: case.bytes,
+            seen: case.seen,
+            expires: case.expires,
+            state,
+            decision,
+            confirmed: self.confirmed(case).map(str::to_owned).collect(),
+        }
+    }
+}
