@@ -97,8 +97,13 @@ impl Room {
     /// Room for so many requests at one time, so many of them of one peer, each of whose bodies
     /// may take so long.
     pub const fn new(at_once: usize, share: usize, body_timeout: Duration) -> Self {
-        let (at_once, shares) = (Semaphore::const_new(at_once), Mutex::new(BTreeMap::new()));
-        Self { at_once, share, shares, body_timeout, pace: PACE }
+        Self {
+            at_once: Semaphore::const_new(at_once),
+            share,
+            shares: Mutex::new(BTreeMap::new()),
+            body_timeout,
+            pace: PACE,
+        }
     }
 
     /// The same for peers who have shown nothing yet: a body that stands still is given up soon.
