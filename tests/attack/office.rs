@@ -195,6 +195,19 @@ fn a_revoked_node_asks_a_machine_that_was_shown_the_revocation() {
 }
 
 #[test]
+fn a_revoked_node_fetches_what_was_answered_before() {
+    let (fleet, bench) = Bench::with("approvers = []", &[]);
+    let mut office = bench.open();
+    assert_eq!(bench.submit(&mut office).state, Standing::Answered);
+    let (second, shows) = shown_the_revocation(&fleet, &bench);
+    assert_eq!(office.submit(second, &shows).expect("good").state, Standing::Answered);
+    let digest = parts(&bench.request).request.digest();
+    let refusal = office.status(bench.peer, digest).expect_err("revoked");
+    assert!(refusal.error.contains("revoked"), "{refusal}");
+    stopped(&refusal.error);
+}
+
+#[test]
 fn one_person_confirms_twice_under_another_name() {
     let two = [("persons = 0\n", "persons = 2\n")];
     let (_fleet, bench) = Bench::with(&approvers(&[("anna", 41), ("ben", 42)]), &two);

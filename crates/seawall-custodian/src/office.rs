@@ -335,6 +335,10 @@ impl Office {
                     let why = "it was answered, and the answer is no longer here";
                     Refusal::new(410, why, "make a new request: seawall restore request")
                 })?;
+                // Whoever has been revoked since gets nothing more.
+                docket.examine(digest)?.map_err(|why| {
+                    Refusal::new(422, why, "make a new request: seawall restore request")
+                })?;
                 return RequestStatus::answered(digest, approval)
                     .map_err(|e| Refusal::internal(&e));
             }
@@ -549,14 +553,10 @@ impl Office {
         now: Timestamp,
     ) -> Result<(), OfficeError> {
         let docket = self.dockets.get_mut(&fleet).expect("the caller looked it up");
-        let dossier = docket.request(digest)?;
-        let examined = dossier
-            .ok_or_else(|| "its file is gone; it has to be sent again as a new one".to_owned())
-            .and_then(|dossier| {
-                examine(&dossier, &docket.fleet)
-                    .and_then(|examined| examined.check_time(&At(now)).map(|()| examined))
-                    .map_err(|e| e.to_string())
-            });
+        let examined = docket.examine(digest)?.and_then(|examined| {
+            let in_time = examined.check_time(&At(now)).map_err(|e| e.to_string());
+            in_time.map(|()| examined)
+        });
         let approval = match examined {
             Err(why) => Err(why),
             Ok(examined) => {

@@ -22,6 +22,7 @@ use seawall_tlog::{Kind, Log, LogError, NoteSignature, Origin, SignedCheckpoint,
 
 use super::{OfficeError, vouched};
 use crate::message::{MAX_STATUS, Refusal};
+use crate::{Examined, examine};
 
 /// Where reports of bad shares are kept.
 const BAD_SHARES: &str = "bad-shares";
@@ -363,8 +364,16 @@ impl Docket {
         write_atomic(self.disk.as_ref(), &path, &dossier).map_err(OfficeError::io(&path))
     }
 
+    /// Examines a request again, by what is known of the fleet now; or why it is no good any more.
+    pub(super) fn examine(&self, request: Sha256) -> Result<Result<Examined, String>, OfficeError> {
+        let Some(dossier) = self.request(request)? else {
+            return Ok(Err("its file is gone; it has to be sent again as a new one".to_owned()));
+        };
+        Ok(examine(&dossier, &self.fleet).map_err(|e| e.to_string()))
+    }
+
     /// A request's file; `None` if it is gone.
-    pub(super) fn request(&self, request: Sha256) -> Result<Option<Vec<u8>>, OfficeError> {
+    fn request(&self, request: Sha256) -> Result<Option<Vec<u8>>, OfficeError> {
         let path = self.path("requests", request);
         read_file(self.disk.as_ref(), &path, MAX_DOSSIER).map_err(OfficeError::io(&path))
     }
