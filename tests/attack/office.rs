@@ -218,8 +218,8 @@ fn one_person_confirms_twice_under_another_name() {
     assert!(status(&bench, &mut office).why.contains("by 1 of the 2"));
     drop(office);
     // Anna is Anne now, with the same key, and confirms once more.
-    let (anna, anne) = (approvers(&[("anna", 41)]), approvers(&[("anne", 41)]));
-    let renamed = Bench { rules: bench.rules.replace(&anna, &anne), ..bench };
+    let (before, after) = (approvers(&[("anna", 41)]), approvers(&[("anne", 41)]));
+    let renamed = Bench { rules: bench.rules.replace(&before, &after), ..bench };
     let mut office = renamed.open();
     say(&renamed, digest, 41, true);
     office.tick().expect("ticked");
@@ -228,7 +228,7 @@ fn one_person_confirms_twice_under_another_name() {
     stopped(&said.why);
     drop(office);
     // Anna's key is none any more: her word of before is nobody's.
-    let gone = renamed.rules.replace(&anne, &approvers(&[("carla", 43)]));
+    let gone = renamed.rules.replace(&after, &approvers(&[("carla", 43)]));
     let gone = Bench { rules: gone, ..renamed };
     let mut office = gone.open();
     say(&gone, digest, 42, true);

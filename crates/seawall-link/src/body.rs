@@ -264,7 +264,8 @@ mod tests {
     #[test]
     fn a_peer_with_its_share_of_stalled_bodies_waits_for_itself() {
         block_on(async {
-            let room = Room::new(4, 3, Duration::from_secs(60)).for_strangers();
+            let room = Room::new(4, 3, Duration::from_mins(1)).for_strangers();
+            let done = |body: Bytes| Ok::<_, BodyError>(body.len());
             let stalled = || room.work(who(1), Drip::new(1_000, 1), 1 << 20, done);
             let own = async {
                 // Three are in; two more wait, and take no place of anybody's.
@@ -287,9 +288,5 @@ mod tests {
             assert_eq!(late.expect_err("a stranger's trickle").status(), 408);
             assert!(before.elapsed() < Duration::from_secs(5), "not after a minute");
         });
-    }
-
-    fn done(body: Bytes) -> Result<usize, BodyError> {
-        Ok(body.len())
     }
 }
