@@ -414,9 +414,9 @@ fn a_machine_killed_between_request_and_answer_goes_on_where_it_was() {
     it.kill(0);
     it.start(0);
     let said = it.collect(&request).code(3).json();
-    let now = SystemClock.now().0;
-    if now < until {
-        assert_eq!(said["custodians"][0]["until"].as_u64(), Some(until), "{said}");
+    // Later by the time in which nobody watched.
+    if let Some(waits) = said["custodians"][0]["until"].as_u64() {
+        assert!(waits >= until, "{said}");
     }
     wait_until("it is answered", || {
         it.collect(&request).json()["custodians"][0]["state"] == "answered"
