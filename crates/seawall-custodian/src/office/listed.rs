@@ -104,6 +104,21 @@ const FRAME: usize = 1 << 10;
 /// rest, the newest first.
 type Place = (bool, usize, Reverse<Timestamp>);
 
+/// As many cases as have room, by their places, and how many have none.
+fn fitting(mut all: Vec<(Place, ListedCase)>, mut room: usize) -> (Vec<ListedCase>, u64) {
+    all.sort_by_key(|(place, case)| (*place, case.request));
+    let total = all.len();
+    let has_room = |case: &ListedCase| {
+        let size = 1 + serde_json::to_vec(case).expect("text and numbers serialise").len();
+        let fits = size <= room;
+        room = if fits { room - size } else { 0 };
+        fits
+    };
+    let cases: Vec<_> = all.into_iter().map(|(_, case)| case).take_while(has_room).collect();
+    let left_off = (total - cases.len()) as u64;
+    (cases, left_off)
+}
+
 impl Office {
     pub(super) fn pending(&self, now: Timestamp) -> Vec<Notice> {
         let of_docket = |docket: &Docket| {
@@ -151,19 +166,8 @@ impl Office {
                 cases.iter().map(|(digest, case)| self.listed(docket, **digest, case, now));
             places.into_iter().zip(listed).collect()
         };
-        let mut all: Vec<_> = self.dockets.values().flat_map(of_docket).collect();
-        all.sort_by_key(|(place, case)| (*place, case.request));
-        let mut room = MAX_CASES - FRAME;
-        let mut has_room = |case: &ListedCase| {
-            let size = 1 + serde_json::to_vec(case).expect("text and numbers serialise").len();
-            let fits = size <= room;
-            room = if fits { room - size } else { 0 };
-            fits
-        };
-        let total = all.len();
-        let cases: Vec<_> =
-            all.into_iter().map(|(_, case)| case).take_while(|case| has_room(case)).collect();
-        let left_off = (total - cases.len()) as u64;
+        let all = self.dockets.values().flat_map(of_docket).collect();
+        let (cases, left_off) = fitting(all, MAX_CASES - FRAME);
         let list = CaseList { format: "seawall-custodian-cases/1".to_owned(), cases, left_off };
         if self.published.as_ref() != Some(&list) {
             let json = serde_json::to_vec(&list).expect("text and numbers serialise");
@@ -198,5 +202,52 @@ impl Office {
             decision,
             confirmed: self.confirmed(case).map(str::to_owned).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(requester: u8, n: u8, is_open: bool) -> ListedCase {
+        ListedCase {
+            fleet_name: "harbour".to_owned(),
+            fleet: FleetId([1; 32]),
+            request: Sha256::of(&[requester, n]),
+            manifest: Sha256([2; 32]),
+            group: GroupId([3; 32]),
+            requester: NodeId([requester; 32]).to_string(),
+            reason: "x".repeat(1_000),
+            class: "customers".to_owned(),
+            files: 1,
+            bytes: 1,
+            seen: Timestamp(u64::from(n)),
+            expires: Timestamp(1_000),
+            state: if is_open { Standing::Pending } else { Standing::Refused },
+            decision: "waits".to_owned(),
+            confirmed: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn what_can_be_decided_comes_first_and_the_rest_fills_the_room() {
+        let place = |n: u8, is_open: bool| {
+            let count = if is_open { usize::from(n) } else { 0 };
+            (!is_open, count, Reverse(Timestamp(n.into())))
+        };
+        let mut all = Vec::new();
+        for n in 1..=16 {
+            all.push((place(n, true), case(1, n, true)));
+            all.push((place(n, false), case(1, n + 16, false)));
+        }
+        all.push((place(1, true), case(2, 1, true)));
+        let size = 1 + serde_json::to_vec(&all[0].1).expect("JSON").len();
+        let (cases, left_off) = fitting(all.clone(), 1 << 20);
+        assert_eq!((cases.len(), left_off), (33, 0));
+        assert!(cases[..2].iter().all(|case| case.seen == Timestamp(1)), "each one's first");
+        let (cases, left_off) = fitting(all, 10 * size + 40);
+        assert_eq!((cases.len(), left_off), (10, 23));
+        assert!(cases.iter().all(|case| case.state == Standing::Pending));
+        assert!(cases.iter().any(|case| case.requester == NodeId([2; 32]).to_string()));
     }
 }
