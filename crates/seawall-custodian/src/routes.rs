@@ -92,7 +92,7 @@ impl Routes {
                 .await
             }
             (&Method::POST, "/v1/manifest") => {
-                self.work(&self.small, request, MAX_ARRIVAL, move |office, body| {
+                self.work(&self.small, peer, request, MAX_ARRIVAL, move |office, body| {
                     Ok(Reply::json(&office.arrive(peer, &body)?))
                 })
                 .await
