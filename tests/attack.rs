@@ -12,6 +12,7 @@ mod custody;
 mod dealing;
 mod deletion;
 mod drills;
+mod groups;
 mod hsm;
 mod log;
 mod machine;

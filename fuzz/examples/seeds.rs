@@ -441,7 +441,7 @@ fn ceremony_files() {
     write("custodian_ceremony", "commit", &file(0, &message.to_json()));
     let record = genesis().groups.remove(0);
     let transcript = vec![Sha256([1; 32]); 3];
-    let result = CeremonyResult { ceremony: ceremony.id(), record, transcript };
+    let result = CeremonyResult { ceremony: ceremony.id(), record, transcript, previous: None };
     let result = result.statement().sign(&[&key]).expect("it is small");
     write("custodian_ceremony", "result-payload", &file(1, result.unverified_payload()));
 }

@@ -235,7 +235,9 @@ pub fn ceremony() -> Ceremony {
         witness: key(40 + index as u8).public(),
         transport: key(50 + index as u8).public(),
         address: None,
+        signature: None,
     };
+    let card = |index: u16| card(index).sign(&ceremony_key(index));
     let cards: Vec<_> = (1..=3).map(card).collect();
     let participants = (1..).zip(&cards).map(|(index, card)| Participant {
         index,
@@ -254,6 +256,7 @@ pub fn ceremony() -> Ceremony {
         dealers: vec![],
         repaired: None,
         suite: Some(SUITE_PQ),
+        confirmed: false,
         reason: "fuzzing".into(),
         created: Timestamp(1_700_000_000),
         nonce: Hex32([7; 32]),

@@ -9,15 +9,15 @@ use serde_json::Value;
 use super::stopped;
 use crate::harness::{Fleet, Said, arg, copy, run};
 
-const THREE: [&str; 3] = ["anna", "bob", "carla"];
+pub(super) const THREE: [&str; 3] = ["anna", "bob", "carla"];
 
 /// Custodians with homes of their own, and perhaps a fleet on their group.
-struct Circle {
-    fleet: Fleet,
+pub(super) struct Circle {
+    pub(super) fleet: Fleet,
 }
 
 impl Circle {
-    fn of(names: &[&str]) -> Self {
+    pub(super) fn of(names: &[&str]) -> Self {
         let circle = Self { fleet: Fleet::nowhere() };
         for name in names {
             circle.add(name);
@@ -25,29 +25,29 @@ impl Circle {
         circle
     }
 
-    fn add(&self, name: &str) {
+    pub(super) fn add(&self, name: &str) {
         let card = self.card(name);
         self.run(name, &["custodian", "init", "--name", name, "--out", arg(&card)]).ok();
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub(super) fn path(&self, name: &str) -> PathBuf {
         self.fleet.path(name)
     }
 
-    fn card(&self, name: &str) -> PathBuf {
+    pub(super) fn card(&self, name: &str) -> PathBuf {
         self.path(&format!("{name}.json"))
     }
 
-    fn run(&self, name: &str, args: &[&str]) -> Said {
+    pub(super) fn run(&self, name: &str, args: &[&str]) -> Said {
         run(&self.path(name), args)
     }
 
-    fn step(&self, name: &str, folder: &Path) -> Said {
+    pub(super) fn step(&self, name: &str, folder: &Path) -> Said {
         self.run(name, &["group", "step", arg(folder), "--yes", "--json"])
     }
 
     /// Opens a ceremony with further arguments; the cards come last.
-    fn open(&self, folder: &str, words: &[&str], cards: &[&str]) -> PathBuf {
+    pub(super) fn open(&self, folder: &str, words: &[&str], cards: &[&str]) -> PathBuf {
         let folder = self.path(folder);
         let mut args = vec!["group", words[0], arg(&folder), "--reason", "an attack"];
         args.extend(&words[1..]);
@@ -58,7 +58,7 @@ impl Circle {
     }
 
     /// Everybody steps until there is nothing to do, and the group file is written.
-    fn finish(&self, folder: &Path, names: &[&str]) -> PathBuf {
+    pub(super) fn finish(&self, folder: &Path, names: &[&str]) -> PathBuf {
         for _ in 0..3 {
             for name in names {
                 self.step(name, folder).ok();
@@ -76,7 +76,7 @@ impl Circle {
     }
 
     /// A fleet on a group of two of three, whom it is known to, with a snapshot.
-    fn founded() -> (Self, String) {
+    pub(super) fn founded() -> (Self, String) {
         let circle = Self::of(&THREE);
         let group = circle.group("ceremony");
         circle.fleet.run(&["init", "--group", arg(&group), "--name", "node-1"]).ok();
@@ -88,13 +88,13 @@ impl Circle {
         (circle, id)
     }
 
-    fn fleet_card(&self) -> PathBuf {
+    pub(super) fn fleet_card(&self) -> PathBuf {
         let card = self.path("fleet.json");
         self.fleet.run(&["fleet", "card", "--out", arg(&card)]).ok();
         card
     }
 
-    fn all_join(&self, names: &[&str]) {
+    pub(super) fn all_join(&self, names: &[&str]) {
         let card = self.fleet_card();
         for name in names {
             self.run(name, &["custodian", "join", arg(&card), "--yes"]).ok();
@@ -117,8 +117,15 @@ impl Circle {
         (out, said)
     }
 
+    /// What a custodian honestly answers, with the newest share.
+    pub(super) fn answers(&self, name: &str, request: &Path) -> PathBuf {
+        let (out, said) = self.answer(name, request, &self.share(name));
+        said.ok();
+        out
+    }
+
     /// The newest share of somebody.
-    fn share(&self, name: &str) -> PathBuf {
+    pub(super) fn share(&self, name: &str) -> PathBuf {
         let shown = self.run(name, &["custodian", "show", "--json"]).ok().json();
         let shares = shown["shares"].as_array().cloned().expect("an array");
         let newest = shares.iter().max_by_key(|s| s["share_epoch"].as_u64()).expect("a share");
@@ -137,7 +144,7 @@ impl Circle {
     }
 }
 
-fn json(path: &Path) -> Value {
+pub(super) fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).expect("readable")).expect("JSON")
 }
 
@@ -168,8 +175,12 @@ fn a_swapped_group_key() {
     file["result"] = other["result"].clone();
     std::fs::write(&swapped, file.to_string()).expect("written");
     founds(&swapped, &["another ceremony"]);
-    // A bare record with our id and their key, for the root keys to sign.
+    // A bare record for the root keys to sign: their group, and their key under our id.
     circle.fleet.run(&["init", "--group", arg(&ours)]).ok();
+    let bare = payload(&other["result"])["predicate"]["record"].clone();
+    std::fs::write(&swapped, bare.to_string()).expect("written");
+    let said = circle.fleet.run(&["fleet", "policy", "propose", "--group", arg(&swapped)]);
+    stopped(&said.code(1).says(&["a record that nobody has signed"]).stderr);
     let mut record = payload(&other["result"])["predicate"]["record"].clone();
     record["id"] = payload(&json(&ours)["result"])["predicate"]["record"]["id"].clone();
     std::fs::write(&swapped, record.to_string()).expect("written");
@@ -294,10 +305,11 @@ fn one_old_share_with_one_new_share_after_a_resharing() {
     let (dora, said) = circle.answer("dora", &request, &circle.share("dora"));
     said.ok();
     circle.stays_closed(&request, &[dora, bob], &["1 more"]);
-    // Bob's home has forgotten the share as soon as it knows.
+    // Bob's home sets the share aside as soon as it knows: a card deletes nobody's last share.
     circle.all_join(&["bob"]);
     let shown = circle.run("bob", &["custodian", "show", "--json"]).ok().json();
     assert_eq!(shown["shares"], serde_json::json!([]));
+    assert_eq!(shown["aside"].as_array().map(Vec::len), Some(1));
 }
 
 #[test]

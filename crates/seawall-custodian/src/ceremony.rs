@@ -109,8 +109,12 @@ impl Role {
     /// The index under which this custodian speaks in a step, if it does.
     fn speaks(self, ceremony: &Ceremony, step: CeremonyStep) -> Option<u16> {
         let opening = &ceremony.opening;
-        let as_dealer = step == CeremonyStep::Deal && opening.kind != CeremonyKind::New;
-        let index = if as_dealer || step == CeremonyStep::Sum { self.dealer } else { self.member };
+        let as_dealer = match step {
+            CeremonyStep::Commit | CeremonyStep::Accept => false,
+            CeremonyStep::Deal => opening.kind != CeremonyKind::New,
+            CeremonyStep::Sum | CeremonyStep::Release => true,
+        };
+        let index = if as_dealer { self.dealer } else { self.member };
         index.filter(|i| opening.speakers(step).contains(i))
     }
 }
@@ -156,6 +160,7 @@ pub fn take_step(
                 progress.waiting = Some(waiting);
                 break;
             }
+            check_version(ceremony)?;
             let file = actor.act(step, index, board)?;
             journal.say(step, &file)?;
             progress.taken.push(step);
@@ -172,7 +177,7 @@ pub fn take_step(
         journal.forget_secrets()?;
     }
     if progress.waiting.is_none() {
-        progress.waiting = board.waiting_for(&[CeremonyStep::Accept]);
+        progress.waiting = board.waiting_for(&[CeremonyStep::Accept, CeremonyStep::Release]);
     }
     Ok(progress)
 }
@@ -186,11 +191,26 @@ fn file_name(ceremony: &Ceremony, step: CeremonyStep, index: u16) -> String {
     format!("{number}-{}-{index}-{name}.json", step.word())
 }
 
-/// A group of a fleet this home knows must be recorded as the fleet's newest policy has it,
-/// whatever fleet the opening names.
+/// What changes a group is done by today's rules only, and with cards that their owners signed.
+fn check_version(ceremony: &Ceremony) -> Result<(), CustodyError> {
+    if ceremony.opening.previous.is_none() {
+        return Ok(());
+    }
+    if !ceremony.opening.confirmed {
+        return Err(CustodyError::refused(
+            "the ceremony was opened by an earlier version of seawall, under which cards could be exchanged unnoticed; begin another",
+        ));
+    }
+    opening::check_signed(&ceremony.cards)
+}
+
+/// A group of a fleet this home knows must be recorded as the fleet's newest policy has it, and the
+/// opening must name such a fleet: another's policy will not take the result.
 fn check_fleet(home: &CustodianHome, ceremony: &Ceremony) -> Result<(), CustodyError> {
     let Some(previous) = &ceremony.opening.previous else { return Ok(()) };
-    for fleet in home.fleets()? {
+    let known: Vec<_> =
+        home.fleets()?.into_iter().filter(|f| f.group(previous.id).is_some()).collect();
+    for fleet in &known {
         if fleet.group(previous.id).is_some_and(|known| known != previous) {
             return Err(CustodyError::refused(format!(
                 "the ceremony starts from another record of {} than the fleet's policy has (version {} is known here): join the fleet's newest card, or begin anew from it",
@@ -198,6 +218,13 @@ fn check_fleet(home: &CustodianHome, ceremony: &Ceremony) -> Result<(), CustodyE
                 fleet.version()
             )));
         }
+    }
+    if !known.is_empty() && known.iter().all(|f| Some(f.id()) != ceremony.opening.fleet) {
+        return Err(CustodyError::refused(format!(
+            "{} belongs to fleet {}, which the ceremony does not name: begin anew from that fleet's card",
+            previous.id,
+            known[0].id()
+        )));
     }
     Ok(())
 }
@@ -218,11 +245,11 @@ impl Actor<'_, '_> {
         use CeremonyStep::{Commit, Deal, Sum};
         let repaired = self.role.member == self.ceremony.opening.repaired;
         match (step, self.ceremony.opening.kind) {
-            (Deal, CeremonyKind::New) => &[Commit],
+            (Deal, CeremonyKind::New | CeremonyKind::Repair | CeremonyKind::Reshare) => &[Commit],
             (Commit | Deal, _) => &[],
             (CeremonyStep::Accept, CeremonyKind::New) => &[Commit, Deal],
             (CeremonyStep::Accept, CeremonyKind::Repair) if repaired => &[Deal, Sum],
-            (Sum | CeremonyStep::Accept, _) => &[Deal],
+            (Sum | CeremonyStep::Accept | CeremonyStep::Release, _) => &[Deal],
         }
     }
 
@@ -234,11 +261,16 @@ impl Actor<'_, '_> {
     ) -> Result<MessageFile, CustodyError> {
         let computed = Computed { ceremony: self.ceremony, board };
         match (step, self.ceremony.opening.kind) {
-            (CeremonyStep::Commit, _) => self.commit(index, &computed),
+            (CeremonyStep::Commit, CeremonyKind::New) => self.commit(index, &computed),
+            // The opening's digest stands in every statement; that is all there is to confirm.
+            (CeremonyStep::Commit, _) => {
+                self.say(self.message(step, index), &BTreeMap::new(), Vec::new())
+            }
             (CeremonyStep::Deal, CeremonyKind::New) => self.deal_new(index, &computed),
             (CeremonyStep::Deal, _) => self.deal_again(index, &computed),
             (CeremonyStep::Sum, _) => self.sum(index, &computed),
             (CeremonyStep::Accept, _) => self.accept(index, &computed),
+            (CeremonyStep::Release, _) => self.sign_result(&computed.group()?, &computed),
         }
     }
 
@@ -379,7 +411,15 @@ impl Actor<'_, '_> {
         if let Some(share) = share {
             self.keep(&group, share)?;
         }
-        let result = computed.result(&group)?;
+        self.sign_result(&group, computed)
+    }
+
+    fn sign_result(
+        &self,
+        group: &Group,
+        computed: &Computed<'_>,
+    ) -> Result<MessageFile, CustodyError> {
+        let result = computed.result(group)?;
         let seen = computed.board.decisive()?;
         let message = CeremonyResult::statement(result).sign(&[&self.signing()?])?;
         Ok(MessageFile { message, sealed: Vec::new(), seen })
@@ -510,7 +550,7 @@ pub fn abandon(home: &CustodianHome, number: &str) -> Result<Abandoned, CustodyE
                 )));
             }
         }
-        aside = Some(home.set_share_aside(&path)?);
+        aside = Some(home.set_share_aside(&path, crate::home::ABANDONED)?);
     }
     journal.abandon()?;
     Ok(Abandoned { ceremony: journal.id().to_owned(), share: aside })
@@ -535,10 +575,10 @@ pub fn finish(ceremony: &Ceremony, board: &Board<'_>) -> Result<GroupFile, Custo
     // Signed by nobody: for its digest, which covers what is said and how it is spelt.
     let expected = computed.result(&group)?.statement().sign(&[])?.digest();
     let mut whole: Option<seawall_sign::Envelope> = None;
-    for (index, accepted) in board.accepted() {
+    for (step, index, accepted) in board.accepted() {
         if accepted.digest() != expected {
             return Err(computed.blame(
-                CeremonyStep::Accept,
+                step,
                 index,
                 "accepted another group than the statements make".to_owned(),
             ));

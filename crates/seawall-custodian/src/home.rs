@@ -6,7 +6,8 @@
 //! keys/*.key                     signing, recipient, kem, witness, transport (0600)
 //! token.json, keys/wrapped.json  which token wraps the shares, and keys it wrapped ([`wrapped`])
 //! fleets/<fleet id>.json         fleet cards: the genesis statement and the policies since
-//! shares/<group id>-<epoch>.json share files, sealed under a passphrase or wrapped by a token
+//! shares/<group id>-<epoch>.json share files, sealed under a passphrase or wrapped by a token; set
+//!                                aside, their names end in .abandoned or .left
 //! ceremonies/<id>/               own statements, and secrets of unfinished steps
 //! hand-overs/*.json              post-quantum shares of snapshots, handed over by others
 //! ```
@@ -30,7 +31,8 @@ use seawall_escrow::{
 };
 use seawall_host::FsDisk;
 use seawall_record::{
-    Base64, CustodianCard, Fleet, FleetCard, HandOverFile, MAX_BUNDLE, MAX_HAND_OVERS, RecordError,
+    Base64, CustodianCard, EscrowGroupRecord, Fleet, FleetCard, HandOverFile, MAX_BUNDLE,
+    MAX_HAND_OVERS, RecordError,
 };
 use seawall_sign::key_file::{self, KeyFileError, Purpose};
 use seawall_sign::{Algorithm, SignError, SigningKey, StatementKey, VerifyingKey};
@@ -49,6 +51,10 @@ const KEM: &str = "keys/kem.key";
 const WITNESS: &str = "keys/witness.key";
 const HAND_OVERS: &str = "hand-overs";
 const TRANSPORT: &str = "keys/transport.key";
+/// End of the name of a share whose ceremony was given up.
+pub(crate) const ABANDONED: &str = "abandoned";
+/// End of the name of a share of a group that this custodian has left.
+const LEFT: &str = "left";
 
 /// The fleet id in a share whose fleet is still to be founded.
 pub const NO_FLEET: FleetId = FleetId([0; 32]);
@@ -382,6 +388,7 @@ impl CustodianHome {
     /// This custodian's card, reached at `address` if it is reached at all.
     pub fn card(&self, address: Option<&str>) -> Result<CustodianCard, CustodyError> {
         let own = self.publics()?;
+        let signing = self.signing()?;
         Ok(CustodianCard {
             format: CustodianCard::FORMAT.to_owned(),
             name: self.name.clone(),
@@ -392,7 +399,9 @@ impl CustodianHome {
             witness: self.witness()?.public(),
             transport: self.transport()?.public(),
             address: address.map(str::to_owned),
-        })
+            signature: None,
+        }
+        .sign(&signing))
     }
 
     /// The fleets this custodian knows.
@@ -474,17 +483,45 @@ impl CustodianHome {
         Ok(path)
     }
 
-    /// Renames a share file so that it is none any more; somebody may still want it back.
-    pub(crate) fn set_share_aside(&self, path: &str) -> Result<String, CustodyError> {
-        let aside = format!("{path}.abandoned");
+    /// Renames a share file so that the home uses it no more; somebody may still want it back, and
+    /// as a file it answers requests as before. `why` becomes the end of its name.
+    pub(crate) fn set_share_aside(&self, path: &str, why: &str) -> Result<String, CustodyError> {
+        let aside = format!("{path}.{why}");
         self.disk.rename(path, &aside).map_err(CustodyError::io(path))?;
         self.disk.sync_dir("shares").map_err(CustodyError::io("shares"))?;
         Ok(aside)
     }
 
+    /// Paths below the home of the shares that were set aside.
+    pub fn shares_aside(&self) -> Result<Vec<String>, CustodyError> {
+        let names = self.disk.list("shares").map_err(CustodyError::io("shares"))?;
+        let aside = |name: &String| {
+            [ABANDONED, LEFT].iter().any(|why| name.ends_with(&format!(".json.{why}")))
+        };
+        Ok(names.into_iter().filter(aside).map(|name| format!("shares/{name}")).collect())
+    }
+
+    /// Whether the share of a group that the fleet records now is here, opens, and is the one
+    /// whose verification share is recorded.
+    fn holds_recorded(
+        &self,
+        group: &EscrowGroupRecord,
+        ask: &mut AskPassphrase<'_>,
+    ) -> Result<bool, CustodyError> {
+        let own = self.signing_public()?;
+        let Some(recorded) = group.custodians.iter().find(|c| c.signing_key == own) else {
+            return Ok(false);
+        };
+        let Some(file) = self.share(group.id, group.share_epoch)? else { return Ok(false) };
+        let secret = self.open_share(&file, ask)?;
+        Ok(file.public().index == recorded.index
+            && secret.share.verification_share() == recorded.share.0)
+    }
+
     /// Learns of a fleet, or of its newer policies. Shares made before the fleet was founded are
-    /// sealed anew for it; shares that newer ones of the fleet's policy replaced are deleted,
-    /// and so are those of a group that this custodian has left.
+    /// sealed anew for it. A share is deleted only where this home holds the one that the newer
+    /// policy records, opened and compared; that of a group which this custodian has left is set
+    /// aside. Whatever a fleet card says, no share is lost by it.
     ///
     /// A fleet card proves nothing about *which* fleet it is: the caller has its id confirmed.
     pub fn join(
@@ -494,22 +531,30 @@ impl CustodianHome {
         rng: &mut dyn Rng,
     ) -> Result<Joined, CustodyError> {
         let _lock = self.lock()?;
-        let fleet = match self.fleet(fleet.id())? {
+        let known = self.fleet(fleet.id())?;
+        let fleet = match &known {
             Some(known) => known.newest(fleet)?,
             None => fleet,
         };
+        let before = known.as_ref().map_or(&[][..], Fleet::groups);
+        if let Some((group, e)) = seawall_escrow::unsound_group(before, fleet.groups()) {
+            return Err(CustodyError::refused(format!(
+                "the card's record of {group} is unsound ({e}): it was not taken; find out who signed it with the root keys"
+            )));
+        }
         let path = format!("fleets/{}.json", fleet.id().to_hex());
         self.write_json(&path, &FleetCard::new(&fleet))?;
         let own = self.signing_public()?;
-        let mut joined = Joined { fleet, bound: Vec::new(), deleted: Vec::new() };
+        let (bound, deleted, aside) = (Vec::new(), Vec::new(), Vec::new());
+        let mut joined = Joined { fleet, bound, deleted, aside };
         for (name, share) in self.shares()? {
             let public = share.public();
             let Some(group) = joined.fleet.group(public.group) else { continue };
-            let left = group.custodians.iter().all(|c| c.signing_key != own);
-            let replaced = public.share_epoch < group.share_epoch
-                && (left || self.share(public.group, group.share_epoch)?.is_some());
-            if replaced {
-                let path = format!("shares/{name}");
+            let path = format!("shares/{name}");
+            let old = public.share_epoch < group.share_epoch;
+            if old && group.custodians.iter().all(|c| c.signing_key != own) {
+                joined.aside.push(self.set_share_aside(&path, LEFT)?);
+            } else if old && self.holds_recorded(group, ask)? {
                 self.disk.remove(&path).map_err(CustodyError::io(&path))?;
                 joined.deleted.push(path);
             } else if public.fleet == NO_FLEET {
@@ -550,6 +595,8 @@ pub struct Joined {
     pub bound: Vec<String>,
     /// Shares that were deleted, since newer ones replaced them.
     pub deleted: Vec<String>,
+    /// Shares of groups that this custodian has left, where they lie now.
+    pub aside: Vec<String>,
 }
 
 pub(crate) fn share_path(group: GroupId, epoch: u32) -> String {

@@ -361,6 +361,21 @@ impl Examined {
         if partial.index() != it.custodian {
             return misplaced("carries the partial of another custodian");
         }
+        // A partial proves its share, not its sharing: one of another epoch would spoil the
+        // answers of all others.
+        let epochs = [it.share_epoch, partial.share_epoch()];
+        if let Some(found) = epochs.into_iter().find(|epoch| *epoch != record.share_epoch) {
+            let (name, expected) = (&custodian.name, record.share_epoch);
+            return misplaced(&if found < expected {
+                format!(
+                    "of {name} was made with an old share: of share epoch {found}, the fleet's policy has {expected}; ask {name} to join the fleet's newest card and to answer again"
+                )
+            } else {
+                format!(
+                    "of {name} claims share epoch {found}, the fleet's policy has {expected}; ask {name} again, and find out what runs there"
+                )
+            });
+        }
         Ok(partial.verify(&self.capsule, &self.group)?)
     }
 }

@@ -667,6 +667,31 @@ fn forged_replayed_and_borrowed_partials_do_not_count() {
 }
 
 #[test]
+fn an_answer_of_another_sharing_is_refused_by_name_and_spoils_no_other() {
+    let mut world = World::new();
+    let it = world.asked(1);
+    let (_, secret) = world.share(0, 2);
+    for (claimed, inside, words) in [
+        (99, 99, "of custodian-2 claims share epoch 99, the fleet's policy has 0"),
+        (0, 99, "claims share epoch 99"),
+        (99, 0, "claims share epoch 99"),
+    ] {
+        let made = Partial::make(&it.capsule, &secret.share, &it.group, inside, &mut world.rng);
+        let made = made.expect("its proof holds, whatever it says of its epoch").encode();
+        let mut approval = world.approval(&it, 2, &made);
+        approval.share_epoch = claimed;
+        let why = world.accept(&it, &signed(approval, &custodian_key(0, 2)));
+        let why = why.expect_err("no such sharing").to_string();
+        assert!(why.contains(words), "{why}");
+    }
+    let partials = [1, 3].map(|index| {
+        let answer = world.answer(&it, index);
+        world.accept(&it, &answer).expect("it counts")
+    });
+    seawall_escrow::open(&it.capsule, &it.group, &[], &partials).expect("a quorum without it");
+}
+
+#[test]
 fn approvals_count_only_for_what_they_name() {
     let mut world = World::new();
     let (it, other) = (world.asked(1), world.asked(2));

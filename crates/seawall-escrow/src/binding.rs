@@ -3,7 +3,7 @@
 //! The writer of a snapshot, the custodian and the restorer must derive the very same group and
 //! label; each doing it for itself would be three chances to disagree.
 
-use seawall_base::{Seconds, Timestamp};
+use seawall_base::{GroupId, Seconds, Timestamp};
 use seawall_record::{EscrowGroupRecord, ManifestCore};
 
 use crate::{DealingError, Demand, Group, GroupError, KemPublic, LabelFields, Recipients};
@@ -23,6 +23,16 @@ impl Group {
             Err(GroupError::OtherId { recorded: record.id, derived: group.id() })
         }
     }
+}
+
+/// The first group of `newest` that is not as `known` has it and whose key and shares do not fit
+/// one another, with what is wrong.
+pub fn unsound_group(
+    known: &[EscrowGroupRecord],
+    newest: &[EscrowGroupRecord],
+) -> Option<(GroupId, GroupError)> {
+    let new = newest.iter().filter(|group| !known.contains(group));
+    new.filter_map(|group| Some((group.id, Group::of_record(group).err()?))).next()
 }
 
 impl Recipients {

@@ -43,7 +43,7 @@ mod testkit;
 mod vectors;
 mod wrapping;
 
-pub use binding::CLASSICAL_GRACE;
+pub use binding::{CLASSICAL_GRACE, unsound_group};
 pub use capsule::{
     Capsule, CapsuleError, CheckedCapsule, Demand, MAX_CAPSULE, MAX_PAYLOAD, SUITE, SUITE_PQ,
 };

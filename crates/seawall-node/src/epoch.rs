@@ -247,6 +247,11 @@ impl EpochRequest {
         }
         shown.verify(&[Verifier::new(origin, Kind::Signer, &signer.key)?])?;
         let (size, root) = (checkpoint.size, checkpoint.root);
+        if size == 0 {
+            return Err(HomeError::refused(
+                "its checkpoint is of an empty log: every log begins with its enrolment, so there is nothing to continue",
+            ));
+        }
         Ok(OpenedEpochRequest {
             continues: LogPoint { origin: origin.to_owned(), size, root },
             enrolment,
@@ -474,7 +479,7 @@ fn trunk(
 /// The entries here that somebody cosigned: those belong to the history that was committed to,
 /// whatever else does. The enrolment does in any case.
 fn common(home: &Home, own: &Log, point: &LogPoint) -> Result<Vec<Vec<u8>>, HomeError> {
-    let size = cosigned(home, own)?.map_or(1, |it| it.checkpoint().size.clamp(1, point.size));
+    let size = cosigned(home, own)?.map_or(1, |it| it.checkpoint().size.min(point.size).max(1));
     Ok(own.entries(0..size)?)
 }
 

@@ -9,8 +9,8 @@
 
 use seawall_base::{Clock, GroupId, NodeId};
 use seawall_record::{
-    DeletionRule, EscrowGroupRecord, Fleet, FleetPolicy, IndexPolicy, Revocation, WitnessQuorum,
-    WitnessRecord,
+    DeletionRule, EscrowGroupRecord, Fleet, FleetPolicy, GroupChange, IndexPolicy, Revocation,
+    WitnessQuorum, WitnessRecord,
 };
 use seawall_sign::{Envelope, Signer, VerifyingKey};
 use seawall_tlog::Origin;
@@ -25,6 +25,8 @@ pub struct PolicyEdits {
     /// Escrow groups to add or, under the same id, to replace. A new group of a class that has
     /// one retires the old.
     pub groups: Vec<EscrowGroupRecord>,
+    /// The word of custodians for what is changed of groups that the fleet has.
+    pub changes: Vec<GroupChange>,
     /// Escrow groups that take no new snapshots any more.
     pub retire: Vec<GroupId>,
     /// Witnesses to add or, under the same name, to replace.
@@ -69,6 +71,8 @@ impl Proposal {
                 fleet.version()
             )));
         }
+        fleet.check_next(&policy)?;
+        check_groups(fleet.groups(), &policy.groups)?;
         let signed = [
             (fleet.root_keys(), fleet.root_threshold()),
             (policy.root_keys.as_slice(), policy.root_threshold),
@@ -90,9 +94,12 @@ pub fn propose_policy(
     let _lock = home.lock()?;
     let fleet = home.fleet()?;
     let mut next = fleet.policy().clone();
-    next.version += 1;
+    next.version = next.version.checked_add(1).ok_or_else(|| {
+        HomeError::refused("the fleet's policy has had as many versions as there can be")
+    })?;
     next.previous = fleet.policy_digest();
     next.created = clock.now();
+    next.changes.clear();
     edit_groups(&mut next, edits);
     edit_witnesses(&mut next, edits)?;
     next.witness_quorum = edits.witness_quorum.or(next.witness_quorum);
@@ -115,6 +122,7 @@ fn edit_groups(next: &mut FleetPolicy, edits: &PolicyEdits) {
         if let Some(held) = next.groups.iter_mut().find(|g| g.id == group.id) {
             let class_number = held.class_number;
             *held = EscrowGroupRecord { class_number, ..group.clone() };
+            next.changes.extend(edits.changes.iter().find(|c| c.group == group.id).cloned());
             continue;
         }
         let of_class = next.groups.iter().find(|g| g.class == group.class).map(|g| g.class_number);
@@ -126,6 +134,19 @@ fn edit_groups(next: &mut FleetPolicy, edits: &PolicyEdits) {
         next.groups.push(EscrowGroupRecord { class_number, ..group.clone() });
     }
     next.groups.iter_mut().filter(|g| edits.retire.contains(&g.id)).for_each(|g| g.retired = true);
+}
+
+/// Refuses groups that nobody could seal to or open with; those known already are left alone.
+pub(crate) fn check_groups(
+    known: &[EscrowGroupRecord],
+    newest: &[EscrowGroupRecord],
+) -> Result<(), HomeError> {
+    match seawall_escrow::unsound_group(known, newest) {
+        None => Ok(()),
+        Some((group, e)) => Err(HomeError::refused(format!(
+            "the policy's record of {group} is unsound ({e}): it was not taken; find out who signed it with the root keys"
+        ))),
+    }
 }
 
 fn edit_witnesses(next: &mut FleetPolicy, edits: &PolicyEdits) -> Result<(), HomeError> {

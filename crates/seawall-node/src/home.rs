@@ -364,6 +364,7 @@ impl Home {
         let known = self.fleet()?;
         let newest = Fleet::open_chain(known.envelope().clone(), policies, &known)?;
         if newest.version() > known.version() {
+            crate::fleet_policy::check_groups(known.groups(), newest.groups())?;
             self.keep_fleet(&newest)?;
         }
         Ok(newest)

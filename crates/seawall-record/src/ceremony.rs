@@ -5,6 +5,11 @@
 //! lists who takes part, in order, each under the digest of its card. What is for one participant
 //! only travels sealed beside the statement that names its digest.
 //!
+//! What changes a group begins with everyone who receives something confirming the opening, in
+//! which its own card stands: nobody deals to a card whose owner has not looked at it. The result
+//! names the record it started from and is signed by a quorum of that record's custodians, so that
+//! a fleet's policy can show their word for it (`group_change`).
+//!
 //! Everyone repeats what it saw (`seen`): a participant that told two others two different things
 //! has signed both, and is named with the proof in hand.
 //!
@@ -103,6 +108,11 @@ pub struct CeremonyOpening {
     /// group's; nothing else goes back to an earlier one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite: Option<u8>,
+    /// Whether it follows today's rules for changing a group: those who receive something confirm
+    /// before anyone deals, and the result names the record it started from. Openings without
+    /// it, of earlier versions, are read and not taken part in. Never in a new group's.
+    #[serde(default, skip_serializing_if = "crate::genesis::is_false")]
+    pub confirmed: bool,
     /// Why, for the people who decide whether to take part.
     pub reason: String,
     /// When it was opened.
@@ -129,10 +139,28 @@ impl CeremonyOpening {
         self.participants.iter().find(|p| p.index == index)
     }
 
-    /// Who speaks as `from` in a step: name and key. Dealers of a re-sharing are named by their
-    /// index in the group as it was, everybody else by that in the group that results.
+    /// Dealers who get nothing and whose signature the result needs all the same: without it fewer
+    /// custodians of the group as it was would have signed than its threshold says. Indices in
+    /// `previous`.
+    pub fn leaving(&self) -> Vec<u16> {
+        let Some(previous) = self.previous.as_ref().filter(|_| self.confirmed) else {
+            return Vec::new();
+        };
+        let stays =
+            |c: &&CustodianRecord| self.participants.iter().any(|p| p.signing_key == c.signing_key);
+        if previous.custodians.iter().filter(stays).count() >= usize::from(previous.threshold) {
+            return Vec::new();
+        }
+        let dealers = previous.custodians.iter().filter(|c| self.dealers.contains(&c.index));
+        dealers.filter(|c| !stays(c)).map(|c| c.index).collect()
+    }
+
+    /// Who speaks as `from` in a step: name and key. Dealers of a re-sharing, and those who leave,
+    /// are named by their index in the group as it was, everybody else by that in the group that
+    /// results.
     pub fn speaker(&self, step: CeremonyStep, from: u16) -> Option<(&str, VerifyingKey)> {
-        if step == CeremonyStep::Deal && !self.dealers.is_empty() {
+        let before = step == CeremonyStep::Deal && !self.dealers.is_empty();
+        if before || step == CeremonyStep::Release {
             if !self.dealers.contains(&from) {
                 return None;
             }
@@ -151,6 +179,12 @@ impl CeremonyOpening {
         match (step, self.kind) {
             (CeremonyStep::Commit | CeremonyStep::Deal, CeremonyKind::New)
             | (CeremonyStep::Accept, _) => everyone(),
+            (CeremonyStep::Commit, CeremonyKind::Repair | CeremonyKind::Reshare)
+                if self.confirmed =>
+            {
+                everyone()
+            }
+            (CeremonyStep::Release, _) => self.leaving(),
             (CeremonyStep::Deal, _) | (CeremonyStep::Sum, CeremonyKind::Repair) => {
                 self.dealers.clone()
             }
@@ -158,9 +192,18 @@ impl CeremonyOpening {
         }
     }
 
-    /// The keys that have to sign the result: everyone who takes part.
+    /// The keys that have to sign the result: everyone who takes part, and who leaves where their
+    /// word is needed.
     pub fn signers(&self) -> Vec<VerifyingKey> {
-        self.participants.iter().map(|p| p.signing_key).collect()
+        let leaving = self.leaving();
+        let leaving = leaving.into_iter().filter_map(|i| self.previous.as_ref()?.custodian(i));
+        let participants = self.participants.iter().map(|p| p.signing_key);
+        participants.chain(leaving.map(|c| c.signing_key)).collect()
+    }
+
+    /// Digest of the record that the result must say it started from.
+    pub fn starts_from(&self) -> Option<Sha256> {
+        self.previous.as_ref().filter(|_| self.confirmed).map(EscrowGroupRecord::digest)
     }
 
     /// The step whose statements make the result, and which everyone must have seen alike.
@@ -293,6 +336,9 @@ impl CeremonyOpening {
     }
 
     fn check_new(&self) -> Result<(), RecordError> {
+        if self.confirmed {
+            return Err(RecordError::refused(WHAT, "only what changes a group is confirmed"));
+        }
         if !self.dealers.is_empty() || self.repaired.is_some() {
             return Err(RecordError::refused(WHAT, "nobody deals to a new group"));
         }
@@ -391,7 +437,8 @@ impl CeremonyOpening {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum CeremonyStep {
-    /// A new group: commitments to one's polynomial, and proof of knowing it.
+    /// A new group: commitments to one's polynomial, and proof of knowing it. A repair or
+    /// re-sharing: one has seen the opening, with one's own card in it.
     Commit,
     /// Shares of one's polynomial, sealed to each recipient.
     Deal,
@@ -399,11 +446,13 @@ pub enum CeremonyStep {
     Sum,
     /// The result, signed.
     Accept,
+    /// The result, signed by a dealer who leaves.
+    Release,
 }
 
 impl CeremonyStep {
     /// All of them, in order.
-    pub const ALL: [Self; 4] = [Self::Commit, Self::Deal, Self::Sum, Self::Accept];
+    pub const ALL: [Self; 5] = [Self::Commit, Self::Deal, Self::Sum, Self::Accept, Self::Release];
 
     /// The step in a word.
     pub const fn word(self) -> &'static str {
@@ -412,6 +461,7 @@ impl CeremonyStep {
             Self::Deal => "deal",
             Self::Sum => "sum",
             Self::Accept => "accept",
+            Self::Release => "release",
         }
     }
 }
@@ -481,6 +531,10 @@ pub struct CeremonyResult {
     pub record: EscrowGroupRecord,
     /// Digests of the decisive statements, in the order of their speakers.
     pub transcript: Vec<Sha256>,
+    /// Digest of the record it started from ([`EscrowGroupRecord::digest`]); absent for a new
+    /// group, and in results of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Sha256>,
 }
 
 impl Predicate for CeremonyResult {
@@ -660,7 +714,8 @@ pub fn open_message(ceremony: &Ceremony, it: &Envelope) -> Result<CeremonyMessag
     let (step, from) = (claimed.step, claimed.from);
     let speaker = ceremony.opening.speaker(step, from);
     let Some((name, key)) = speaker.filter(|_| {
-        step != CeremonyStep::Accept && ceremony.opening.speakers(step).contains(&from)
+        !matches!(step, CeremonyStep::Accept | CeremonyStep::Release)
+            && ceremony.opening.speakers(step).contains(&from)
     }) else {
         return refuse(format!("{from} has nothing to {} in this ceremony", step.word()));
     };
@@ -681,14 +736,15 @@ fn check_message(ceremony: &Ceremony, it: &CeremonyMessage, name: &str) -> Resul
     let threshold = usize::from(opening.threshold);
     let decisive = opening.speakers(opening.decisive()).len();
     let (commitments, proof, recipients, seen) = match (it.step, opening.kind) {
-        (CeremonyStep::Commit, _) => (threshold, true, Vec::new(), 0),
+        (CeremonyStep::Commit, CeremonyKind::New) => (threshold, true, Vec::new(), 0),
+        (CeremonyStep::Commit, _) => (0, false, Vec::new(), 0),
         (CeremonyStep::Deal, CeremonyKind::New) => (0, false, others(&everyone), decisive),
         (CeremonyStep::Deal, CeremonyKind::Refresh) => (threshold - 1, false, everyone, 0),
         (CeremonyStep::Deal, CeremonyKind::Reshare) => (threshold, false, everyone, 0),
         (CeremonyStep::Deal, CeremonyKind::Repair) => {
             (opening.dealers.len(), false, opening.dealers.clone(), 0)
         }
-        (CeremonyStep::Sum | CeremonyStep::Accept, _) => {
+        (CeremonyStep::Sum | CeremonyStep::Accept | CeremonyStep::Release, _) => {
             (0, false, opening.repaired.into_iter().collect(), decisive)
         }
     };
@@ -703,13 +759,13 @@ fn check_message(ceremony: &Ceremony, it: &CeremonyMessage, name: &str) -> Resul
     Ok(())
 }
 
-/// Opens somebody's signature under the result: for this ceremony, by one participant.
+/// Opens somebody's signature under the result: for this ceremony, by one who has to sign it.
 ///
-/// Returns the result and the index of who signed it.
+/// Returns the result, in which step it was signed, and the index of who signed it.
 pub fn open_accept(
     ceremony: &Ceremony,
     it: &Envelope,
-) -> Result<(CeremonyResult, u16), RecordError> {
+) -> Result<(CeremonyResult, CeremonyStep, u16), RecordError> {
     let refuse = |why: &str| Err(RecordError::refused(MESSAGE, why));
     let claimed = Statement::<CeremonyResult>::read_unverified(it)
         .map_err(RecordError::statement(MESSAGE))?
@@ -721,14 +777,22 @@ pub fn open_accept(
     let (Some(signer), None) = (signers.next(), signers.next()) else {
         return refuse("one participant accepts in one file");
     };
-    let participants = &ceremony.opening.participants;
-    let Some(by) = participants.iter().find(|p| p.signing_key == signer) else {
+    let opening = &ceremony.opening;
+    let signs = |step: CeremonyStep| {
+        let signs = |i: &u16| opening.speaker(step, *i).is_some_and(|(_, key)| key == signer);
+        opening.speakers(step).into_iter().find(signs).map(|index| (step, index))
+    };
+    let Some((step, by)) = signs(CeremonyStep::Accept).or_else(|| signs(CeremonyStep::Release))
+    else {
         return refuse("the result is signed by somebody who takes no part");
     };
-    it.verify(&[by.signing_key], 1).map_err(RecordError::statement(MESSAGE))?;
+    it.verify(&[signer], 1).map_err(RecordError::statement(MESSAGE))?;
     claimed.record.check_form()?;
+    if claimed.previous != opening.starts_from() {
+        return refuse("the result does not start from the group the ceremony was opened for");
+    }
     if claimed.transcript.len() != ceremony.opening.speakers(ceremony.opening.decisive()).len() {
         return refuse("the result does not list the statements it was made from");
     }
-    Ok((claimed, by.index))
+    Ok((claimed, step, by))
 }

@@ -1,11 +1,16 @@
 //! A custodian's public keys, for ceremonies and for the fleet's policy.
 //!
-//! A card proves nothing about whose it is. It counts because everyone who takes part in a
-//! ceremony sees its fingerprint, because its owner refuses a ceremony that lists another card in
-//! its name, and because root keys sign the group that comes out.
+//! A card is signed by the signing key in it, so that whoever carries it cannot put another
+//! recipient's key beside a known signing key. It proves nothing about whose it is: a carrier can
+//! sign a card of its own. It counts because everyone who takes part in a ceremony compares its
+//! fingerprint with its owner, because its owner refuses a ceremony that lists another card in its
+//! name, and because root keys sign the group that comes out.
+//!
+//! Cards of earlier versions have no signature. They are read, for the ceremonies they were used
+//! in; no ceremony is opened with one.
 
 use seawall_base::Sha256;
-use seawall_sign::VerifyingKey;
+use seawall_sign::{SignError, SigningKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use crate::{Base64, RecordError, check_text};
@@ -15,6 +20,8 @@ const WHAT: &str = "custodian card";
 const RECIPIENT_KEY: usize = 1_216;
 /// Length of an ML-KEM-768 encapsulation key (FIPS 203, table 3).
 const KEM_KEY: usize = 1_184;
+/// What a card's signature begins with: no statement does.
+const CONTEXT: &[u8] = b"seawall 2026-11 custodian card v1";
 
 /// A custodian's public keys.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -39,6 +46,10 @@ pub struct CustodianCard {
     /// `HOST:PORT` of that endpoint, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
+    /// Ed25519 signature of `signing_key` over the card without this field; absent in cards of
+    /// earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<Base64>,
 }
 
 impl CustodianCard {
@@ -70,7 +81,26 @@ impl CustodianCard {
         if keys[0] == keys[1] || keys[0] == keys[2] || keys[1] == keys[2] {
             return refuse("one key serves two purposes");
         }
-        Ok(())
+        let Some(signature) = &self.signature else { return Ok(()) };
+        let Ok(signature) = <&[u8; 64]>::try_from(signature.0.as_slice()) else {
+            return refuse("its signature is not 64 bytes");
+        };
+        self.signing_key
+            .verify(&self.signed(), signature)
+            .map_err(|_: SignError| RecordError::refused(WHAT, "its own key did not sign it"))
+    }
+
+    /// What the signature is over: the context, and the digest of the card without it.
+    fn signed(&self) -> Vec<u8> {
+        let bare = Self { signature: None, ..self.clone() };
+        [CONTEXT, &bare.digest().0].concat()
+    }
+
+    /// The card signed by its own key.
+    #[must_use]
+    pub fn sign(mut self, key: &SigningKey) -> Self {
+        self.signature = Some(Base64(key.sign(&self.signed()).to_vec()));
+        self
     }
 
     /// SHA-256 of the card's JSON without white space: by it a ceremony names the card.

@@ -27,6 +27,9 @@ pub struct Fleet {
     policies: Vec<Envelope>,
     /// The newest policy; the founding one as long as there is no other.
     policy: FleetPolicy,
+    /// The last version that changed an escrow group without its custodians' word, and the group:
+    /// earlier programs made such policies.
+    unproven: Option<(u64, GroupId)>,
 }
 
 /// What a reader trusts before it reads: a fleet id from paper, or all it has seen of the fleet.
@@ -75,7 +78,7 @@ impl Fleet {
         .predicate;
         let id = FleetId(envelope.digest().0);
         let policy = founding_policy(id, &envelope, &genesis);
-        Ok(Self { id, genesis, envelope, policies: Vec::new(), policy })
+        Ok(Self { id, genesis, envelope, policies: Vec::new(), policy, unproven: None })
     }
 
     /// Checks a genesis statement and that it is the one of the fleet `pinned`.
@@ -108,7 +111,31 @@ impl Fleet {
     }
 
     /// The fleet after its next policy.
-    pub fn advance(mut self, envelope: Envelope) -> Result<Self, RecordError> {
+    pub fn advance(self, envelope: Envelope) -> Result<Self, RecordError> {
+        let known = self.version();
+        self.follow(envelope)?.proven_since(known)
+    }
+
+    /// Whether a policy could come next, leaving aside who has signed it.
+    pub fn check_next(&self, policy: &FleetPolicy) -> Result<(), RecordError> {
+        policy.check_follows(&self.policy)?;
+        match policy.check_changes(&self.policy)? {
+            None => Ok(()),
+            Some(group) => Err(without_word(policy.version, group)),
+        }
+    }
+
+    /// Refuses a fleet in which a group was changed without its custodians' word after `known`.
+    fn proven_since(self, known: u64) -> Result<Self, RecordError> {
+        match self.unproven {
+            Some((version, group)) if version > known => Err(without_word(version, group)),
+            _ => Ok(self),
+        }
+    }
+
+    /// As [`Fleet::advance`], for policies that were believed before, or by somebody who knows
+    /// nothing later: those of earlier programs may change a group without its custodians' word.
+    fn follow(mut self, envelope: Envelope) -> Result<Self, RecordError> {
         let claimed = FleetPolicy::read_unverified(&envelope)?;
         if claimed.fleet != self.id {
             let (expected, found) = (self.id, claimed.fleet);
@@ -133,17 +160,22 @@ impl Fleet {
                 .verify(keys, usize::from(threshold))
                 .map_err(RecordError::statement(POLICY))?;
         }
+        if let Some(group) = claimed.check_changes(&self.policy)? {
+            self.unproven = Some((claimed.version, group));
+        }
         self.policies.push(envelope);
         self.policy = claimed;
         Ok(self)
     }
 
-    /// The fleet after these policies, in order.
+    /// The fleet after these policies, in order, for whoever believed them before or knows no
+    /// more than the fleet's id. Who knows more has [`Fleet::newest`] compare.
     pub fn advance_all(self, policies: Vec<Envelope>) -> Result<Self, RecordError> {
-        policies.into_iter().try_fold(self, Self::advance)
+        policies.into_iter().try_fold(self, Self::follow)
     }
 
-    /// Whichever of two views of one fleet has seen more; an error if they cannot both be true.
+    /// Whichever of two views of one fleet has seen more; an error if they cannot both be true,
+    /// or if the other got further by changing a group without its custodians' word.
     pub fn newest(&self, other: Self) -> Result<Self, RecordError> {
         if self.id != other.id {
             let (expected, found) = (self.id, other.id);
@@ -151,13 +183,16 @@ impl Fleet {
         }
         let both = self.policies.iter().zip(&other.policies);
         if let Some(at) = both.into_iter().position(|(a, b)| a.digest() != b.digest()) {
-            let version = self.genesis.policy_version + 1 + at as u64;
+            let version = self.genesis.policy_version.saturating_add(1 + at as u64);
             let why = format!(
                 "there are two of version {version}, both signed by the root keys: find out who holds them before going on"
             );
             return Err(RecordError::refused(POLICY, why));
         }
-        Ok(if other.policies.len() > self.policies.len() { other } else { self.clone() })
+        if other.policies.len() > self.policies.len() {
+            return other.proven_since(self.version());
+        }
+        Ok(self.clone())
     }
 
     /// The fleet's id.
@@ -299,6 +334,13 @@ impl Fleet {
     }
 }
 
+fn without_word(version: u64, group: GroupId) -> RecordError {
+    let why = format!(
+        "version {version} changes {group} without the word of its custodians: a ceremony's group file has it (seawall fleet policy propose --group); if nobody you know proposed this, root keys are in other hands"
+    );
+    RecordError::refused(POLICY, why)
+}
+
 /// The genesis statement, read as the first policy.
 fn founding_policy(fleet: FleetId, envelope: &Envelope, genesis: &Genesis) -> FleetPolicy {
     FleetPolicy {
@@ -309,6 +351,7 @@ fn founding_policy(fleet: FleetId, envelope: &Envelope, genesis: &Genesis) -> Fl
         root_threshold: genesis.root_threshold,
         carried: Vec::new(),
         groups: genesis.groups.clone(),
+        changes: Vec::new(),
         witnesses: genesis.witnesses.clone(),
         witness_quorum: None,
         deletion: None,

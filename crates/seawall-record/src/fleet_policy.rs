@@ -6,19 +6,25 @@
 //!
 //! Invariants, from one policy to the next: the version rises by one; no escrow group disappears
 //! or changes its key (what was sealed to it must open), and no share epoch falls; a revocation
-//! stays. Whoever has seen a version takes no lower one, and no other of the same version.
+//! stays. Who a group's custodians are, and under which sharing, changes with their own word only
+//! ([`GroupChange`]): root keys cannot make anyone believe that nobody holds the shares any more.
+//! Whoever has seen a version takes no lower one, and no other of the same version.
+//!
+//! Earlier versions of this program changed groups without that word. Such a policy is read by
+//! whoever believed it then, or knows no more of the fleet than its id; nobody else takes one.
 //!
 //! Rejected: single changes as statements of their own (a reader would have to hold all of them
 //! to know what holds), and expiry of policies (a site that is cut off for months must go on).
 
 use std::collections::BTreeSet;
 
-use seawall_base::{FleetId, NodeId, Seconds, Sha256, Timestamp};
+use seawall_base::{FleetId, GroupId, NodeId, Seconds, Sha256, Timestamp};
 use seawall_sign::{Envelope, Predicate, Statement, Subject, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use crate::genesis::{check_groups, check_roots, check_witnesses};
-use crate::{EscrowGroupRecord, RecordError, WitnessRecord, check_text};
+use crate::group_change::same_sharing;
+use crate::{EscrowGroupRecord, GroupChange, RecordError, WitnessRecord, check_text};
 
 pub(crate) const WHAT: &str = "fleet policy";
 /// Most earlier statements that a policy carries over to new root keys.
@@ -46,6 +52,9 @@ pub struct FleetPolicy {
     pub carried: Vec<Sha256>,
     /// Every escrow group the fleet ever had. The first that is not retired takes unnamed sets.
     pub groups: Vec<EscrowGroupRecord>,
+    /// The word of custodians for what this policy changes of a group that was there before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<GroupChange>,
     /// Log witnesses, counted by operator.
     pub witnesses: Vec<WitnessRecord>,
     /// How many operators must have cosigned what is believed to be fresh.
@@ -130,6 +139,11 @@ impl FleetPolicy {
         check_roots(WHAT, &self.root_keys, self.root_threshold)?;
         check_groups(WHAT, &self.groups)?;
         check_witnesses(WHAT, &self.witnesses)?;
+        self.changes.iter().try_for_each(GroupChange::check_form)?;
+        let changed: BTreeSet<_> = self.changes.iter().map(|c| c.group).collect();
+        if changed.len() != self.changes.len() {
+            return refuse("it shows two changes of one escrow group");
+        }
         if self.carried.len() > MAX_CARRIED || !self.carried.is_sorted_by(|a, b| a < b) {
             return refuse("it carries more than 256 statements over, or out of order");
         }
@@ -153,8 +167,10 @@ impl FleetPolicy {
     /// Whether it may follow `before`, leaving signatures aside.
     pub(crate) fn check_follows(&self, before: &Self) -> Result<(), RecordError> {
         let refuse = |why: String| Err(RecordError::refused(WHAT, why));
-        if self.version != before.version + 1 {
-            let next = before.version + 1;
+        let Some(next) = before.version.checked_add(1) else {
+            return refuse(format!("no version follows {}", before.version));
+        };
+        if self.version != next {
             return refuse(format!("version {} where {next} must follow", self.version));
         }
         for old in &before.groups {
@@ -186,5 +202,37 @@ impl FleetPolicy {
             }
         }
         Ok(())
+    }
+
+    /// The word shown for what it changes of groups: what is shown must hold.
+    ///
+    /// Returns the first group that it changes without anybody's word.
+    pub(crate) fn check_changes(&self, before: &Self) -> Result<Option<GroupId>, RecordError> {
+        let mut without = None;
+        let mut shown = self.changes.len();
+        for old in &before.groups {
+            let Some(new) = self.groups.iter().find(|g| g.id == old.id) else { continue };
+            let change = self.changes.iter().find(|c| c.group == old.id);
+            let Some(change) = change else {
+                if !same_sharing(old, new) {
+                    without = without.or(Some(old.id));
+                }
+                continue;
+            };
+            let next = old.share_epoch.checked_add(1) == Some(new.share_epoch);
+            if !next && new.share_epoch != old.share_epoch {
+                let why = format!(
+                    "{} goes from share epoch {} to {}: sharings follow one another",
+                    old.id, old.share_epoch, new.share_epoch
+                );
+                return Err(RecordError::refused(WHAT, why));
+            }
+            change.check(old, new)?;
+            shown -= 1;
+        }
+        if shown > 0 {
+            return Err(RecordError::refused(WHAT, "shows a change of a group that is new"));
+        }
+        Ok(without)
     }
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use seawall_base::{GroupId, Timestamp};
+use seawall_base::{GroupId, Sha256, Timestamp};
 use seawall_sign::{Predicate, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
@@ -80,7 +80,7 @@ const fn is_zero(epoch: &u32) -> bool {
     *epoch == 0
 }
 
-const fn is_false(flag: &bool) -> bool {
+pub(crate) const fn is_false(flag: &bool) -> bool {
     !*flag
 }
 
@@ -220,6 +220,12 @@ impl EscrowGroupRecord {
     /// The custodian with this share index.
     pub fn custodian(&self, index: u16) -> Option<&CustodianRecord> {
         self.custodians.iter().find(|c| c.index == index)
+    }
+
+    /// SHA-256 of the record's JSON without white space: by it what custodians decide about a
+    /// group says what they started from.
+    pub fn digest(&self) -> Sha256 {
+        Sha256::of(&serde_json::to_vec(self).expect("text always serialises"))
     }
 
     /// Checks a record that is in no fleet yet.

@@ -11,7 +11,9 @@ use serde_json::value::RawValue;
 
 use crate::bundle::{envelope, parse, raw};
 use crate::ceremony::{Ceremony, CeremonyResult, open_message};
-use crate::{CeremonyMessage, CeremonyOpening, CustodianCard, EscrowGroupRecord, RecordError};
+use crate::{
+    CeremonyMessage, CeremonyOpening, CustodianCard, EscrowGroupRecord, GroupChange, RecordError,
+};
 
 const WHAT: &str = "group file";
 
@@ -56,6 +58,9 @@ impl GroupFile {
             return refuse("the result belongs to another ceremony");
         }
         opened.record.check_form()?;
+        if opened.previous != ceremony.opening.starts_from() {
+            return refuse("the result does not start from the group the ceremony was opened for");
+        }
         check_record(&ceremony.opening, &opened.record)?;
         let digests: Vec<Sha256> = dealings.iter().map(Envelope::digest).collect();
         if digests != opened.transcript {
@@ -116,6 +121,18 @@ impl GroupFile {
     /// The statements it was made from, in the order of their speakers.
     pub fn dealings(&self) -> impl Iterator<Item = &CeremonyMessage> {
         self.dealings.iter().map(|(_, message)| message)
+    }
+
+    /// The custodians' word for what this file makes of a group, for the fleet's policy; `None`
+    /// for a new group, which was nobody's before, and for a ceremony of an earlier version, whose
+    /// result does not say what it started from.
+    pub fn change(&self) -> Option<GroupChange> {
+        self.result.previous.map(|_| GroupChange {
+            group: self.result.record.id,
+            ceremony: self.result.ceremony,
+            transcript: self.result.transcript.clone(),
+            signatures: self.envelope.signatures(),
+        })
     }
 
     /// Digest of the result.

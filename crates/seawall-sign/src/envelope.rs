@@ -37,12 +37,18 @@ struct EnvelopeJson {
     signatures: Vec<SignatureJson>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct SignatureJson {
     keyid: String,
     sig: String,
 }
+
+/// Signatures without what they sign, for where that can be said again from what is known. They
+/// say nothing until they stand around a statement ([`crate::Statement::with_signatures`]).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Signatures(Vec<SignatureJson>);
 
 /// DSSE pre-authentication encoding: `DSSEv1 SP len(type) SP type SP len(body) SP body`.
 fn pre_authentication_encoding(payload_type: &str, payload: &[u8]) -> Vec<u8> {
@@ -122,13 +128,32 @@ impl Envelope {
         let raw = EnvelopeJson {
             payload_type: self.payload_type.clone(),
             payload: BASE64.encode(&self.payload),
-            signatures: self
-                .signatures
-                .iter()
-                .map(|(k, s)| SignatureJson { keyid: k.to_string(), sig: BASE64.encode(s) })
-                .collect(),
+            signatures: self.signatures().0,
         };
         serde_json::to_vec(&raw).expect("strings always serialise")
+    }
+
+    /// The signatures by themselves.
+    pub fn signatures(&self) -> Signatures {
+        let one = |(key, sig): &(VerifyingKey, _)| SignatureJson {
+            keyid: key.to_string(),
+            sig: BASE64.encode(sig),
+        };
+        Signatures(self.signatures.iter().map(one).collect())
+    }
+
+    /// A payload with these signatures around it, as if they had come together.
+    pub(crate) fn assembled(
+        payload_type: &str,
+        payload: &[u8],
+        signatures: &Signatures,
+    ) -> Result<Self, SignError> {
+        let raw = EnvelopeJson {
+            payload_type: payload_type.to_owned(),
+            payload: BASE64.encode(payload),
+            signatures: signatures.0.clone(),
+        };
+        Self::parse(&serde_json::to_vec(&raw).expect("strings always serialise"))
     }
 
     /// The payload's type. Authenticated only once [`Envelope::verify`] has passed.
@@ -233,6 +258,20 @@ mod tests {
         assert!(of(&[&a]).and_signatures_of(&other).is_err());
         let other = Envelope::sign("u", b"p".to_vec(), &[&b]);
         assert!(of(&[&a]).and_signatures_of(&other).is_err());
+    }
+
+    #[test]
+    fn signatures_come_back_around_the_payload_they_were_made_for() {
+        let (a, b) = (key(1), key(2));
+        let whole = Envelope::sign("t", b"p".to_vec(), &[&a, &b]);
+        let apart = whole.signatures();
+        assert_eq!(Envelope::assembled("t", b"p", &apart), Ok(whole));
+        let other = Envelope::assembled("t", b"q", &apart).expect("well formed");
+        assert_eq!(other.verify(&[a.public()], 1), Err(SignError::BadSignature));
+        let none = Signatures(Vec::new());
+        assert!(Envelope::assembled("t", b"p", &none).is_err(), "as for any envelope");
+        let twice = Signatures([apart.0.clone(), apart.0].concat());
+        assert!(Envelope::assembled("t", b"p", &twice).is_err());
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod signer;
 mod statement;
 pub mod token;
 
-pub use envelope::Envelope;
+pub use envelope::{Envelope, Signatures};
 pub use key::{Algorithm, ED25519, ML_DSA_44, SigningKey, VerifyingKey};
 pub use mldsa::MlDsaKey;
 pub use signer::{Signer, StatementKey};

@@ -9,6 +9,7 @@ use seawall_base::{ObjectId, Sha256};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::envelope::Signatures;
 use crate::{Envelope, SignError, Signer, VerifyingKey};
 
 const STATEMENT_TYPE: &str = "https://in-toto.io/Statement/v1";
@@ -77,6 +78,12 @@ impl<P: Predicate> Statement<P> {
             return Err(SignError::TooLarge { found: size, limit: crate::envelope::MAX_ENVELOPE });
         }
         Ok(envelope)
+    }
+
+    /// This very statement with signatures that were kept apart from it, none of them checked.
+    pub fn with_signatures(&self, signatures: &Signatures) -> Result<Envelope, SignError> {
+        let payload = serde_json::to_vec(self).map_err(SignError::json)?;
+        Envelope::assembled(PAYLOAD_TYPE, &payload, signatures)
     }
 
     /// Checks the signatures, then parses the statement.

@@ -47,7 +47,7 @@ struct Seen {
 pub struct Board<'a> {
     ceremony: &'a Ceremony,
     said: BTreeMap<(CeremonyStep, u16), Said>,
-    accepted: BTreeMap<u16, Seen>,
+    accepted: BTreeMap<(CeremonyStep, u16), Seen>,
     decisive: BTreeMap<u16, Seen>,
 }
 
@@ -96,11 +96,12 @@ impl<'a> Board<'a> {
         let in_file = |source| CustodyError::File { file: name.to_owned(), source };
         let kind = predicate_type(&file.message)?;
         if kind == seawall_record::CeremonyResult::TYPE {
-            let (result, index) = open_accept(self.ceremony, &file.message).map_err(in_file)?;
+            let (result, step, index) =
+                open_accept(self.ceremony, &file.message).map_err(in_file)?;
             self.add_seen(name, &result.transcript, &file.seen)?;
             let seen = Seen { envelope: file.message.clone(), file: name.to_owned() };
-            let before = self.accepted.insert(index, seen);
-            return self.compare(CeremonyStep::Accept, index, before.as_ref(), name, &file.message);
+            let before = self.accepted.insert((step, index), seen);
+            return self.compare(step, index, before.as_ref(), name, &file.message);
         }
         let message = open_message(self.ceremony, &file.message).map_err(in_file)?;
         let digests: Vec<Sha256> = file.sealed.iter().map(parts::digest).collect();
@@ -205,12 +206,8 @@ impl<'a> Board<'a> {
         index: u16,
         own: &MessageFile,
     ) -> Result<(), CustodyError> {
-        let there = if step == CeremonyStep::Accept {
-            self.accepted.get(&index).map(|s| &s.envelope)
-        } else {
-            self.said.get(&(step, index)).map(|s| &s.envelope)
-        };
-        match there {
+        let accepted = self.accepted.get(&(step, index)).map(|s| &s.envelope);
+        match accepted.or_else(|| self.said.get(&(step, index)).map(|s| &s.envelope)) {
             Some(there) if there.digest() != own.message.digest() => {
                 Err(CustodyError::refused(format!(
                     "the folder holds another statement ({}) in this custodian's name than this home made; is there a second copy of the home?",
@@ -223,11 +220,7 @@ impl<'a> Board<'a> {
 
     /// Whether somebody has taken a step.
     pub fn has(&self, step: CeremonyStep, index: u16) -> bool {
-        if step == CeremonyStep::Accept {
-            self.accepted.contains_key(&index)
-        } else {
-            self.said.contains_key(&(step, index))
-        }
+        self.accepted.contains_key(&(step, index)) || self.said.contains_key(&(step, index))
     }
 
     /// The first of these steps that somebody still has to take.
@@ -256,8 +249,8 @@ impl<'a> Board<'a> {
         Ok(self.decisive.values().map(|s| s.envelope.clone()).collect())
     }
 
-    /// The signatures under the result, by participant.
-    pub(super) fn accepted(&self) -> impl Iterator<Item = (u16, &Envelope)> {
-        self.accepted.iter().map(|(index, seen)| (*index, &seen.envelope))
+    /// The signatures under the result: in which step, by whom.
+    pub(super) fn accepted(&self) -> impl Iterator<Item = (CeremonyStep, u16, &Envelope)> {
+        self.accepted.iter().map(|((step, index), seen)| (*step, *index, &seen.envelope))
     }
 }

@@ -173,6 +173,7 @@ impl<'a> Computed<'a> {
             ceremony: self.ceremony.id(),
             record: record(self.ceremony, group)?,
             transcript: decisive.iter().map(Envelope::digest).collect(),
+            previous: self.ceremony.opening.starts_from(),
         })
     }
 

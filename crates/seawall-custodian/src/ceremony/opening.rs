@@ -28,6 +28,17 @@ fn counted(cards: &[CustodianCard]) -> Vec<Participant> {
     (1..).zip(cards).map(|(index, card)| participant(index, card)).collect()
 }
 
+/// Refuses cards that their owners did not sign: a carrier could have put any recipient in.
+pub(super) fn check_signed(cards: &[CustodianCard]) -> Result<(), CustodyError> {
+    match cards.iter().find(|card| card.signature.is_none()) {
+        None => Ok(()),
+        Some(card) => Err(CustodyError::refused(format!(
+            "the card of {} is not signed by its own key, as those of earlier versions are not: have it written anew (seawall custodian card) and compare its fingerprint",
+            card.name
+        ))),
+    }
+}
+
 /// Checks, signs and returns an opening.
 fn open(
     home: &CustodianHome,
@@ -36,7 +47,9 @@ fn open(
     clock: &dyn Clock,
     rng: &mut dyn Rng,
 ) -> Result<Ceremony, CustodyError> {
+    check_signed(&cards)?;
     opening.created = clock.now();
+    opening.confirmed = opening.previous.is_some();
     rng.fill(&mut opening.nonce.0);
     // Cards stand in the order of their indices.
     let at = |card: &CustodianCard| {
@@ -65,6 +78,7 @@ fn opening(
         dealers: Vec::new(),
         repaired: None,
         suite: Some(SUITE_PQ),
+        confirmed: false,
         reason: reason.to_owned(),
         created: seawall_base::Timestamp(0),
         nonce: Hex32([0; 32]),

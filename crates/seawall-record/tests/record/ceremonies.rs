@@ -26,6 +26,7 @@ fn card(index: u16) -> CustodianCard {
         witness: key(150 + index as u8).public(),
         transport: key(160 + index as u8).public(),
         address: None,
+        signature: None,
     }
 }
 
@@ -56,6 +57,7 @@ fn opening(kind: CeremonyKind, indices: &[u16]) -> CeremonyOpening {
         },
         repaired: (kind == CeremonyKind::Repair).then_some(2),
         suite: None,
+        confirmed: false,
         reason: "a test".to_owned(),
         created: NOW,
         nonce: Hex32([9; 32]),
@@ -139,6 +141,7 @@ fn every_rule_of_an_opening_is_kept() {
         (CeremonyKind::New, "has no previous one", |o| {
             o.previous = Some(group(GROUP, "customers", 1));
         }),
+        (CeremonyKind::New, "only what changes a group", |o| o.confirmed = true),
         (CeremonyKind::New, "nobody deals", |o| o.dealers = vec![1]),
         (CeremonyKind::Refresh, "has no previous one", |o| o.previous = None),
         (CeremonyKind::Refresh, "keeps its class", |o| o.class = "web".to_owned()),
@@ -189,7 +192,12 @@ fn cards_must_be_the_ones_the_opening_names() {
     for cards in [changed, cards(&[1, 2]), cards(&[2, 1, 3])] {
         assert!(refusal(Ceremony::new(it.clone(), cards)).contains("not the ones it names"));
     }
-    let wrong: [fn(&mut CustodianCard); 4] = [
+    let wrong: [fn(&mut CustodianCard); 6] = [
+        |c| *c = c.clone().sign(&signer(2)),
+        |c| {
+            *c = c.clone().sign(&signer(1));
+            c.recipient.0[0] ^= 1;
+        },
         |c| c.recipient.0.truncate(9),
         |c| c.kem.0.truncate(9),
         |c| c.witness = c.signing_key,
@@ -200,7 +208,10 @@ fn cards_must_be_the_ones_the_opening_names() {
         change(&mut it);
         assert!(CustodianCard::parse(&it.to_json()).is_err());
     }
-    assert_eq!(CustodianCard::parse(&card(1).to_json()), Ok(card(1)));
+    assert_eq!(CustodianCard::parse(&card(1).to_json()), Ok(card(1)), "as before");
+    let signed = card(1).sign(&signer(1));
+    assert_eq!(CustodianCard::parse(&signed.to_json()), Ok(signed.clone()));
+    assert_ne!(signed.digest(), card(1).digest(), "its fingerprint covers the signature");
 }
 
 #[test]
@@ -248,7 +259,7 @@ fn result() -> CeremonyResult {
         .record(GROUP, Hex32([5; 32]), &shares, &cards(&[1, 2, 3]))
         .expect("a record");
     let transcript = (1..=3).map(|i| signed(commit(i), i).digest()).collect();
-    CeremonyResult { ceremony: ceremony().id(), record, transcript }
+    CeremonyResult { ceremony: ceremony().id(), record, transcript, previous: None }
 }
 
 #[test]
@@ -287,12 +298,93 @@ fn a_group_file_needs_everyone_and_is_the_group_that_was_opened() {
         assert!(e.contains("not the one its ceremony was opened for"), "{e}");
     }
     let ceremony = ceremony();
-    assert_eq!(open_accept(&ceremony, &by(result(), &[2])), Ok((result(), 2)));
+    assert_eq!(
+        open_accept(&ceremony, &by(result(), &[2])),
+        Ok((result(), CeremonyStep::Accept, 2))
+    );
     assert!(refusal(open_accept(&ceremony, &by(result(), &[1, 2]))).contains("one participant"));
     let stranger = result().statement().sign(&[&key(1)]).expect("signed");
     assert!(refusal(open_accept(&ceremony, &stranger)).contains("takes no part"));
     let other = CeremonyResult { ceremony: Sha256([0; 32]), ..result() };
     assert!(refusal(open_accept(&ceremony, &by(other, &[1]))).contains("another ceremony"));
+}
+
+/// A ceremony by today's rules in which custodians 1 and 3 deal.
+fn confirmed(kind: CeremonyKind, change: impl Fn(&mut CeremonyOpening)) -> CeremonyOpening {
+    let mut it = of(kind);
+    it.confirmed = true;
+    change(&mut it);
+    it.check().expect("sound");
+    it
+}
+
+#[test]
+fn who_receives_confirms_first_and_who_leaves_signs_where_that_is_needed() {
+    let everyone = vec![1, 2, 3];
+    for kind in [CeremonyKind::Repair, CeremonyKind::Reshare] {
+        assert_eq!(confirmed(kind, |_| {}).speakers(CeremonyStep::Commit), everyone);
+        assert!(of(kind).speakers(CeremonyStep::Commit).is_empty(), "as it was written before");
+    }
+    assert!(confirmed(CeremonyKind::Refresh, |_| {}).speakers(CeremonyStep::Commit).is_empty());
+    // All of the old group stay; then two; then one, and the other dealer has to sign.
+    let with = |new: &[usize]| {
+        confirmed(CeremonyKind::Reshare, |o| {
+            for at in new {
+                o.participants[*at].signing_key = key(70 + *at as u8).public();
+            }
+        })
+    };
+    for (new, leaving) in
+        [(&[][..], vec![]), (&[2], vec![]), (&[1, 2], vec![3]), (&[0, 1], vec![1])]
+    {
+        let it = with(new);
+        assert_eq!(it.speakers(CeremonyStep::Release), leaving, "{new:?}");
+        assert_eq!(it.signers().len(), 3 + leaving.len());
+    }
+    let gone = with(&[0, 1, 2]);
+    assert_eq!(gone.speakers(CeremonyStep::Release), [1, 3], "everyone leaves: both dealers");
+    assert_eq!(gone.speaker(CeremonyStep::Release, 1), gone.speaker(CeremonyStep::Deal, 1));
+
+    let opened = with(&[1, 2]).statement().expect("sound").sign(&[&signer(1)]).expect("signed");
+    let mut cards = cards(&[1, 2, 3]);
+    let ceremony = Ceremony::new(opened.clone(), cards.clone());
+    assert!(refusal(ceremony).contains("not the ones"), "the new keys have other cards");
+    for (at, card) in cards.iter_mut().enumerate().skip(1) {
+        card.signing_key = key(70 + at as u8).public();
+    }
+    let mut it = with(&[1, 2]);
+    for (participant, card) in it.participants.iter_mut().zip(&cards) {
+        participant.card = card.digest();
+    }
+    let previous = it.previous.clone().expect("a group");
+    let opened = it.statement().expect("sound").sign(&[&signer(1)]).expect("signed");
+    let ceremony = Ceremony::new(opened, cards).expect("sound");
+    let confirms = CeremonyMessage {
+        ceremony: ceremony.id(),
+        commitments: Vec::new(),
+        proof: None,
+        ..commit(2)
+    };
+    let by_two = confirms.clone().statement().sign(&[&key(71)]).expect("signed");
+    assert_eq!(open_message(&ceremony, &by_two), Ok(confirms));
+    let said = CeremonyMessage { ceremony: ceremony.id(), ..commit(2) };
+    let said = said.statement().sign(&[&key(71)]).expect("signed");
+    assert!(refusal(open_message(&ceremony, &said)).contains("parts it must have"));
+
+    let it = CeremonyResult {
+        ceremony: ceremony.id(),
+        record: EscrowGroupRecord { share_epoch: 1, ..previous.clone() },
+        transcript: vec![Sha256([1; 32]); 2],
+        previous: Some(previous.digest()),
+    };
+    let by = |it: &CeremonyResult, n: u16| it.clone().statement().sign(&[&signer(n)]);
+    let released = open_accept(&ceremony, &by(&it, 3).expect("signed"));
+    assert_eq!(released, Ok((it.clone(), CeremonyStep::Release, 3)));
+    let stranger = by(&it, 2).expect("signed");
+    assert!(refusal(open_accept(&ceremony, &stranger)).contains("takes no part"), "did not deal");
+    let other = CeremonyResult { previous: None, ..it };
+    let e = refusal(open_accept(&ceremony, &by(&other, 3).expect("signed")));
+    assert!(e.contains("does not start from the group"), "{e}");
 }
 
 /// The payload with long keys cut, for reading.

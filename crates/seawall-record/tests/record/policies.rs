@@ -2,15 +2,16 @@
 
 use seawall_base::{GroupId, Seconds, Sha256};
 use seawall_record::{
-    Accepted, Base64, DeletionRule, DossierParts, Enrolment, Fleet, FleetCard, FleetPolicy, Hex32,
-    LogState, PolicyChain, RecordError, Revocation, Role, WitnessQuorum, WitnessRecord,
+    Accepted, Base64, CeremonyResult, DeletionRule, DossierParts, Endpoint, Enrolment,
+    EscrowGroupRecord, Fleet, FleetCard, FleetPolicy, Genesis, GroupChange, Hex32, LogState,
+    PolicyChain, RecordError, Revocation, Role, WitnessQuorum, WitnessRecord,
 };
 use seawall_sign::{Envelope, SignError, Signer, SigningKey};
 
 use crate::fixture::{
-    GROUP, NOW, ORIGIN, OTHER_GROUP, by_identity, by_root, by_subkey, fleet, group, identity, key,
-    manifest, node_enrolment, other_fleet, parts, region_enrolment, region_identity,
-    requester_identity, root, rule, signature, subkey,
+    GROUP, NOW, ORIGIN, OTHER_GROUP, by_identity, by_root, by_subkey, fleet, genesis, group,
+    identity, key, manifest, node_enrolment, open_genesis, other_fleet, parts, region_enrolment,
+    region_identity, requester_identity, root, rule, signature, subkey,
 };
 
 /// The policy after `fleet`'s newest, of which all is as before.
@@ -99,6 +100,148 @@ fn what_no_policy_may_do() {
     for (n, (expected, edit)) in edits.into_iter().enumerate() {
         let e = advanced(edit).expect_err("a broken rule");
         assert!(rule(&e).contains(expected), "edit {n}: {e}");
+    }
+}
+
+/// The fixture's first group as a refresh leaves it.
+fn refreshed() -> EscrowGroupRecord {
+    let mut it = fleet().policy().groups[0].clone();
+    it.share_epoch += 1;
+    it.custodians.iter_mut().for_each(|c| c.share.0[31] ^= 1);
+    it
+}
+
+/// The signatures of custodians, by their keys' seeds, under a step from one record to another.
+fn word(before: &EscrowGroupRecord, after: &EscrowGroupRecord, by: &[u8]) -> GroupChange {
+    let result = CeremonyResult {
+        ceremony: Sha256([7; 32]),
+        record: after.clone(),
+        transcript: vec![Sha256([8; 32]); 3],
+        previous: Some(before.digest()),
+    };
+    let keys: Vec<_> = by.iter().map(|n| key(*n)).collect();
+    let keys: Vec<_> = keys.iter().map(|k| k as &dyn Signer).collect();
+    GroupChange {
+        group: before.id,
+        ceremony: result.ceremony,
+        transcript: result.transcript.clone(),
+        signatures: result.statement().sign(&keys).expect("signed").signatures(),
+    }
+}
+
+/// The custodians of the fixture's first group.
+const CUSTODIANS: [u8; 3] = [111, 112, 113];
+
+#[test]
+fn a_group_changes_with_the_word_of_its_custodians_only() {
+    let old = fleet().policy().groups[0].clone();
+    let with = |after: &EscrowGroupRecord, change: Option<GroupChange>| {
+        let refusal = advanced(|p| {
+            p.groups[0] = after.clone();
+            p.changes = change.clone().into_iter().collect();
+        });
+        refusal.map(|f| f.version()).map_err(|e| rule(&e).to_owned())
+    };
+    let new = refreshed();
+    let refused = |after: &EscrowGroupRecord, change: Option<GroupChange>, words: &str| {
+        let why = with(after, change).expect_err(words);
+        assert!(why.contains(words), "{words:?} is not in {why:?}");
+    };
+    assert_eq!(with(&new, Some(word(&old, &new, &CUSTODIANS))), Ok(2));
+    refused(&new, None, "without the word of its custodians");
+    refused(&new, Some(word(&old, &new, &[111, 112])), "everyone whose entry is new");
+    refused(&new, Some(word(&old, &new, &[1])), "as many of its custodians as it takes");
+    // The thief's own custodian, in the place of all and beside one that was won over.
+    let mut stolen = new.clone();
+    stolen.custodians.truncate(1);
+    (stolen.threshold, stolen.custodians[0].signing_key) = (1, key(66).public());
+    refused(&stolen, None, "without the word of its custodians");
+    refused(&stolen, Some(word(&old, &stolen, &[66])), "as many of its custodians as it takes");
+    refused(&stolen, Some(word(&old, &stolen, &[66, 111])), "as many of its custodians");
+    assert_eq!(with(&stolen, Some(word(&old, &stolen, &[66, 111, 113]))), Ok(2), "a re-sharing");
+    // A word for another step: from another record, or to another.
+    let mut other = old.clone();
+    other.custodians[2].signing_key = key(77).public();
+    refused(&new, Some(word(&other, &new, &CUSTODIANS)), "a signature does not match");
+    refused(&new, Some(word(&old, &other, &CUSTODIANS)), "a signature does not match");
+    // Sharings follow one another, so that another can follow.
+    for share_epoch in [2, u32::MAX] {
+        let late = EscrowGroupRecord { share_epoch, ..new.clone() };
+        refused(&late, Some(word(&old, &late, &CUSTODIANS)), "sharings follow one another");
+    }
+    type Edit = fn(&mut EscrowGroupRecord);
+    let edits: [Edit; 4] = [
+        |g| g.custodians[0].signing_key = key(66).public(),
+        |g| g.custodians[0].name = "mallory".to_owned(),
+        |g| g.ceremony = "distributed".to_owned(),
+        |g| {
+            for (n, c) in g.custodians.iter_mut().enumerate() {
+                c.kem = Some(Base64(vec![n as u8; 1_184]));
+            }
+        },
+    ];
+    for edit in edits {
+        let mut after = old.clone();
+        edit(&mut after);
+        refused(&after, None, "without the word of its custodians");
+    }
+    let mut moved = old.clone();
+    let transport = key(90).public();
+    moved.custodians[0].endpoint = Some(Endpoint { address: "[::1]:1".to_owned(), transport });
+    assert_eq!(with(&moved, None), Ok(2), "an address is a hint");
+    let retired = EscrowGroupRecord { retired: true, ..new.clone() };
+    assert_eq!(with(&retired, Some(word(&old, &new, &CUSTODIANS))), Ok(2), "root keys retire");
+    let twice = advanced(|p| {
+        p.groups[0] = new.clone();
+        p.changes = vec![word(&old, &new, &CUSTODIANS); 2];
+    });
+    assert!(rule(&twice.expect_err("twice")).contains("two changes of one"));
+    let first = group(GroupId([0x63; 32]), "third", 3);
+    let unknown = advanced(|p| {
+        p.groups.push(first.clone());
+        p.changes = vec![word(&first, &first, &CUSTODIANS)];
+    });
+    assert!(rule(&unknown.expect_err("nothing was changed")).contains("a group that is new"));
+}
+
+#[test]
+fn what_earlier_programs_changed_without_that_word_still_opens_and_nobody_else_takes_it() {
+    let known = fleet();
+    let mut policy = next(&known);
+    policy.groups[0] = refreshed();
+    let silent = by(policy, &[&root()]);
+    let e = known.clone().advance(silent.clone()).expect_err("one step");
+    assert!(rule(&e).contains("root keys are in other hands"), "{e}");
+    let genesis = known.envelope().clone();
+    let open = |policies: Vec<Envelope>, pin: seawall_record::Pin<'_>| {
+        Fleet::open_chain(genesis.clone(), policies, pin)
+    };
+    // Who knows the id only, or has believed it before, goes on from it.
+    let read = open(vec![silent.clone()], known.id().into()).expect("by the id from paper");
+    assert_eq!(read.version(), 2);
+    let card = serde_json::to_vec(&FleetCard::new(&read)).expect("JSON");
+    let believed = FleetCard::open(&card).expect("a home's own file");
+    let third = by(next(&believed), &[&root()]);
+    assert_eq!(believed.clone().advance(third.clone()).expect("goes on").version(), 3);
+    let chain = vec![silent.clone(), third];
+    assert_eq!(open(chain.clone(), (&believed).into()).expect("goes on").version(), 3);
+    // Who knows the group as it was before takes neither, however many follow.
+    for policies in [vec![silent], chain] {
+        let e = open(policies, (&known).into()).expect_err("no word");
+        assert!(rule(&e).contains("version 2 changes") && rule(&e).contains("without"), "{e}");
+    }
+}
+
+#[test]
+fn no_version_follows_the_last() {
+    let last = Genesis { policy_version: u64::MAX, ..genesis() };
+    let last = open_genesis(last, &[&root()]).expect("a strange beginning");
+    let mut policy = last.policy().clone();
+    policy.previous = last.policy_digest();
+    for version in [0, 1, u64::MAX] {
+        let it = FleetPolicy { version, ..policy.clone() };
+        let e = last.clone().advance(by(it, &[&root()])).expect_err("none can follow");
+        assert!(rule(&e).contains("no version follows"), "{e}");
     }
 }
 

@@ -217,11 +217,17 @@ fn joined(home: &CustodianHome, fleet: Fleet) -> anyhow::Result<(serde_json::Val
     for share in &joined.deleted {
         words.push_str(&format!("\n{share} was replaced by a newer share and deleted"));
     }
+    for share in &joined.aside {
+        words.push_str(&format!(
+            "\n{share} is the share of a group this custodian has left, set aside; delete it once nobody doubts that"
+        ));
+    }
     let value = json!({
         "fleet": fleet.id().to_hex(),
         "policy_version": fleet.version(),
         "bound": joined.bound,
         "deleted": joined.deleted,
+        "aside": joined.aside,
     });
     Ok((value, words))
 }
@@ -264,6 +270,8 @@ fn show(home: &CustodianHome, printer: &Printer) -> anyhow::Result<()> {
     if let Some(key) = &token {
         lines.insert(4, format!("token        {}, serial number {}", key.label, key.serial));
     }
+    let aside = home.shares_aside()?;
+    lines.extend(aside.iter().map(|path| format!("set aside    {path}")));
     let value = json!({
         "token": token.as_ref().map(token::described),
         "name": card.name,
@@ -273,6 +281,7 @@ fn show(home: &CustodianHome, printer: &Printer) -> anyhow::Result<()> {
         "witness": card.witness,
         "transport": card.transport,
         "home": home.path(),
+        "aside": aside.iter().map(|path| home.path().join(path)).collect::<Vec<_>>(),
         "fleets": fleets.iter().map(|f| json!({
             "id": f.id().to_hex(), "name": f.genesis().fleet_name, "policy_version": f.version(),
         })).collect::<Vec<_>>(),

@@ -199,7 +199,9 @@ fn step(home: &CustodianHome, folder: &Path, yes: bool, printer: &Printer) -> an
     let mut board = Board::read(&ceremony, &files(folder)?).with_context(wrong)?;
     if !ceremony::takes_part(home, &ceremony).with_context(wrong)? {
         printer.show(&record::opening_text(&ceremony));
-        printer.show("compare the ceremony's number with what was read out to you");
+        printer.show(
+            "compare the ceremony's number with what was read out to you, and the fingerprint of every card with its owner, by voice: what you deal goes to whoever made these cards",
+        );
         anyhow::ensure!(yes || confirm("Take part in this ceremony?")?, "nothing was done");
     }
     let mut unanswered = None;

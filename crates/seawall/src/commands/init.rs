@@ -120,6 +120,12 @@ fn made_before(path: &Path) -> anyhow::Result<EscrowGroupRecord> {
     if let Some(fleet) = file.ceremony().opening.fleet {
         anyhow::bail!("{}: the group was made for fleet {}", unusable(), fleet.to_hex());
     }
+    // What a ceremony began from can be compared with a fleet's policy only.
+    anyhow::ensure!(
+        file.ceremony().opening.previous.is_none(),
+        "{}: its ceremony changed a group that was there before; a fleet begins with a new one (seawall group begin)",
+        unusable()
+    );
     Ok(file.record().clone())
 }
 

@@ -12,8 +12,8 @@ use seawall_node::{
     sign_proposal,
 };
 use seawall_record::{
-    CustodianCard, DeletionRule, Endpoint, EscrowGroupRecord, Fleet, FleetPolicy, GroupFile,
-    Revocation, WitnessQuorum, WitnessRecord,
+    CustodianCard, DeletionRule, Endpoint, EscrowGroupRecord, Fleet, FleetPolicy, GroupChange,
+    GroupFile, Revocation, WitnessQuorum, WitnessRecord,
 };
 use seawall_sign::{Envelope, StatementKey};
 use serde_json::json;
@@ -88,9 +88,13 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> anyhow::Res
         .with_context(|| format!("{} is not {what}", path.display()))
 }
 
-/// An escrow group's record: of a ceremony's group file, computed again from its statements, or by
-/// itself.
-fn escrow_group(path: &Path) -> anyhow::Result<EscrowGroupRecord> {
+/// An escrow group and its custodians' word for it: from a ceremony's group file, computed again
+/// from its statements. A record by itself says nothing but where the custodians of a group that
+/// the fleet has are reached.
+fn escrow_group(
+    fleet: &Fleet,
+    path: &Path,
+) -> anyhow::Result<(EscrowGroupRecord, Option<GroupChange>)> {
     #[derive(serde::Deserialize)]
     struct Format {
         format: String,
@@ -99,12 +103,53 @@ fn escrow_group(path: &Path) -> anyhow::Result<EscrowGroupRecord> {
     let unsound = || format!("{} is not a sound escrow group", path.display());
     if serde_json::from_slice::<Format>(&bytes).is_ok_and(|f| f.format == GroupFile::FORMAT) {
         let (file, _) = check_group_file(&bytes).with_context(unsound)?;
-        return Ok(file.record().clone());
+        let change = of_this_fleet(fleet, &file)
+            .with_context(|| format!("{} is not for this fleet's policy", path.display()))?;
+        return Ok((file.record().clone(), change));
     }
     let group: EscrowGroupRecord = parse(path, "an escrow group's record")?;
     group.check_form()?;
+    anyhow::ensure!(
+        fleet.group(group.id).is_some(),
+        "{} is a record that nobody has signed, of a group this fleet does not have: a ceremony between its custodians makes one (seawall group begin), and writes a file with everyone's signatures",
+        path.display()
+    );
     seawall_escrow::Group::of_record(&group).with_context(unsound)?;
-    Ok(group)
+    Ok((group, None))
+}
+
+/// Checks that a ceremony was about this fleet, and began from the group as the fleet has it.
+fn of_this_fleet(fleet: &Fleet, file: &GroupFile) -> anyhow::Result<Option<GroupChange>> {
+    let opening = &file.ceremony().opening;
+    let elsewhere = opening.fleet.filter(|named| *named != fleet.id());
+    if let Some(other) = elsewhere {
+        anyhow::bail!("its ceremony was opened for fleet {}", other.to_hex());
+    }
+    let Some(previous) = &opening.previous else {
+        anyhow::ensure!(
+            fleet.group(file.record().id).is_none_or(|known| known == file.record()),
+            "its ceremony made a group that the fleet has had changed since"
+        );
+        return Ok(None);
+    };
+    anyhow::ensure!(
+        opening.fleet.is_some(),
+        "its ceremony names no fleet: open it from the fleet's card"
+    );
+    let Some(known) = fleet.group(previous.id) else {
+        anyhow::bail!("its ceremony began from a group this fleet does not have");
+    };
+    anyhow::ensure!(
+        known == previous,
+        "its ceremony began from another record of {} than the one in force, perhaps an invented one: do the ceremony again, from the fleet's newest card",
+        previous.id
+    );
+    let change = file.change();
+    anyhow::ensure!(
+        change.is_some(),
+        "its ceremony was done by an earlier version of seawall, whose result does not say what it began from: do it again"
+    );
+    Ok(change)
 }
 
 fn card(path: &Path) -> anyhow::Result<CustodianCard> {
@@ -166,8 +211,11 @@ fn edits(home: &Home, args: &ProposeArgs) -> anyhow::Result<PolicyEdits> {
             .map(|(quorum, faulty)| WitnessQuorum { quorum, faulty }),
         ..PolicyEdits::default()
     };
+    let fleet = home.fleet()?;
     for path in &args.group {
-        edits.groups.push(escrow_group(path)?);
+        let (group, change) = escrow_group(&fleet, path)?;
+        edits.groups.push(group);
+        edits.changes.extend(change);
     }
     for id in &args.retire {
         let id = id.strip_prefix("group:").unwrap_or(id);
@@ -266,6 +314,9 @@ fn in_words(policy: &FleetPolicy) -> String {
             g.id,
             g.share_epoch
         ));
+        for c in &g.custodians {
+            lines.push(format!("  {} {} {}", c.index, name(&c.name), c.signing_key));
+        }
     }
     for w in &policy.witnesses {
         lines.push(format!("witness {} of {}", name(&w.name), name(&w.operator)));

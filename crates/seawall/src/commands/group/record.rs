@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use seawall_custodian::ceremony::check_group_file;
-use seawall_record::{Ceremony, CeremonyKind, GroupFile};
+use seawall_record::{Ceremony, CeremonyKind, EscrowGroupRecord, GroupFile};
 use serde_json::json;
 
 use crate::output::{Printer, read_input};
@@ -58,8 +58,15 @@ pub(super) fn opening_text(ceremony: &Ceremony) -> String {
     for (participant, card) in opening.participants.iter().zip(&ceremony.cards) {
         let lost =
             if opening.repaired == Some(participant.index) { ", lost its share" } else { "" };
+        let known = |p: &EscrowGroupRecord| {
+            p.custodians.iter().any(|c| c.signing_key == participant.signing_key)
+        };
+        let new = match &opening.previous {
+            Some(previous) if !known(previous) => ", new to the group",
+            _ => "",
+        };
         out.push_str(&format!(
-            "  {:>4}      {}, card {}{lost}\n",
+            "  {:>4}      {}, card {}{new}{lost}\n",
             participant.index,
             participant.name,
             card.fingerprint(),

@@ -1,5 +1,7 @@
 //! Whole ceremonies between real homes, and everything a participant or a carrier can do wrong.
 
+mod hands;
+
 use std::collections::BTreeMap;
 
 use seawall_base::{Clock, FleetId, NodeId, Rng, Sha256, Timestamp};
@@ -407,8 +409,18 @@ fn a_card_that_was_changed_on_the_way_is_noticed_by_its_owner() {
     // The carrier puts its own recipient key into Bob's card.
     cards[1].recipient = people.cards(&["mallory"])[0].recipient.clone();
     let group = NewGroup { class: "default", class_number: 1, threshold: 2 };
-    let with = (&At(NOW) as _, &mut Counter(7) as _);
-    let ceremony = open_new(people.home("anna"), group, cards, None, "x", with).expect("opens");
+    let open = |cards: &[CustodianCard]| {
+        let with = (&At(NOW) as _, &mut Counter(7) as _);
+        open_new(people.home("anna"), group, cards.to_vec(), None, "x", with)
+    };
+    let e = open(&cards).expect_err("Bob did not sign it").to_string();
+    assert!(e.contains("the cards are not the ones it names"), "{e}");
+    cards[1].signature = None;
+    let e = open(&cards).expect_err("nobody signed it").to_string();
+    assert!(e.contains("the card of bob is not signed by its own key"), "{e}");
+    // Nor does it help to have stolen his signing key.
+    cards[1] = cards[1].clone().sign(&people.home("bob").signing().expect("a key"));
+    let ceremony = open(&cards).expect("opens");
     people.step("anna", &ceremony, &mut Folder::new()).expect("her own card is hers");
     let e = people.step("bob", &ceremony, &mut Folder::new()).expect_err("refused").to_string();
     assert!(e.contains("another card in the name of bob"), "{e}");
