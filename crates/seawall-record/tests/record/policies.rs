@@ -134,6 +134,7 @@ const CUSTODIANS: [u8; 3] = [111, 112, 113];
 
 #[test]
 fn a_group_changes_with_the_word_of_its_custodians_only() {
+    type Edit = fn(&mut EscrowGroupRecord);
     let old = fleet().policy().groups[0].clone();
     let with = |after: &EscrowGroupRecord, change: Option<GroupChange>| {
         let refusal = advanced(|p| {
@@ -169,7 +170,6 @@ fn a_group_changes_with_the_word_of_its_custodians_only() {
         let late = EscrowGroupRecord { share_epoch, ..new.clone() };
         refused(&late, Some(word(&old, &late, &CUSTODIANS)), "sharings follow one another");
     }
-    type Edit = fn(&mut EscrowGroupRecord);
     let edits: [Edit; 4] = [
         |g| g.custodians[0].signing_key = key(66).public(),
         |g| g.custodians[0].name = "mallory".to_owned(),
