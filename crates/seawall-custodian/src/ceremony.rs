@@ -74,7 +74,7 @@ struct Role {
 
 impl Role {
     fn of(home: &CustodianHome, ceremony: &Ceremony) -> Result<Self, CustodyError> {
-        let own = home.card(None)?;
+        let own = home.unsigned_card(None)?;
         let key = own.signing_key;
         let opening = &ceremony.opening;
         let member = opening.participants.iter().find(|p| p.signing_key == key).map(|p| p.index);

@@ -257,7 +257,7 @@ impl CustodianHome {
         }
         let home = Self::of(disk, name, operator, signing.algorithm());
         // A card that nobody would take is found out now.
-        CustodianCard::parse(&home.card(None)?.to_json())?;
+        CustodianCard::parse(&home.unsigned_card(None)?.to_json())?;
         let config = Config {
             format: FORMAT.to_owned(),
             name: home.name.clone(),
@@ -387,8 +387,12 @@ impl CustodianHome {
 
     /// This custodian's card, reached at `address` if it is reached at all.
     pub fn card(&self, address: Option<&str>) -> Result<CustodianCard, CustodyError> {
+        Ok(self.unsigned_card(address)?.sign(&self.signing()?))
+    }
+
+    /// The card without its signature, which its digest does not cover. No token is needed.
+    pub fn unsigned_card(&self, address: Option<&str>) -> Result<CustodianCard, CustodyError> {
         let own = self.publics()?;
-        let signing = self.signing()?;
         Ok(CustodianCard {
             format: CustodianCard::FORMAT.to_owned(),
             name: self.name.clone(),
@@ -400,8 +404,7 @@ impl CustodianHome {
             transport: self.transport()?.public(),
             address: address.map(str::to_owned),
             signature: None,
-        }
-        .sign(&signing))
+        })
     }
 
     /// The fleets this custodian knows.

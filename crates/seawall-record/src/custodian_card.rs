@@ -10,7 +10,7 @@
 //! in; no ceremony is opened with one.
 
 use seawall_base::Sha256;
-use seawall_sign::{SignError, SigningKey, VerifyingKey};
+use seawall_sign::{SignError, Signer, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
 use crate::{Base64, RecordError, check_text};
@@ -82,30 +82,28 @@ impl CustodianCard {
             return refuse("one key serves two purposes");
         }
         let Some(signature) = &self.signature else { return Ok(()) };
-        let Ok(signature) = <&[u8; 64]>::try_from(signature.0.as_slice()) else {
-            return refuse("its signature is not 64 bytes");
-        };
         self.signing_key
-            .verify(&self.signed(), signature)
+            .verify_statement(&self.signed(), &signature.0)
             .map_err(|_: SignError| RecordError::refused(WHAT, "its own key did not sign it"))
     }
 
     /// What the signature is over: the context, and the digest of the card without it.
     fn signed(&self) -> Vec<u8> {
-        let bare = Self { signature: None, ..self.clone() };
-        [CONTEXT, &bare.digest().0].concat()
+        [CONTEXT, &self.digest().0].concat()
     }
 
     /// The card signed by its own key.
     #[must_use]
-    pub fn sign(mut self, key: &SigningKey) -> Self {
-        self.signature = Some(Base64(key.sign(&self.signed()).to_vec()));
+    pub fn sign(mut self, key: &dyn Signer) -> Self {
+        self.signature = Some(Base64(key.sign_statement(&self.signed())));
         self
     }
 
-    /// SHA-256 of the card's JSON without white space: by it a ceremony names the card.
+    /// SHA-256 of the card's JSON without white space and without its signature: by it a ceremony
+    /// names the card, and its owner knows it again without the signing key.
     pub fn digest(&self) -> Sha256 {
-        Sha256::of(&serde_json::to_vec(self).expect("text always serialises"))
+        let bare = Self { signature: None, ..self.clone() };
+        Sha256::of(&serde_json::to_vec(&bare).expect("text always serialises"))
     }
 
     /// The first 16 hex digits of the digest in groups of four, for comparing by voice.

@@ -233,7 +233,7 @@ fn joined(home: &CustodianHome, fleet: Fleet) -> anyhow::Result<(serde_json::Val
 }
 
 fn show(home: &CustodianHome, printer: &Printer) -> anyhow::Result<()> {
-    let card = home.card(None)?;
+    let card = home.unsigned_card(None)?;
     let fleets = home.fleets()?;
     let shares = home.shares()?;
     let mut lines = vec![
