@@ -12,6 +12,7 @@ mod custody;
 mod dealing;
 mod deletion;
 mod drills;
+mod epochs;
 mod groups;
 mod hsm;
 mod log;

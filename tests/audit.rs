@@ -2,11 +2,15 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
-use seawall_tlog::{Hash, SignedCheckpoint, merkle};
+use seawall_host::FsDisk;
+use seawall_sign::SigningKey;
+use seawall_tlog::{Hash, Log, SignedCheckpoint, merkle};
 use serde_json::Value;
 
 use crate::harness::{Fleet, arg, restored, run};
+use crate::machines::Machines;
 
 fn lines(fleet: &Fleet, home: &Path, more: &[&str]) -> Vec<Value> {
     let out = fleet.path("audit.jsonl");
@@ -169,4 +173,79 @@ fn physical_events_and_exported_logs() {
     bytes[middle] ^= 1;
     fs::write(&bundle, bytes).expect("written");
     run(&second, &["audit", "--log", arg(&tiles)]).code(1).says(&["tiles"]);
+}
+
+#[test]
+fn what_a_custodians_machine_did_is_told_with_time_and_snapshot() {
+    let mut it = Machines::new();
+    it.start(0);
+    let (request, sent) = it.send("a test for the audit");
+    assert_eq!(sent[0]["state"], "answered", "{sent}");
+    it.collect(&request).code(3);
+    it.kill(0);
+    let home = it.fleet.home();
+    let (by_machine, by_hand) =
+        (it.fleet.path("approvals/approval-1.json"), it.fleet.approve(&request, 1, "b.json"));
+    let args = ["restore", "run", arg(&request), "--approval", arg(&by_machine)];
+    let to = it.fleet.path("restored");
+    it.fleet.run(&[&args[..], &["--approval", arg(&by_hand), "--to", arg(&to)]].concat()).ok();
+
+    // Its log, handed over as tiles.
+    let (disk, tiles) = (FsDisk::create(it.home(0)).expect("a home"), it.fleet.path("tiles"));
+    let dir = format!("custody/{}/log", it.fleet_id);
+    let checkpoint = fs::read(it.home(0).join(&dir).join("checkpoint")).expect("signed");
+    let signed = SignedCheckpoint::parse(&checkpoint).expect("a signed checkpoint");
+    let (log, _) =
+        Log::open(Arc::new(disk), &dir, &signed.checkpoint().origin).expect("the log opens");
+    log.export_tiles(&FsDisk::create(tiles.clone()).expect("made"), ".").expect("written");
+    let of_machine = ["--log", arg(&tiles), "--actor", "custodian-1", "--since", "7d"];
+    let all = lines(&it.fleet, &home, &of_machine);
+    assert_eq!(kinds(&all), ["approval", "seen", "decided", "answered"], "{all:#?}");
+    for line in &all {
+        assert_eq!(line["snapshots"], serde_json::json!([it.id]), "{line}");
+    }
+    assert!(all[1]["what"].as_str().is_some_and(|w| w.contains("a test for the audit")));
+    assert_eq!(all[3]["approvals"], all[0]["approvals"], "one digest for one approval");
+    let entry = log.entry(2).expect("an entry");
+    is_proven(&all[3], &entry);
+}
+
+#[test]
+fn what_would_be_refused_today_stays_on_record() {
+    let fleet = Fleet::found();
+    let tree = fleet.tree("tree");
+    let id = fleet.snapshot(&tree);
+    let to = fleet.path("restored");
+    fleet.restore(&fleet.home(), &id, &to).ok();
+    // From now on a restore needs two witnesses, and that one had none.
+    let next = fleet.path("next.json");
+    let mut args: Vec<String> =
+        ["fleet", "policy", "propose", "--out", arg(&next)].map(str::to_owned).into();
+    for (seed, name) in [(70, "anna"), (71, "ben"), (72, "cleo")] {
+        let record = fleet.path(&format!("{name}.json"));
+        let key = SigningKey::from_seed(&[seed; 32]).public();
+        let text = serde_json::json!({ "operator": name, "name": name, "key": key });
+        fs::write(&record, text.to_string()).expect("written");
+        args.extend(["--witness".to_owned(), arg(&record).to_owned()]);
+    }
+    args.extend(["--witness-quorum", "2", "--faulty", "0"].map(str::to_owned));
+    fleet.run(&args.iter().map(String::as_str).collect::<Vec<_>>()).ok();
+    fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+    let all = lines(&fleet, &fleet.home(), &[]);
+    let request = all.iter().find(|l| l["kind"] == "request").expect("on record");
+    let what = request["what"].as_str().expect("words");
+    assert!(what.contains("no longer acceptable: too few witnesses"), "{what}");
+    assert_eq!(kinds(&all).iter().filter(|k| **k == "approval").count(), 2);
+    let file = restored(&to, &tree).join("inline.txt");
+    let said = fleet.run(&["audit", "--file", arg(&file), "--json"]).ok().json();
+    assert!(said["refused_today"].is_string() && said["checkpoint"].is_string(), "{said}");
+
+    // What was kept and is damaged hides nothing else.
+    let kept = fs::read_dir(fleet.home().join("evidence")).expect("kept").next().expect("one");
+    let kept = kept.expect("readable").path();
+    fs::write(kept.join("approval-1.json"), "{}").expect("written");
+    let all = lines(&fleet, &fleet.home(), &[]);
+    let words = |l: &Value| l["what"].as_str().expect("words").contains("not believed");
+    assert_eq!(all.iter().filter(|l| words(l)).count(), 1, "{all:#?}");
+    assert!(kinds(&all).contains(&"restored"));
 }

@@ -193,7 +193,7 @@ pub(crate) fn transport_key(home: &Path) -> SigningKey {
     key_in(&home.join("keys/transport.key"))
 }
 
-/// The signing key in a key file.
+/// The key in a file of a home.
 pub(crate) fn key_in(path: &Path) -> SigningKey {
     let bytes = std::fs::read(path).expect("a key");
     let file: Value = serde_json::from_slice(&bytes).expect("JSON");

@@ -4,12 +4,18 @@
 
 use seawall_policy::witness::{Quorum, Reached};
 use seawall_record::Fleet;
-use seawall_tlog::{NoteError, Roster, SignedCheckpoint};
+use seawall_tlog::{Roster, SignedCheckpoint};
 
-/// The policy's witnesses, by operator.
-pub fn roster(fleet: &Fleet) -> Result<Roster, NoteError> {
-    let members = fleet.witnesses().iter().map(|w| (w.operator.as_str(), w.name.as_str(), w.key));
-    Roster::new(members)
+/// The policy's witnesses, by operator. One whose name no signature line can carry has cosigned
+/// nothing and counts for nothing; nobody else pays for it, and no request fails by it.
+pub fn roster(fleet: &Fleet) -> Roster {
+    let mut roster = Roster::default();
+    for it in fleet.witnesses() {
+        if let Err(e) = roster.add(&it.operator, &it.name, it.key) {
+            tracing::warn!(error = %e, "a witness of the policy cannot cosign anything; replace it");
+        }
+    }
+    roster
 }
 
 /// The policy's quorum, if it demands one. A policy whose quorums could miss each other is refused

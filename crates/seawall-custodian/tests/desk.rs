@@ -221,6 +221,7 @@ fn a_revoked_node_is_not_known_any_more() {
             log_size: 5,
             reason: "stolen".to_owned(),
             since: NOW,
+            earlier: Vec::new(),
         }],
         ..fleet.policy().clone()
     };

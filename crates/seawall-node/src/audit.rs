@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use seawall_base::{Sha256, Timestamp};
-use seawall_custodian::Classical;
 use seawall_record::{
-    Accepted, Approval, CustodianRecord, Ending, Fleet, Forgotten, LogState, Use,
+    Accepted, Act, Approval, CustodianAct, CustodianRecord, Ending, Fleet, Forgotten, LogState,
+    Use, VerifiedDossier,
 };
 use seawall_sign::{Envelope, Predicate, Statement, VerifyingKey, predicate_type};
 use seawall_tlog::tile::{TilePath, TileReader};
@@ -24,7 +24,7 @@ use seawall_tlog::{Checkpoint, Hash, Kind, Log, Origin, SignedCheckpoint, Verifi
 use crate::drill::{kind_word, word};
 use crate::evidence;
 use crate::home::{Home, HomeError};
-use crate::opening::examine_request_with;
+use crate::opening::examine_kept;
 use crate::tiers::PulledLog;
 
 /// Where something that happened is written, so that somebody else can check it.
@@ -226,7 +226,7 @@ fn read(
     prove: &Prove<'_>,
 ) -> Result<(Vec<Happening>, LogState), HomeError> {
     let mut state = LogState::new(fleet.clone(), origin.as_str());
-    let mut out = Vec::new();
+    let mut out: Vec<Happening> = Vec::new();
     for index in 0..size {
         let bytes = entry(index)?;
         let accepted = state.accept(&bytes)?;
@@ -239,7 +239,16 @@ fn read(
             checkpoint,
         };
         let actor = state.enrolment().map_or_else(String::new, |e| e.name.clone());
-        out.push(happening(&accepted, actor, Envelope::parse(&bytes)?.digest(), proof));
+        // What is not believed need not even be a statement, and its time is what a thief wrote.
+        let statement = match accepted {
+            Accepted::Disbelieved => Sha256::of(&bytes),
+            _ => Envelope::parse(&bytes)?.digest(),
+        };
+        let mut it = happening(&accepted, actor, statement, proof);
+        if let (Accepted::Disbelieved, Some(before)) = (&accepted, out.last()) {
+            it.at = before.at;
+        }
+        out.push(it);
     }
     Ok((out, state))
 }
@@ -277,20 +286,28 @@ fn happening(accepted: &Accepted, actor: String, statement: Sha256, proof: Proof
     Happening { at, actor, kind, what, snapshots, request, approvals, statement, proof }
 }
 
-/// Requests and approvals that were kept here, each checked as when it was used.
+/// Requests and approvals that were kept here, each checked as when it was used. What is not
+/// believed is listed as that: it hides nothing else.
 fn of_evidence(home: &Home, fleet: &Fleet) -> Result<Vec<Happening>, HomeError> {
     let mut out = Vec::new();
     for kept in evidence::kept(home)? {
-        let examined = examine_request_with(home, &kept.request, Classical::Accepted)?;
+        let (examined, today) = match examine_kept(home, &kept.request) {
+            Ok(judged) => judged,
+            Err(e) => {
+                out.push(unbelieved("request", Sha256::of(&kept.request), &e.to_string()));
+                continue;
+            }
+        };
         let it = &examined.dossier;
         let (request, snapshot) = (it.request_digest, it.manifest_digest);
         let drill = if it.request.drill { ", for a drill" } else { "" };
+        let today = today.map_or_else(String::new, |why| format!("; no longer acceptable: {why}"));
         out.push(Happening {
             at: it.request.created,
             actor: it.requester.name.clone(),
             kind: "request",
             what: format!(
-                "asked for number {} of {}{drill}: {}",
+                "asked for number {} of {}{drill}: {}{today}",
                 it.manifest.core.sequence, it.author.name, it.request.reason
             ),
             snapshots: vec![snapshot],
@@ -299,32 +316,69 @@ fn of_evidence(home: &Home, fleet: &Fleet) -> Result<Vec<Happening>, HomeError> 
             statement: request,
             proof: Proof::Kept,
         });
-        let Some(group) = fleet.group(it.manifest.core.group) else { continue };
         for bytes in &kept.approvals {
-            let envelope = Envelope::parse(bytes)?;
-            let claimed = Statement::<Approval>::read_unverified(&envelope)?.predicate;
-            let custodian =
-                group.custodian(claimed.custodian).filter(|_| claimed.request == request);
-            let Some(custodian) = custodian else {
-                let why = "an approval kept here belongs to another request or custodian";
-                return Err(HomeError::damaged("evidence", why));
-            };
-            let approval =
-                Statement::<Approval>::open(&envelope, &[custodian.signing_key], 1)?.predicate;
-            out.push(Happening {
-                at: approval.created,
-                actor: custodian.name.clone(),
-                kind: "approval",
-                what: format!("approved the request of {}", it.requester.name),
-                snapshots: vec![snapshot],
-                request: Some(request),
-                approvals: vec![envelope.digest()],
-                statement: envelope.digest(),
-                proof: Proof::Kept,
-            });
+            let given = of_approval(fleet, it, bytes);
+            out.push(
+                given.unwrap_or_else(|e| unbelieved("approval", Sha256::of(bytes), &e.to_string())),
+            );
         }
     }
     Ok(out)
+}
+
+/// Something that was kept and proves nothing.
+fn unbelieved(kind: &'static str, statement: Sha256, why: &str) -> Happening {
+    Happening {
+        at: Timestamp(0),
+        actor: "nobody".to_owned(),
+        kind,
+        what: format!("kept with a restore, and not believed: {why}"),
+        snapshots: Vec::new(),
+        request: None,
+        approvals: Vec::new(),
+        statement,
+        proof: Proof::Kept,
+    }
+}
+
+/// An approval that was kept with a request: by a custodian as the group was then, or as it is.
+fn of_approval(fleet: &Fleet, it: &VerifiedDossier, bytes: &[u8]) -> Result<Happening, HomeError> {
+    let envelope = Envelope::parse(bytes)?;
+    let claimed = Statement::<Approval>::read_unverified(&envelope)?.predicate;
+    let groups = [&it.fleet, fleet].map(|known| known.group(it.manifest.core.group));
+    let custodians = groups.into_iter().flatten().filter_map(|g| g.custodian(claimed.custodian));
+    let opened = custodians
+        .filter(|_| claimed.request == it.request_digest)
+        .find_map(|c| Some((c, Statement::open(&envelope, &[c.signing_key], 1).ok()?)));
+    let (custodian, statement): (&CustodianRecord, Statement<Approval>) =
+        opened.ok_or_else(|| {
+            HomeError::refused("it answers another request, or no custodian of the group signed it")
+        })?;
+    Ok(Happening {
+        at: statement.predicate.created,
+        actor: custodian.name.clone(),
+        kind: "approval",
+        what: format!("approved the request of {}", it.requester.name),
+        snapshots: vec![it.manifest_digest],
+        request: Some(it.request_digest),
+        approvals: vec![envelope.digest()],
+        statement: envelope.digest(),
+        proof: Proof::Kept,
+    })
+}
+
+/// Approvals that were kept here, by the digest under which a custodian's log names them: that of
+/// their bytes. Everybody else names a statement by its payload's.
+fn kept_approvals(home: &Home) -> Result<BTreeMap<Sha256, Sha256>, HomeError> {
+    let mut named = BTreeMap::new();
+    for kept in evidence::kept(home)? {
+        for bytes in &kept.approvals {
+            if let Ok(envelope) = Envelope::parse(bytes) {
+                named.insert(Sha256::of(&envelope.to_json()), envelope.digest());
+            }
+        }
+    }
+    Ok(named)
 }
 
 /// The entries of a log that somebody exported as tiles: another node's, by the rules of a log, or
@@ -359,7 +413,8 @@ pub fn audit_exported(home: &Home, dir: &Path) -> Result<Vec<Happening>, HomeErr
     let custodians = fleet.groups().iter().flat_map(|g| &g.custodians);
     for custodian in custodians {
         if check_signer(&signed, &[custodian.signing_key]).is_ok() {
-            return of_custodian(custodian, checkpoint, &place, &entry, &prove);
+            let of = (&fleet, checkpoint, place.as_str());
+            return of_custodian(home, custodian, of, &entry, &prove);
         }
     }
     let why = "its checkpoint is signed by no custodian and no node of this fleet";
@@ -376,45 +431,32 @@ fn check_signer(signed: &SignedCheckpoint, keys: &[VerifyingKey]) -> Result<(), 
     Ok(())
 }
 
-/// What a custodian's log says of requests; other entries are named by their type.
+/// What a custodian's log says of requests. An entry of another type is named by it, at the time of
+/// the one before.
 fn of_custodian(
+    home: &Home,
     custodian: &CustodianRecord,
-    checkpoint: &Checkpoint,
-    seen_in: &str,
+    (fleet, checkpoint, seen_in): (&Fleet, &Checkpoint, &str),
     entry: &Entries<'_>,
     prove: &Prove<'_>,
 ) -> Result<Vec<Happening>, HomeError> {
-    /// The fields that tell what a statement is about, whatever its type.
-    #[derive(serde::Deserialize)]
-    struct About {
-        created: Option<Timestamp>,
-        request: Option<Sha256>,
-        manifest: Option<Sha256>,
-    }
-    #[derive(serde::Deserialize)]
-    struct Said {
-        predicate: About,
-    }
-    let mut out = Vec::new();
+    let kept = kept_approvals(home)?;
+    let mut asked_for: BTreeMap<Sha256, Sha256> = BTreeMap::new();
+    let (mut out, mut last) = (Vec::new(), Timestamp(0));
     for index in 0..checkpoint.size {
         let envelope = Envelope::parse(&entry(index)?)?;
         envelope.verify(&[custodian.signing_key], 1)?;
         let kind = predicate_type(&envelope)?;
-        let is_approval = kind == <Approval as Predicate>::TYPE;
-        let said: Said = serde_json::from_slice(envelope.unverified_payload())
-            .map_err(|e| HomeError::damaged(seen_in, e.to_string()))?;
-        let About { created, request, manifest } = said.predicate;
         let (inclusion, text) = prove(index)?;
-        let digest = envelope.digest();
-        out.push(Happening {
-            at: created.unwrap_or(Timestamp(0)),
+        let mut it = Happening {
+            at: last,
             actor: custodian.name.clone(),
-            kind: if is_approval { "approval" } else { "custodian" },
+            kind: "custodian",
             what: format!("logged {}", kind.escape_debug()),
-            snapshots: manifest.into_iter().collect(),
-            request,
-            approvals: if is_approval { vec![digest] } else { Vec::new() },
-            statement: digest,
+            snapshots: Vec::new(),
+            request: None,
+            approvals: Vec::new(),
+            statement: envelope.digest(),
             proof: Proof::Log {
                 origin: checkpoint.origin.as_str().to_owned(),
                 seen_in: seen_in.to_owned(),
@@ -422,7 +464,35 @@ fn of_custodian(
                 inclusion,
                 checkpoint: text,
             },
-        });
+        };
+        if kind == CustodianAct::TYPE {
+            let act = CustodianAct::open(fleet.id(), &envelope, custodian.signing_key)?;
+            last = act.at;
+            if let Act::Seen { manifest, .. } = &act.act {
+                asked_for.entry(act.request).or_insert(*manifest);
+            }
+            (it.at, it.request) = (act.at, Some(act.request));
+            it.snapshots.extend(asked_for.get(&act.request));
+            (it.kind, it.what) = act_in_words(&act.act);
+            if let Act::Answered { approval } = &act.act {
+                it.approvals.push(kept.get(approval).copied().unwrap_or(*approval));
+            }
+        }
+        out.push(it);
     }
     Ok(out)
+}
+
+/// What a custodian did, in one word and in a line.
+fn act_in_words(act: &Act) -> (&'static str, String) {
+    match act {
+        Act::Seen { requester, class, files, reason, .. } => (
+            "seen",
+            format!("{} asks for {files} files of class {class}: {reason}", requester.short()),
+        ),
+        Act::Confirmed { approver, .. } => ("confirmed", format!("{approver} agrees")),
+        Act::Declined { approver, why, .. } => ("declined", format!("{approver} refuses: {why}")),
+        Act::Decided { decision, why, .. } => ("decided", format!("{decision}: {why}")),
+        Act::Answered { .. } => ("answered", "approved".to_owned()),
+    }
 }

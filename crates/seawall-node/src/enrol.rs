@@ -4,7 +4,7 @@
 //! encrypts the tenant's secret to it → `node enroll BUNDLE`. Region: `region init` writes a
 //! card → `fleet adopt CARD`. Cards are public; nothing secret travels but the encrypted secret.
 
-use seawall_base::{Clock, Disk as _, FleetId, Rng, Timestamp};
+use seawall_base::{Clock, Disk as _, FleetId, NodeId, Rng, Timestamp};
 use seawall_escrow::OneTimePublic;
 use seawall_record::{
     Base64, BundlePredicate, Enrolment, EnrolmentBundle, Fleet, MemberCard, Pin, RecordError,
@@ -22,6 +22,8 @@ const SECRET_INFO: &[u8] = b"seawall 2026-11 tenant secret v1";
 
 /// Enrolments of nodes that were signed here.
 const ISSUED: &str = "root/enrolments";
+/// Statements about epochs that were signed here.
+const EPOCHS: &str = "root/epochs";
 
 /// Makes a member's keys, or finds them, and returns its card.
 ///
@@ -76,24 +78,51 @@ fn sign_enrolment(
     let (node, epoch) = (enrolment.node(), enrolment.epoch);
     let envelope = sign_as_root(home, |roots| enrolment.statement().sign(roots))?;
     Enrolment::open(fleet, &envelope, Role::Node)?;
-    home.disk().create_dir_all(ISSUED).map_err(HomeError::io(ISSUED))?;
-    home.write_envelope(&format!("{ISSUED}/{}-{epoch}.json", node.to_hex()), &envelope)?;
+    keep(home, ISSUED, (node, epoch), &envelope)?;
     Ok(envelope)
+}
+
+fn keep(
+    home: &Home,
+    dir: &str,
+    (node, epoch): (NodeId, u32),
+    statement: &Envelope,
+) -> Result<(), HomeError> {
+    home.disk().create_dir_all(dir).map_err(HomeError::io(dir))?;
+    home.write_envelope(&format!("{dir}/{}-{epoch}.json", node.to_hex()), statement)
+}
+
+/// Keeps what the root keys of this home signed for a node's next epoch: the log that is continued
+/// by it ends with it, if new root keys ever forget to carry it over.
+pub(crate) fn keep_epoch(
+    home: &Home,
+    of: (NodeId, u32),
+    [enrolment, epoch]: [&Envelope; 2],
+) -> Result<(), HomeError> {
+    keep(home, ISSUED, of, enrolment)?;
+    keep(home, EPOCHS, of, epoch)
 }
 
 /// The enrolments signed in this home, and those of the regions it knows: what new root keys
 /// have to carry over.
 pub(crate) fn issued(home: &Home, fleet: &Fleet) -> Result<Vec<Envelope>, HomeError> {
-    let names = home.disk().list(ISSUED).map_err(HomeError::io(ISSUED))?;
-    let mut out = Vec::new();
-    for name in names.iter().filter(|name| name.ends_with(".json")) {
-        out.push(home.read_envelope(&format!("{ISSUED}/{name}"))?);
-    }
+    let mut out = kept(home, ISSUED)?;
     out.push(home.enrolment(fleet)?.1);
     for (region, _) in home.regions(fleet)? {
         out.push(Envelope::parse(region.enrolment.get().as_bytes())?);
     }
     Ok(out)
+}
+
+/// The statements about epochs that were signed in this home.
+pub(crate) fn issued_epochs(home: &Home) -> Result<Vec<Envelope>, HomeError> {
+    kept(home, EPOCHS)
+}
+
+fn kept(home: &Home, dir: &str) -> Result<Vec<Envelope>, HomeError> {
+    let names = home.disk().list(dir).map_err(HomeError::io(dir))?;
+    let statements = names.iter().filter(|name| name.ends_with(".json"));
+    statements.map(|name| home.read_envelope(&format!("{dir}/{name}"))).collect()
 }
 
 pub(crate) fn sign_as_root(
@@ -214,6 +243,7 @@ pub fn adopt_region(
     card: &RegionCard,
     clock: &dyn Clock,
 ) -> Result<Enrolment, HomeError> {
+    card.check_name()?;
     let fleet = home.fleet()?;
     let enrolment = Enrolment {
         fleet: fleet.id(),

@@ -24,9 +24,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::bucket::Bucket;
-use crate::enrol::sign_as_root;
+use crate::enrol::{keep_epoch, sign_as_root};
 use crate::home::{Home, HomeError, log_dir};
-use crate::tiers::{PulledLog, RegionLink, Unreached, pull_bucket_logs, pull_log};
+use crate::tiers::{PulledLog, RegionLink, Unreached, pull_branch, pull_bucket_logs, pull_log};
 use crate::witness_link::HttpWitness;
 use crate::witnesses::Witnessed;
 
@@ -319,7 +319,8 @@ fn with_signer(
     let signer = crate::restore::checkpoint_signer(state, checkpoint)?;
     let certified = state.subkey(signer).map(|(_, certificate)| certificate.clone());
     let missing = || HomeError::refused("a subkey is not certified in its log");
-    Ok((checkpoint.clone(), certified.ok_or_else(missing)?))
+    let key = [Verifier::new(checkpoint.checkpoint().origin.as_str(), Kind::Signer, &signer)?];
+    Ok((checkpoint.with_good_lines_of(&key), certified.ok_or_else(missing)?))
 }
 
 /// The root keys' answer.
@@ -341,6 +342,12 @@ impl EpochGrant {
             return Err(HomeError::refused("not an epoch file of this version"));
         }
         Ok(it)
+    }
+
+    /// The enrolment and the epoch statement in it, which nobody has checked.
+    pub fn statements(&self) -> Result<[Envelope; 2], HomeError> {
+        let parse = |raw: &RawValue| Envelope::parse(raw.get().as_bytes());
+        Ok([parse(&self.enrolment)?, parse(&self.epoch)?])
     }
 
     /// The JSON.
@@ -369,8 +376,10 @@ pub fn sign(home: &Home, request: &EpochRequest, now: Timestamp) -> Result<Epoch
         reason: request.reason.clone(),
         created: now,
     };
+    let number = statement.epoch;
     let epoch = sign_as_root(home, |roots| statement.statement().sign(roots))?;
     Epoch::open(&fleet, &epoch, &opened, enrolment.digest())?;
+    keep_epoch(home, (node, number), [&enrolment, &epoch])?;
     let format = EpochGrant::FORMAT.to_owned();
     Ok(EpochGrant { format, enrolment: raw(&enrolment), epoch: raw(&epoch) })
 }
@@ -587,8 +596,9 @@ impl NewLog {
 }
 
 /// Entries of an earlier epoch that a region has and this log lacks: they were with nobody within
-/// reach when the next epoch began. Their snapshots are appended as a branch; the next sync shows
-/// them. Returns how many there were.
+/// reach when the next epoch began, or the root keys continued another branch of it. Their snapshots
+/// are appended as a branch, before anything is shown to the region: it may take the new log only
+/// with them. Returns how many there were.
 pub(crate) fn take_left_behind(
     home: &Home,
     fleet: &Fleet,
@@ -596,29 +606,34 @@ pub(crate) fn take_left_behind(
     clock: &dyn Clock,
     rng: &mut dyn Rng,
 ) -> Result<usize, HomeError> {
-    let state = home.log_state(fleet, &home.log(fleet)?)?;
+    let own = home.log(fleet)?;
+    let state = home.log_state(fleet, &own)?;
     let mut taken = 0;
     for it in state.continued() {
         let origin: Origin = it.point.origin.parse()?;
-        let marker = format!("epoch/{}.taken", origin.hash().to_hex());
-        let before = match home.read(&marker)? {
-            Some(_) => home.read_json(&marker)?,
-            None => it.held,
-        };
-        let shown = link.tier.checkpoint(&origin)?;
-        if shown.is_none_or(|shown| shown.checkpoint().size <= before) {
+        let Some(shown) = link.tier.checkpoint(&origin)? else { continue };
+        let (size, root) = (shown.checkpoint().size, shown.checkpoint().root);
+        if size <= it.held && own.root_at(size)? == root {
             continue;
         }
-        let copy = pull_log(home, fleet, link, origin.as_str())?;
-        let size = copy.state.entries();
-        let entries = (it.held..size).filter_map(|i| Some((i, copy.entry(i)?.to_vec()))).collect();
+        let marker = format!("epoch/{}.{}.taken", origin.hash().to_hex(), root.to_hex());
+        if home.read(&marker)?.is_some() {
+            continue;
+        }
+        let copy = pull_branch(home, fleet, link, &shown)?;
+        let held = own.entries(0..it.held.min(size))?;
+        let common = (0..).zip(&held).take_while(|(index, entry)| {
+            copy.entry(*index).is_some_and(|theirs| theirs == entry.as_slice())
+        });
+        let common = common.count() as u64;
+        let entries = (common..size).filter_map(|i| Some((i, copy.entry(i)?.to_vec()))).collect();
         let lock = home.lock()?;
         let log = home.log_for_writing(fleet, &lock)?;
         let state = home.log_state(fleet, &log)?;
-        let mut own = NewLog { log, state };
-        taken += own.append_branch(home, origin.as_str(), entries, (clock, &mut *rng))?.0;
-        let subkey = home.subkey(fleet, &mut own.log, &mut own.state, clock, rng)?;
-        home.sign(&mut own.log, &subkey)?;
+        let mut next = NewLog { log, state };
+        taken += next.append_branch(home, origin.as_str(), entries, (clock, &mut *rng))?.0;
+        let subkey = home.subkey(fleet, &mut next.log, &mut next.state, clock, rng)?;
+        home.sign(&mut next.log, &subkey)?;
         home.disk().create_dir_all("epoch").map_err(HomeError::io("epoch"))?;
         home.write_json(&marker, &size)?;
     }

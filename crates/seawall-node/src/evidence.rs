@@ -18,7 +18,7 @@ use seawall_record::{Dossier, Ending, Restored, SnapshotPlace, Use};
 use serde::{Deserialize, Serialize};
 
 use crate::home::{Home, HomeError, append};
-use crate::opening::{Opened, examine_request_with};
+use crate::opening::{Opened, examine_kept};
 
 const EVIDENCE: &str = "evidence";
 const PROVENANCE: &str = "provenance";
@@ -176,20 +176,23 @@ pub struct OriginProof {
     pub log_size: u64,
     /// The manifest's inclusion proof.
     pub inclusion: Vec<Sha256>,
+    /// Why the request would be refused today, if it would.
+    pub refused_today: Option<String>,
 }
 
 /// The proof kept with the request of a record, checked again; none if it is not there any more.
 pub fn prove_origin(home: &Home, record: &Provenance) -> Result<Option<OriginProof>, HomeError> {
     let path = format!("{}/request.json", dir_of(record.request));
     let Some(request) = home.read(&path)? else { return Ok(None) };
-    let examined = examine_request_with(home, &request, Classical::Accepted)?;
+    let (examined, refused_today) = examine_kept(home, &request)?;
     let it = &examined.dossier;
     if (it.request_digest, it.manifest_digest) != (record.request, record.snapshot.manifest) {
         return Err(HomeError::damaged(&path, "it is another request than the record's"));
     }
     let parts = Dossier::parse(&request)?;
     let (checkpoint, inclusion) = (parts.checkpoint, parts.inclusion);
-    Ok(Some(OriginProof { checkpoint, log_size: examined.log_size, inclusion }))
+    let log_size = examined.log_size;
+    Ok(Some(OriginProof { checkpoint, log_size, inclusion, refused_today }))
 }
 
 /// What a file came from: the record of the tree it is in, and its path in the snapshot.

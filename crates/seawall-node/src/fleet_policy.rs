@@ -4,20 +4,25 @@
 //! of a root key to the next as a file and is in force for whoever has seen it with enough of
 //! them. Regions relay it at the next `sync`; they cannot make one.
 //!
-//! New root keys carry over, by digest, what the old ones signed and this home knows of: whatever
-//! is forgotten here stops counting, so a proposal names what it carries.
+//! New root keys carry over, by digest, what the old ones signed and this home knows of (`carried`):
+//! whatever is forgotten here stops counting, so a proposal names what it carries.
+
+use std::collections::BTreeMap;
 
 use seawall_base::{Clock, GroupId, NodeId};
 use seawall_record::{
-    DeletionRule, EscrowGroupRecord, Fleet, FleetPolicy, GroupChange, IndexPolicy, Revocation,
-    WitnessQuorum, WitnessRecord,
+    DeletionRule, EarlierLog, Enrolment, EscrowGroupRecord, Fleet, FleetPolicy, GroupChange,
+    Revocation, WitnessQuorum, WitnessRecord,
 };
 use seawall_sign::{Envelope, Signer, VerifyingKey};
+use seawall_sync::Tier as _;
 use seawall_tlog::Origin;
 
+use crate::bucket::Bucket;
+use crate::carried::{Elsewhere, OtherLogs, carry, carry_files, elsewhere};
+use crate::enrol;
 use crate::home::{Home, HomeError};
-use crate::tiers::{RegionLink, pull_logs};
-use crate::{deletion, enrol, operators};
+use crate::tiers::{Pulled, RegionLink, pull_bucket_logs, pull_log};
 
 /// What the next policy changes; what is not named stays.
 #[derive(Debug, Clone, Default)]
@@ -41,8 +46,10 @@ pub struct PolicyEdits {
     pub revoke: Vec<Revocation>,
     /// The new root keys and their threshold.
     pub root_keys: Option<(Vec<VerifyingKey>, u16)>,
-    /// Further statements of the old root keys that still hold.
+    /// Further statements that root keys of this fleet signed at some time and that hold.
     pub carry: Vec<Envelope>,
+    /// With new root keys: what becomes of statements of the old ones in other nodes' logs.
+    pub other_logs: OtherLogs,
 }
 
 /// How far a proposal is.
@@ -73,6 +80,7 @@ impl Proposal {
         }
         fleet.check_next(&policy)?;
         check_groups(fleet.groups(), &policy.groups)?;
+        policy.check_new_witnesses(fleet.witnesses())?;
         let signed = [
             (fleet.root_keys(), fleet.root_threshold()),
             (policy.root_keys.as_slice(), policy.root_threshold),
@@ -91,6 +99,10 @@ pub fn propose_policy(
     edits: &PolicyEdits,
     clock: &dyn Clock,
 ) -> Result<Proposal, HomeError> {
+    let elsewhere = match (&edits.root_keys, edits.other_logs) {
+        (None, _) | (_, OtherLogs::Leave) => Elsewhere::default(),
+        (Some(_), _) => elsewhere(home, &home.fleet()?)?,
+    };
     let _lock = home.lock()?;
     let fleet = home.fleet()?;
     let mut next = fleet.policy().clone();
@@ -109,10 +121,13 @@ pub fn propose_policy(
         next.revoked.push(revocation.clone());
     }
     next.revoked.sort_by_key(|r| r.member);
+    carry_files(&fleet, &mut next, &edits.carry)?;
     if let Some((keys, threshold)) = &edits.root_keys {
         (next.root_keys, next.root_threshold) = (keys.clone(), *threshold);
-        carry(home, &fleet, &mut next, &edits.carry)?;
+        carry(home, &fleet, &mut next, (edits.other_logs, elsewhere))?;
     }
+    next.carried.sort();
+    next.carried.dedup();
     let envelope = enrol::sign_as_root(home, |roots| next.statement().sign(roots))?;
     Proposal::of(&fleet, envelope)
 }
@@ -168,30 +183,6 @@ fn edit_witnesses(next: &mut FleetPolicy, edits: &PolicyEdits) -> Result<(), Hom
     Ok(())
 }
 
-/// What old root keys signed, and still holds, by digest. Statements that are signed anew all the
-/// time (bundles) are not among them.
-fn carry(
-    home: &Home,
-    fleet: &Fleet,
-    next: &mut FleetPolicy,
-    more: &[Envelope],
-) -> Result<(), HomeError> {
-    let mut all = enrol::issued(home, fleet)?;
-    all.extend(operators::policy(home, fleet)?.map(|(_, statement)| statement));
-    all.extend(deletion::to_carry(home, fleet)?);
-    for statement in more {
-        let known = fleet.open_root_signed::<seawall_record::Enrolment>("enrolment", statement);
-        if known.is_err() {
-            fleet.open_root_signed::<IndexPolicy>("statement to carry over", statement)?;
-        }
-        all.push(statement.clone());
-    }
-    next.carried.extend(all.iter().map(Envelope::digest));
-    next.carried.sort();
-    next.carried.dedup();
-    Ok(())
-}
-
 /// Adds a signature to a proposal.
 pub fn sign_proposal(
     fleet: &Fleet,
@@ -225,7 +216,7 @@ pub fn member_named(home: &Home, name: &str) -> Result<NodeId, HomeError> {
     let fleet = home.fleet()?;
     let mut found = Vec::new();
     for statement in enrol::issued(home, &fleet)? {
-        let it: seawall_record::Enrolment = fleet.open_root_signed("enrolment", &statement)?;
+        let it: Enrolment = fleet.open_root_signed("enrolment", &statement)?;
         if it.name == name || it.node().to_hex() == name {
             found.push(it.node());
         }
@@ -242,25 +233,104 @@ pub fn member_named(home: &Home, name: &str) -> Result<NodeId, HomeError> {
     }
 }
 
-/// How many entries of a member's log are believed if it is revoked now: as many as any region
-/// shows with good proofs. An error where a region cannot be asked, for too low a number would
-/// disown good snapshots.
-pub fn believed_entries(home: &Home, member: NodeId, epoch: u32) -> Result<u64, HomeError> {
+/// The epochs up to which a member is revoked, and how much of its logs is believed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Believed {
+    /// The last epoch that is revoked.
+    pub epoch: u32,
+    /// Entries of its log in that epoch.
+    pub log_size: u64,
+    /// Entries of its logs in earlier epochs.
+    pub earlier: Vec<EarlierLog>,
+}
+
+/// What of [`Believed`] somebody says himself.
+#[derive(Debug, Clone, Default)]
+pub struct Told {
+    /// The last epoch that is revoked.
+    pub epoch: Option<u32>,
+    /// Entries of its log in that epoch.
+    pub log_size: Option<u64>,
+    /// Entries of its logs in earlier epochs.
+    pub earlier: Vec<EarlierLog>,
+}
+
+/// What a revocation of a member says if it is made now: up to the highest epoch that is known of
+/// it, as many entries of each log as any tier shows with good proofs. What cannot be found out has
+/// to be told: too few entries would disown good snapshots, and too low an epoch would leave its
+/// keys good and the log of the later epoch unreadable.
+pub fn believed_logs(home: &Home, member: NodeId, told: &Told) -> Result<Believed, HomeError> {
     let fleet = home.fleet()?;
-    let origin = Origin::of_node(fleet.id(), member, epoch);
-    let (links, unreached) = RegionLink::all(home, &fleet)?;
-    if let Some((name, e)) = unreached.first() {
+    let (logs, untold) = logs_of(home, &fleet, member)?;
+    if let (Some(why), true) = (untold.first(), told.epoch.is_none() || told.log_size.is_none()) {
         return Err(HomeError::refused(format!(
-            "region {name} cannot say how many entries of the member's log there are ({e}); give the number yourself (--keep-entries)"
+            "{why}: how far the member's logs go cannot be told; try again, or give epoch and number yourself (--epoch, --keep-entries)"
         )));
     }
-    let mut most = 0;
-    for link in &links {
-        for log in pull_logs(home, &fleet, link)?.into_iter().flatten() {
-            if log.origin == origin {
-                most = most.max(log.state.entries());
-            }
+    let mut highest = logs.keys().next_back().copied();
+    for statement in enrol::issued(home, &fleet)? {
+        let it: Enrolment = fleet.open_root_signed("enrolment", &statement)?;
+        if it.node() == member {
+            highest = highest.max(Some(it.epoch));
         }
     }
-    Ok(most)
+    let epoch = told.epoch.or(highest).unwrap_or(1);
+    if let Some(later) = highest.filter(|highest| *highest > epoch) {
+        return Err(HomeError::refused(format!(
+            "the member is in epoch {later}: revoked in epoch {epoch}, its keys would go on counting; leave out --epoch, or give {later}"
+        )));
+    }
+    // Once believed no more, never again.
+    let capped = |of: u32, n: u64| fleet.believed_entries(member, of).map_or(n, |most| n.min(most));
+    let shown = |of: u32| capped(of, logs.get(&of).copied().unwrap_or(0));
+    let mut earlier = told.earlier.clone();
+    for &of in logs.keys().filter(|of| **of < epoch) {
+        if !earlier.iter().any(|it| it.epoch == of) {
+            earlier.push(EarlierLog { epoch: of, log_size: shown(of) });
+        }
+    }
+    earlier.sort_by_key(|it| it.epoch);
+    Ok(Believed { epoch, log_size: told.log_size.unwrap_or_else(|| shown(epoch)), earlier })
+}
+
+/// A member's logs within reach, by epoch, with their entries, and what could not be read.
+fn logs_of(
+    home: &Home,
+    fleet: &Fleet,
+    member: NodeId,
+) -> Result<(BTreeMap<u32, u64>, Vec<String>), HomeError> {
+    let (mut logs, mut untold) = (BTreeMap::new(), Vec::new());
+    let mut take = |place: &str, pulled: Pulled| match pulled {
+        Ok(log) => {
+            if let Some((_, _, epoch)) = log.origin.node().filter(|(_, node, _)| *node == member) {
+                let most = logs.entry(epoch).or_insert(0);
+                *most = log.state.entries().max(*most);
+            }
+        }
+        Err(e) => untold.push(format!("{place}: {e}")),
+    };
+    let (links, unreached) = RegionLink::all(home, fleet)?;
+    for (name, e) in unreached {
+        take(&format!("region {name}"), Err(e));
+    }
+    for link in &links {
+        // A copy of another member's log that is not believed says nothing about this one's.
+        let of_member = |origin: &str| {
+            let origin = origin.parse::<Origin>().ok().and_then(|it| it.node());
+            origin.is_some_and(|(_, node, _)| node == member)
+        };
+        match link.tier.logs() {
+            Ok(all) => all
+                .iter()
+                .filter(|it| of_member(&it.origin))
+                .for_each(|it| take("a copy", pull_log(home, fleet, link, &it.origin))),
+            Err(e) => take(&format!("region {}", link.region.name), Err(e.into())),
+        }
+    }
+    if let Some(url) = home.bucket() {
+        let bucket = Bucket::open(url).map_err(HomeError::from);
+        let pulled = bucket.and_then(|it| pull_bucket_logs(home, fleet, &it));
+        pulled.unwrap_or_else(|e| vec![Err(e)]).into_iter().for_each(|it| take("the bucket", it));
+    }
+    Ok((logs, untold))
 }

@@ -12,6 +12,7 @@
 //! enrolment.json            this node's enrolment
 //! regions/<name>.json       where regions are, each with its root-signed enrolment
 //! log/, log-<epoch>/        this node's log, and that of a later epoch (docs/formats/log.md)
+//! clock.json                when somebody last said that the clock is right
 //! epoch/provisional.json    why no checkpoint is signed until the next epoch has begun
 //! evidence/                 what contradicts what was seen before
 //! zones/, index/, locks/, reclaim/   this node's objects (docs/formats/zone.md)
@@ -541,6 +542,7 @@ impl Home {
     ) -> Result<SigningKey, HomeError> {
         const PATH: &str = "keys/subkey.key";
         let now = clock.now();
+        crate::clock::check(self, fleet, log.origin(), (state, now))?;
         if let Some(seed) = keys::read(self.disk.as_ref(), PATH, Purpose::Subkey)? {
             let key = SigningKey::from_seed(&seed);
             let lasts = |s: &Subkey| s.valid_at(now) && s.valid_at(now.after(RENEW_BEFORE));

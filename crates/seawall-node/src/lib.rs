@@ -13,6 +13,8 @@ mod browse;
 mod bucket;
 mod bucket_source;
 mod canary;
+mod carried;
+mod clock;
 mod command_source;
 mod custodians;
 mod delegations;
@@ -53,6 +55,8 @@ pub use audit::{Happening, Proof, audit, audit_exported, in_words};
 pub use browse::{Reach, view};
 pub use bucket::{Bucket, BucketError, BucketPushed};
 pub use canary::{CANARY, approve_canary, canary_dir};
+pub use carried::OtherLogs;
+pub use clock::{ClockStanding, clock_standing, trust_clock};
 pub use command_source::CommandLine;
 pub use custodians::{AskError, Asked, alive, check_approval, request_status, send_request};
 pub use deletion::{
@@ -76,8 +80,8 @@ pub use evidence::{
 pub use fetch::{FetchFileError, fetch_file};
 pub use find::{Finder, Tiers, Updated};
 pub use fleet_policy::{
-    PolicyEdits, Proposal, apply_policy, believed_entries, member_named, propose_policy,
-    sign_proposal,
+    Believed, PolicyEdits, Proposal, Told, apply_policy, believed_logs, member_named,
+    propose_policy, sign_proposal,
 };
 pub use founding::{AskPassphrase, Founded, Founding, FoundingGroup, LocalGroup, found};
 pub use history::{Vouched, check_history};
@@ -101,4 +105,4 @@ pub use tiers::{
 };
 pub use verify::{ReadData, Repaired, Verified, VerifyOptions, VerifyProgress, verify};
 pub use witness_link::{HttpWitness, hear};
-pub use witnesses::{Witnessed, home_roster, log_reached, roster};
+pub use witnesses::{Witnessed, home_roster, log_reached, region_cosigners, roster};

@@ -56,6 +56,26 @@ pub fn examine_request_with(
     examine_with(request, &home.fleet()?, classical).map_err(|e| HomeError::refused(e.to_string()))
 }
 
+/// Checks a request that was used here once as it was judged then: by the policies it came with,
+/// which nobody could have made up. Says, too, why it would be refused by what is known today, if it
+/// would: a member is revoked later, a quorum of witnesses demanded, and what happened stays so.
+pub(crate) fn examine_kept(
+    home: &Home,
+    request: &[u8],
+) -> Result<(Examined, Option<String>), HomeError> {
+    let fleet = home.fleet()?;
+    // Opened once although its capsule was of the first suite: somebody answered for that then.
+    let today = match examine_with(request, &fleet, Classical::Accepted) {
+        Ok(examined) => return Ok((examined, None)),
+        Err(e) => e.to_string(),
+    };
+    let then = examine_with(request, fleet.id(), Classical::Accepted)
+        .map_err(|e| HomeError::refused(e.to_string()))?;
+    // Policies of a fork are no past of this fleet.
+    fleet.newest(then.dossier.fleet.clone())?;
+    Ok((then, Some(today)))
+}
+
 /// Opens the snapshot of a request with its approvals.
 ///
 /// Approvals that are not acceptable are left out and reported; only when too few are left does

@@ -7,12 +7,12 @@ use seawall_record::{
     Base64, BreakGlass, Dossier, DossierParts, Fleet, Hex32, LogState, Manifest, Request,
 };
 use seawall_sign::{Envelope, VerifyingKey};
-use seawall_tlog::{Checkpoint, Hash, Kind, Log, NoteError, SignedCheckpoint, Verifier};
+use seawall_tlog::{Checkpoint, Hash, Kind, Log, SignedCheckpoint, Verifier};
 
 use crate::home::{Home, HomeError, append};
 use crate::keys::{self, Purpose};
 use crate::tiers::PulledLog;
-use crate::witnesses::Witnessed;
+use crate::witnesses::{Witnessed, believed_lines};
 
 /// Which snapshot, and why.
 pub struct RequestOptions<'a> {
@@ -92,7 +92,7 @@ impl Requestable<'_> {
     fn best(
         &self,
         home: &Home,
-        fleet: &Fleet,
+        (fleet, author): (&Fleet, &LogState),
         index: u64,
     ) -> Result<(SignedCheckpoint, Reached), HomeError> {
         let own = self.checkpoint()?;
@@ -102,8 +102,8 @@ impl Requestable<'_> {
             ));
         }
         let kept = Witnessed::open(home, &own.checkpoint().origin)?;
-        let roster = seawall_custodian::roster(fleet)?;
-        let mut candidates: Vec<SignedCheckpoint> = vec![own.clone()];
+        let roster = seawall_custodian::roster(fleet);
+        let mut candidates: Vec<SignedCheckpoint> = vec![believed_lines(home, fleet, author, own)?];
         let shown = match self {
             Self::Own(_) => &[][..],
             Self::Pulled(log) => &log.shown,
@@ -116,12 +116,12 @@ impl Requestable<'_> {
             if !here {
                 continue;
             }
+            let other = believed_lines(home, fleet, author, other)?;
             match candidates.iter_mut().find(|it| it.note().text() == other.note().text()) {
-                Some(same) => {
-                    let lines = other.note().signatures();
-                    lines.iter().try_for_each(|line| same.add(line.clone()))?;
-                }
-                None => candidates.push(other.clone()),
+                Some(same) => same.merge(&other),
+                // What the log's own key has not signed nobody can ask with.
+                None if lasting_signer(author, &other)?.is_none() => {}
+                None => candidates.push(other),
             }
         }
         let counted = candidates.into_iter().map(|it| {
@@ -156,7 +156,7 @@ pub fn request(
     let mut own_log = home.log_for_writing(&fleet, &lock)?;
     let mut requester = home.log_state(&fleet, &own_log)?;
     let requester_log = home.subkey(&fleet, &mut own_log, &mut requester, clock, rng)?;
-    let (checkpoint, witnessed) = log.best(home, &fleet, index)?;
+    let (checkpoint, witnessed) = log.best(home, (&fleet, author), index)?;
     check_vouched(&witnessed, options)?;
     let secret = OneTimeSecret::generate(rng);
     let mut nonce = [0; 32];
@@ -290,14 +290,89 @@ pub(crate) fn checkpoint_signer(
     state: &LogState,
     signed: &SignedCheckpoint,
 ) -> Result<VerifyingKey, HomeError> {
+    lasting_signer(state, signed)?
+        .ok_or_else(|| HomeError::refused("the checkpoint is not signed by a subkey of its log"))
+}
+
+/// Which subkey of a log signed a checkpoint; of several the one that lasted longest. A line that
+/// does not verify, or one of a subkey that had ended, hides no good one: whoever mirrors a log can
+/// add the first, and whoever stole an old subkey the second.
+fn lasting_signer(
+    state: &LogState,
+    signed: &SignedCheckpoint,
+) -> Result<Option<VerifyingKey>, HomeError> {
     let origin = signed.checkpoint().origin.as_str();
+    let mut lasting: Option<(Timestamp, VerifyingKey)> = None;
     for key in state.all_subkeys() {
         let verifier = [Verifier::new(origin, Kind::Signer, &key)?];
-        match signed.verify(&verifier) {
-            Ok(_) => return Ok(key),
-            Err(NoteError::NoKnownSignature) => {}
-            Err(e) => return Err(e.into()),
+        let until = state.subkey(key).map_or(Timestamp(0), |(subkey, _)| subkey.not_after);
+        let lasts = lasting.is_none_or(|(last, _)| until > last);
+        if lasts && !signed.note().good_lines(&verifier).is_empty() {
+            lasting = Some((until, key));
         }
     }
-    Err(HomeError::refused("the checkpoint is not signed by a subkey of its log"))
+    Ok(lasting.map(|(_, key)| key))
+}
+
+#[cfg(test)]
+#[path = "../../seawall-region/tests/world/mod.rs"]
+mod world;
+
+#[cfg(test)]
+mod tests {
+    use seawall_record::Subkey;
+    use seawall_tlog::{NoteSignature, Origin};
+
+    use super::world::{World, key};
+    use super::*;
+
+    /// A log with a subkey that ended and one that lasts, and a checkpoint by the latter.
+    fn log() -> (LogState, SignedCheckpoint) {
+        let now = Timestamp(1_800_000_000);
+        let world = World::new(1, now);
+        let node = world.node(10, "acme");
+        let origin = Origin::of_node(node.fleet.id(), node.enrolment.node(), 1);
+        let mut state = LogState::new(node.fleet.clone(), origin.as_str());
+        for index in 0..node.log.size() {
+            state.accept(&node.log.entry(index).expect("an entry")).expect("accepted");
+        }
+        let ended = Subkey {
+            fleet: node.fleet.id(),
+            node: node.enrolment.node(),
+            key: key(99).public(),
+            not_before: now.before(Seconds::days(20)),
+            not_after: now.before(Seconds::days(10)),
+        };
+        let ended = ended.statement().sign(&[&key(10)]).expect("certified");
+        state.accept(&ended.to_json()).expect("accepted");
+        (state, node.log.checkpoint().expect("signed").clone())
+    }
+
+    fn line(signed: &SignedCheckpoint, by: u8) -> NoteSignature {
+        let origin = signed.checkpoint().origin.as_str();
+        NoteSignature::sign(origin, &key(by), signed.note().text()).expect("a line")
+    }
+
+    #[test]
+    fn a_line_added_on_the_way_hides_no_signer() {
+        let (state, signed) = log();
+        let by = checkpoint_signer(&state, &signed).expect("signed");
+        assert_eq!(by, key(12).public());
+        let mut bad = line(&signed, 99);
+        bad.signature[0] ^= 1;
+        // Bad ones under the ended subkey and under the good one's own name, and a good one of the
+        // ended subkey.
+        let mut twice = line(&signed, 12);
+        twice.signature[0] ^= 1;
+        for added in [bad, twice, line(&signed, 99)] {
+            let text = format!("{}{added}", String::from_utf8(signed.to_bytes()).expect("text"));
+            let shown = SignedCheckpoint::parse(text.as_bytes()).expect("parses");
+            assert_eq!(checkpoint_signer(&state, &shown).expect("signed"), by, "{text}");
+        }
+        let mut forged = signed.clone();
+        let mut only = line(&signed, 12);
+        only.signature[0] ^= 1;
+        forged.add(only).expect("replaced");
+        checkpoint_signer(&state, &forged).expect_err("by nobody");
+    }
 }

@@ -123,6 +123,7 @@ pub fn sync(
         let mut receipts = receipts_of(home, &region)?;
         let result = RegionLink::open(home, &fleet, &address, region.clone()).and_then(|link| {
             learn(home, &fleet, &link)?;
+            bring_back(home, (&fleet, &link), &mut log, clock, rng)?;
             let mut push = Push {
                 fleet: &fleet,
                 region: &region,
@@ -140,7 +141,6 @@ pub fn sync(
                 keep_lines(home, &fleet, cosigned)?;
             }
             show_cosigned(home, &link, &log)?;
-            take_left_behind(home, &fleet, &link, clock, rng)?;
             Ok(SyncDone::Region(done))
         });
         if let Err(HomeError::Sync(e @ SyncError::RolledBack { .. })) = &result {
@@ -192,6 +192,27 @@ fn show_cosigned(home: &Home, link: &RegionLink, log: &Log) -> Result<(), HomeEr
     }
     if !batch.is_empty() {
         link.tier.show_cosigned(&batch).map_err(SyncError::from)?;
+    }
+    Ok(())
+}
+
+/// Takes what a region has of earlier epochs and this log lacks. That it cannot be had is no reason
+/// to bring the region nothing: what it makes of the log is for it to say.
+fn bring_back(
+    home: &Home,
+    (fleet, link): (&Fleet, &RegionLink),
+    log: &mut Log,
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Result<(), HomeError> {
+    match take_left_behind(home, fleet, link, clock, rng) {
+        Ok(0) => {}
+        // They are to be shown in this very push.
+        Ok(_) => *log = home.log(fleet)?,
+        Err(e) => {
+            let region = &link.region.name;
+            tracing::warn!(region, error = %e, "what it has of an earlier epoch cannot be taken");
+        }
     }
     Ok(())
 }
@@ -382,6 +403,18 @@ pub(crate) fn pull_log(home: &Home, fleet: &Fleet, link: &RegionLink, origin: &s
     check_log(home, fleet, region, &signed, &read)
 }
 
+/// As [`pull_log`], of a log of this node's own that has ended: whatever branch of it a region has.
+/// It is neither compared with what was seen of others' nor remembered.
+pub(crate) fn pull_branch(
+    home: &Home,
+    fleet: &Fleet,
+    link: &RegionLink,
+    signed: &SignedCheckpoint,
+) -> Pulled {
+    let read = |range| Ok(read_entries(&link.tier, signed.checkpoint(), range)?);
+    Ok(read_copy(home, fleet, (&link.region.name, signed, None), &read)?.0)
+}
+
 /// As [`pull_logs`], from the bucket that stands in for a region.
 pub fn pull_bucket_logs(
     home: &Home,
@@ -401,8 +434,7 @@ const STEP: u64 = 256;
 
 type ReadEntries<'a> = dyn Fn(Range<u64>) -> Result<Vec<Vec<u8>>, HomeError> + 'a;
 
-/// Replays a copy of a log. Entries are proven under the copy's checkpoint as they are read, and
-/// accepted one by one: garbage ends at its first entry, however much of it there is.
+/// Reads a copy of a log and compares it with what was seen of it before.
 fn check_log(
     home: &Home,
     fleet: &Fleet,
@@ -410,10 +442,30 @@ fn check_log(
     signed: &SignedCheckpoint,
     read: &ReadEntries<'_>,
 ) -> Pulled {
+    let origin = &signed.checkpoint().origin;
+    let named = |why: String| HomeError::refused(format!("{seen_in}, log {origin}: {why}"));
+    let pin = read_pin(home, origin)?;
+    let (log, forked) = read_copy(home, fleet, (seen_in, signed, pin.as_ref()), read)?;
+    if let (Some(why), Some(pin)) = (forked, &pin) {
+        let evidence = contradiction(home, fleet, &log, (pin, &why))?;
+        return Err(named(format!("{why}{evidence}")));
+    }
+    keep_pin(home, pin.as_ref(), signed, &named)?;
+    Ok(log)
+}
+
+/// Replays a copy of a log. Entries are proven under the copy's checkpoint as they are read, and
+/// accepted one by one: garbage ends at its first entry, however much of it there is. Says, too, how
+/// it contradicts `pin`, if it does.
+fn read_copy(
+    home: &Home,
+    fleet: &Fleet,
+    (seen_in, signed, pin): (&str, &SignedCheckpoint, Option<&SignedCheckpoint>),
+    read: &ReadEntries<'_>,
+) -> Result<(PulledLog, Option<String>), HomeError> {
     let checkpoint = signed.checkpoint();
     let origin = checkpoint.origin.clone();
     let named = |why: String| HomeError::refused(format!("{seen_in}, log {origin}: {why}"));
-    let pin = read_pin(home, &origin)?;
     let mut log = PulledLog {
         origin: origin.clone(),
         region: seen_in.to_owned(),
@@ -431,7 +483,7 @@ fn check_log(
         for entry in read(next)? {
             log.take(entry, &mut frontier).map_err(named)?;
             // Read on: what proves the fork is the whole of the other history.
-            forked = forked.or(check_pin(pin.as_ref(), &frontier).err());
+            forked = forked.or(check_pin(pin, &frontier).err());
         }
         let owner = log.state.owner().map(|(node, _)| (fleet.id(), node));
         if owner != origin.node().map(|(fleet, node, _)| (fleet, node)) {
@@ -454,12 +506,7 @@ fn check_log(
     signed
         .verify(&keys)
         .map_err(|e| named(format!("its checkpoint, by its node's subkeys: {e}")))?;
-    if let (Some(why), Some(pin)) = (forked, &pin) {
-        let evidence = contradiction(home, fleet, &log, (pin, &why))?;
-        return Err(named(format!("{why}{evidence}")));
-    }
-    keep_pin(home, pin.as_ref(), signed, &named)?;
-    Ok(log)
+    Ok((log, forked))
 }
 
 /// Writes both histories' checkpoints where anybody can check them, and says where.
@@ -510,10 +557,16 @@ fn check_epochs(home: &Home, log: &PulledLog) -> Result<(), String> {
         let Some(pin) = read_pin(home, &earlier).map_err(|e| e.to_string())? else { continue };
         let pin = pin.checkpoint();
         if pin.size <= it.held && root(pin.size)? != pin.root {
-            return Err(format!(
+            let why = format!(
                 "its first {} entries are not those seen before in {origin}: the history was forked",
                 pin.size
-            ));
+            );
+            // Which branch goes on the root keys have said, where all they committed to is shown. The
+            // other is still with whoever showed it, and what it says is compared there.
+            if it.held < size {
+                return Err(why);
+            }
+            tracing::warn!("{why}; the root keys continue this branch");
         }
         if pin.size > it.held {
             tracing::warn!(%origin, seen = pin.size, held = it.held, "an epoch left entries behind");

@@ -12,11 +12,11 @@ use seawall_base::ObjectId;
 use seawall_record::Fleet;
 use seawall_store::{Scrub, Store, Subset};
 use seawall_sync::{Audit, AuditProgress, AuditReport, AuditedLog};
-use seawall_tlog::{Kind, Verifier};
 
 use crate::bucket::Bucket;
 use crate::home::{Home, HomeError};
 use crate::tiers::{RegionLink, receipts_of};
+use crate::witnesses::region_cosigners;
 
 /// Objects asked for at once.
 const BATCH: usize = 64;
@@ -82,11 +82,10 @@ pub fn verify(
     }
     let regions = home.regions(&fleet)?;
     let mut receipts = Vec::new();
-    let mut cosigners = Vec::new();
     for (_, region) in &regions {
         receipts.push(receipts_of(home, region)?);
-        cosigners.push(Verifier::new(&region.name, Kind::Cosigner, &region.identity)?);
     }
+    let cosigners = region_cosigners(regions.iter().map(|(_, region)| region));
     let entries = |range| log.entries(range).map_err(|e| e.to_string());
     let own = AuditedLog {
         origin: log.origin().clone(),

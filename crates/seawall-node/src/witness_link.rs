@@ -19,7 +19,7 @@ use seawall_tlog::{
 
 use crate::home::{Home, HomeError};
 use crate::tiers::{PulledLog, Unreached};
-use crate::witnesses::{certificates, write_evidence};
+use crate::witnesses::{believed_lines, certificates, write_evidence};
 
 /// Most bytes of what a witness answers.
 const MAX_ANSWER: usize = 256 << 10;
@@ -127,7 +127,7 @@ impl HttpWitness {
         let introduced = Introduction::parse(&answer.body)?.open(fleet)?;
         for (subkey, certificate) in introduced.subkeys {
             let key = [Verifier::new(origin.as_str(), Kind::Signer, &subkey.key)?];
-            if signed.verify(&key).is_ok() {
+            if !signed.note().good_lines(&key).is_empty() {
                 return Ok(Some((signed, certificate)));
             }
         }
@@ -205,7 +205,7 @@ fn check_held(
         .all_subkeys()
         .map(|key| Verifier::new(log.origin().as_str(), Kind::Signer, &key))
         .collect::<Result<_, _>>()?;
-    if held.verify(&keys).is_err() {
+    if held.note().good_lines(&keys).is_empty() {
         let why = format!("{witness} shows a checkpoint that no known key of this log signed");
         return Err(HomeError::refused(why));
     }
@@ -238,7 +238,8 @@ pub fn hear(
             }
         };
         match log.compare(&theirs)? {
-            Compared::Agrees => log.shown.push(theirs),
+            // Its own voice and what others have really said; of what it added nothing.
+            Compared::Agrees => log.shown.push(believed_lines(home, fleet, &log.state, &theirs)?),
             Compared::Ahead => contradictions.push(format!(
                 "{name} has {} entries of {}, {} shows {}: it lags, or was rolled back",
                 theirs.checkpoint().size,

@@ -11,7 +11,7 @@ use seawall_base::{Disk as _, Sha256, Timestamp, read_file, write_atomic};
 use seawall_custodian::reached;
 use seawall_policy::witness::{Quorum, Reached, Stamp};
 use seawall_record::{Enrolment, EvidenceFile, Fleet, Introduction, LogState, Sighting};
-use seawall_tlog::{Cosigned, Hash, Origin, Roster, SignedCheckpoint};
+use seawall_tlog::{Cosigned, Hash, Kind, Origin, Roster, SignedCheckpoint, Verifier};
 
 use crate::epoch::keep_evidence;
 use crate::home::{Home, HomeError};
@@ -21,18 +21,43 @@ const MAX_CHECKPOINT: usize = 256 << 10;
 
 /// The policy's witnesses by operator. Regions it does not name count as operators of their own:
 /// they lift a level to 1, and are part of no quorum.
-pub fn roster(fleet: &Fleet, regions: &[Enrolment]) -> Result<Roster, HomeError> {
-    let mut roster = seawall_custodian::roster(fleet)?;
+pub fn roster(fleet: &Fleet, regions: &[Enrolment]) -> Roster {
+    let mut roster = seawall_custodian::roster(fleet);
     for region in regions {
-        roster.add(&format!("region {}", region.name), &region.name, region.identity)?;
+        let operator = format!("region {}", region.name);
+        if let Err(e) = roster.add(&operator, &region.name, region.identity) {
+            tracing::warn!(error = %e, "a region cannot cosign anything under its name");
+        }
     }
-    Ok(roster)
+    roster
+}
+
+/// The keys with which regions cosign. One whose name no signature line can carry has none.
+pub fn region_cosigners<'a>(regions: impl IntoIterator<Item = &'a Enrolment>) -> Vec<Verifier> {
+    let key = |it: &Enrolment| Verifier::new(&it.name, Kind::Cosigner, &it.identity).ok();
+    regions.into_iter().filter_map(key).collect()
+}
+
+/// What the log's own keys and the cosigners of a home have said, of all that stands on a
+/// checkpoint: whoever showed it can have added lines.
+pub(crate) fn believed_lines(
+    home: &Home,
+    fleet: &Fleet,
+    state: &LogState,
+    shown: &SignedCheckpoint,
+) -> Result<SignedCheckpoint, HomeError> {
+    let origin = shown.checkpoint().origin.as_str();
+    let mut keys = home_roster(home, fleet)?.verifiers();
+    for key in state.all_subkeys() {
+        keys.push(Verifier::new(origin, Kind::Signer, &key)?);
+    }
+    Ok(shown.with_good_lines_of(&keys))
 }
 
 /// The roster of a home: the policy's witnesses and the regions it knows.
 pub fn home_roster(home: &Home, fleet: &Fleet) -> Result<Roster, HomeError> {
     let regions: Vec<Enrolment> = home.regions(fleet)?.into_iter().map(|(_, r)| r).collect();
-    roster(fleet, &regions)
+    Ok(roster(fleet, &regions))
 }
 
 /// Who stands behind the last checkpoint of this node's own log.

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::fleet::MAX_POLICIES;
-use crate::{Base64, Enrolment, Fleet, IndexPolicy, Pin, RecordError, Role, check_text};
+use crate::{
+    Base64, Enrolment, Fleet, IndexPolicy, Pin, RecordError, Role, check_key_name, check_text,
+};
 
 /// Largest bundle or fleet card in bytes of JSON.
 pub const MAX_BUNDLE: usize = 4 << 20;
@@ -175,9 +177,14 @@ impl RegionCard {
     /// Parses a card.
     pub fn parse(json: &[u8]) -> Result<Self, RecordError> {
         let card: Self = parse("region card", json, Self::FORMAT, |c: &Self| &c.format)?;
-        check_text("region card", &card.name, 64)?;
+        card.check_name()?;
         check_text("region card", &card.address, 256)?;
         Ok(card)
+    }
+
+    /// Whether the region can cosign under its name.
+    pub fn check_name(&self) -> Result<(), RecordError> {
+        check_key_name("region card", &self.name, 64)
     }
 
     /// The card as a JSON file.

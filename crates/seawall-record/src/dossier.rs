@@ -178,9 +178,9 @@ impl DossierParts {
             .map_err(RecordError::statement("manifest"))?
             .predicate;
         check_manifest(&fleet, &author_subkey, &manifest)?;
+        // Of whatever epoch: who stole a node's keys can write on in an earlier epoch's log, too.
         if let Some(why) = fleet.revocation(author.node(), author.epoch)
-            && why.epoch == author.epoch
-            && request.index >= why.log_size
+            && why.believed(author.epoch).is_some_and(|n| request.index >= n)
         {
             return Err(RecordError::revoked("the snapshot's node", why));
         }

@@ -276,6 +276,13 @@ impl Fleet {
         self.policy.revoked.iter().find(|r| r.member == member && epoch <= r.epoch)
     }
 
+    /// How many entries of a member's log are believed, by the last epoch of that log; all of them
+    /// where no revocation covers it. A later epoch's log was continued by the root keys: there
+    /// their statement decides what is believed of the epochs before.
+    pub fn believed_entries(&self, member: NodeId, epoch: u32) -> Option<u64> {
+        self.revocation(member, epoch)?.believed(epoch)
+    }
+
     /// Whether a member was revoked in this epoch.
     pub fn is_revoked(&self, member: NodeId, epoch: u32) -> bool {
         self.revocation(member, epoch).is_some()
@@ -302,6 +309,15 @@ impl Fleet {
         Statement::<P>::read_unverified(envelope)
             .map(|s| s.predicate)
             .map_err(RecordError::statement(what))
+    }
+
+    /// Whether the root keys of any version signed a statement. Whether it still holds the newest
+    /// policy says.
+    pub fn was_root_signed(&self, statement: &Envelope) -> bool {
+        let founding = founding_policy(self.id, &self.envelope, &self.genesis);
+        // They were checked when the chain was.
+        let since = self.policies.iter().filter_map(|it| FleetPolicy::read_unverified(it).ok());
+        std::iter::once(founding).chain(since).any(|policy| policy.upholds(statement))
     }
 
     /// The escrow group with this id.

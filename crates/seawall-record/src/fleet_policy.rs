@@ -16,6 +16,7 @@
 //! Rejected: single changes as statements of their own (a reader would have to hold all of them
 //! to know what holds), and expiry of policies (a site that is cut off for months must go on).
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use seawall_base::{FleetId, GroupId, NodeId, Seconds, Sha256, Timestamp};
@@ -24,13 +25,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::genesis::{check_groups, check_roots, check_witnesses};
 use crate::group_change::same_sharing;
-use crate::{EscrowGroupRecord, GroupChange, RecordError, WitnessRecord, check_text};
+use crate::{
+    EscrowGroupRecord, GroupChange, RecordError, WitnessRecord, check_key_name, check_text,
+};
 
 pub(crate) const WHAT: &str = "fleet policy";
 /// Most earlier statements that a policy carries over to new root keys.
 const MAX_CARRIED: usize = 256;
 /// Most members that can be revoked.
 const MAX_REVOKED: usize = 256;
+/// Most earlier epochs' logs that one revocation names.
+const MAX_EARLIER: usize = 256;
 
 /// One version of a fleet's policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -106,13 +111,65 @@ pub struct Revocation {
     pub member: NodeId,
     /// The last epoch that is revoked; an enrolment with a higher one counts.
     pub epoch: u32,
-    /// Entries of its log in that epoch that are believed; nothing behind them is. Sizes are
-    /// witnessed, times are what the member's own clock claimed.
+    /// Entries of its log in that epoch that are believed; nothing behind them is, and of logs of
+    /// earlier epochs only what `earlier` says. Sizes are witnessed, times are what the member's own
+    /// clock claimed.
     pub log_size: u64,
     /// Why, for people.
     pub reason: String,
     /// When it was noticed.
     pub since: Timestamp,
+    /// How much is believed of its logs of earlier epochs, ascending by epoch; nothing of those
+    /// that are not named. Whoever stole its keys can write on in them, too. What was good of them
+    /// stands in the later log, but a tier may have only the earlier one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierLog>,
+}
+
+/// A revoked member's log of an epoch before the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EarlierLog {
+    /// The epoch.
+    pub epoch: u32,
+    /// Entries of it that are believed.
+    pub log_size: u64,
+}
+
+impl Revocation {
+    /// Entries that are believed of its log whose last epoch is `epoch`: all, if that is a later one
+    /// than those revoked.
+    pub fn believed(&self, epoch: u32) -> Option<u64> {
+        match epoch.cmp(&self.epoch) {
+            Ordering::Greater => None,
+            Ordering::Equal => Some(self.log_size),
+            Ordering::Less => {
+                let named = self.earlier.iter().find(|it| it.epoch == epoch);
+                Some(named.map_or(0, |it| it.log_size))
+            }
+        }
+    }
+
+    fn check_form(&self) -> Result<(), RecordError> {
+        let sorted = self.earlier.is_sorted_by(|a, b| a.epoch < b.epoch);
+        let below = self.earlier.iter().all(|it| it.epoch < self.epoch);
+        if !sorted || !below || self.earlier.len() > MAX_EARLIER {
+            let why =
+                "a revocation names earlier epochs' logs out of order, later ones, or too many";
+            return Err(RecordError::refused(WHAT, why));
+        }
+        check_text(WHAT, &self.reason, 1_000)
+    }
+
+    /// Whether it revokes all that `old` does. A log that nobody had named may be named: it turned
+    /// up later.
+    fn keeps(&self, old: &Self) -> bool {
+        let no_more = |epoch: u32| self.believed(epoch) <= old.believed(epoch);
+        self.member == old.member
+            && self.epoch >= old.epoch
+            && (self.epoch > old.epoch || no_more(old.epoch))
+            && old.earlier.iter().all(|it| no_more(it.epoch))
+    }
 }
 
 impl Predicate for FleetPolicy {
@@ -161,7 +218,24 @@ impl FleetPolicy {
         {
             return refuse("it revokes more than 256 members, or out of order");
         }
-        self.revoked.iter().try_for_each(|r| check_text(WHAT, &r.reason, 1_000))
+        self.revoked.iter().try_for_each(Revocation::check_form)
+    }
+
+    /// Whether a statement counts as signed by root keys under this policy: by its own, or by
+    /// earlier ones and carried over.
+    pub fn upholds(&self, statement: &Envelope) -> bool {
+        let own = |key: VerifyingKey| self.root_keys.contains(&key);
+        let threshold = usize::from(self.root_threshold);
+        (statement.signers().any(own) && statement.verify(&self.root_keys, threshold).is_ok())
+            || self.carried.contains(&statement.digest())
+    }
+
+    /// Refuses what would be legal and is surely a mistake, for those who make a policy: a witness
+    /// that is not of `before` and has a name under which it can cosign nothing. Readers take it,
+    /// as they always have, and count that witness for nothing.
+    pub fn check_new_witnesses(&self, before: &[WitnessRecord]) -> Result<(), RecordError> {
+        let new = self.witnesses.iter().filter(|it| !before.contains(it));
+        new.into_iter().try_for_each(|it| check_key_name(WHAT, &it.name, 128))
     }
 
     /// Whether it may follow `before`, leaving signatures aside.
@@ -192,12 +266,7 @@ impl FleetPolicy {
             }
         }
         for old in &before.revoked {
-            let stays = self.revoked.iter().any(|new| {
-                new.member == old.member
-                    && new.epoch >= old.epoch
-                    && (new.epoch > old.epoch || new.log_size <= old.log_size)
-            });
-            if !stays {
+            if !self.revoked.iter().any(|new| new.keeps(old)) {
                 return refuse(format!("the revocation of {} is taken back", old.member));
             }
         }

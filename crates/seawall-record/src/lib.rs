@@ -61,7 +61,7 @@ pub use enrolment::{Enrolment, Role, Subkey};
 pub use epoch::{Branch, Epoch, LogPoint, node_origin};
 pub use evidence::{Beginning, EvidenceFile, MAX_EVIDENCE, OpenedEvidence, Sighting};
 pub use fleet::{Fleet, MAX_POLICIES, Pin};
-pub use fleet_policy::{DeletionRule, FleetPolicy, Revocation, WitnessQuorum};
+pub use fleet_policy::{DeletionRule, EarlierLog, FleetPolicy, Revocation, WitnessQuorum};
 pub use forget::{Forget, Forgotten};
 pub use genesis::{CustodianRecord, Endpoint, EscrowGroupRecord, Genesis, SUITE_PQ, WitnessRecord};
 pub use group_change::GroupChange;
@@ -138,6 +138,19 @@ pub fn check_text(what: &'static str, text: &str, limit: usize) -> Result<(), Re
     if text.is_empty() || text.len() > limit || text.chars().any(is_deceptive) {
         let why =
             format!("text must be 1 to {limit} bytes without control or invisible characters");
+        return Err(RecordError::refused(what, why));
+    }
+    Ok(())
+}
+
+/// As [`check_text`], for the name of a key that cosigns: it stands in signature lines (C2SP
+/// signed-note), which know neither white space nor plus signs in names.
+pub fn check_key_name(what: &'static str, name: &str, limit: usize) -> Result<(), RecordError> {
+    check_text(what, name, limit)?;
+    if name.contains(|c: char| c == '+' || c.is_whitespace()) {
+        let why = format!(
+            "{name:?} cannot be the name of a key that cosigns: no spaces, no plus signs; use dashes"
+        );
         return Err(RecordError::refused(what, why));
     }
     Ok(())

@@ -195,8 +195,7 @@ impl LogState {
     /// Takes the next entry, or says why the log is not believed from here on.
     pub fn accept(&mut self, entry: &[u8]) -> Result<Accepted, RecordError> {
         if self.is_past_revocation() {
-            self.entries += 1;
-            return Ok(Accepted::Disbelieved);
+            return Ok(self.pass_over(entry));
         }
         let envelope = Envelope::parse(entry).map_err(RecordError::statement("log entry"))?;
         // Proofs hash the entry, dossiers carry the envelope: there may be one spelling only, or
@@ -255,12 +254,48 @@ impl LogState {
 
     /// Whether the next entry is behind those that a revoked node is still believed.
     ///
-    /// Such entries are counted, so that proofs and mirrors go on, and not even parsed: refusing
-    /// them would take everybody else's past in this log along.
+    /// Such entries are counted, so that proofs and mirrors go on: refusing them would take
+    /// everybody else's past in this log along.
     pub fn is_past_revocation(&self) -> bool {
-        self.owner()
-            .and_then(|(node, epoch)| self.fleet.revocation(node, epoch).zip(Some(epoch)))
-            .is_some_and(|(it, epoch)| it.epoch == epoch && self.entries >= it.log_size)
+        self.owner().is_some_and(|(node, epoch)| {
+            // The epoch of the log, not of what is being read: a revocation of an earlier one must
+            // not end this log before it reaches the root keys' statement.
+            let last = epoch_of(&self.log, self.fleet.id(), node).unwrap_or(epoch);
+            self.fleet.believed_entries(node, last).is_some_and(|n| self.entries >= n)
+        })
+    }
+
+    /// Counts an entry that is not believed. Nothing in it is the node's word any more; what is
+    /// read is what leads to the believed ones before it: the root keys' statements by which the
+    /// log reaches its own epoch, and who may have signed the checkpoint above them all.
+    fn pass_over(&mut self, entry: &[u8]) -> Accepted {
+        let envelope = Envelope::parse(entry).ok().filter(|it| it.to_json() == entry);
+        let kind = envelope.as_ref().and_then(|it| predicate_type(it).ok());
+        let mut accepted = Accepted::Disbelieved;
+        if let (Some(envelope), Some(kind), Some((owner, _))) = (envelope, kind, &self.enrolment) {
+            let owner = owner.clone();
+            let leads_on = match kind.as_str() {
+                Subkey::TYPE => {
+                    self.note_subkey(&owner, envelope);
+                    None
+                }
+                Enrolment::TYPE => self.accept_next_enrolment(&owner, envelope).ok(),
+                Epoch::TYPE => self.accept_epoch(&envelope).ok(),
+                _ => None,
+            };
+            accepted = leads_on.unwrap_or(accepted);
+        }
+        self.entries += 1;
+        accepted
+    }
+
+    /// Remembers a certificate among entries that are not believed: nothing it signed is taken.
+    fn note_subkey(&mut self, owner: &Enrolment, envelope: Envelope) {
+        if let Ok(subkey) = Subkey::open(owner, &envelope)
+            && self.subkeys.len() < MAX_SUBKEYS
+        {
+            self.subkeys.entry(subkey.key).or_insert((subkey, envelope));
+        }
     }
 
     fn accept_enrolment(&mut self, envelope: Envelope) -> Result<Accepted, RecordError> {
@@ -310,7 +345,9 @@ impl LogState {
     fn check_clock(&self, what: &'static str, created: Timestamp) -> Result<(), RecordError> {
         match self.last_created {
             Some(last) if created < last.before(CLOCK_STEP) => {
-                let why = format!("made {created}, before its predecessor ({last})");
+                let why = format!(
+                    "made {created}, before its predecessor ({last}); if this node's clock once ran ahead, its next epoch goes on"
+                );
                 Err(RecordError::refused(what, why))
             }
             _ => Ok(()),

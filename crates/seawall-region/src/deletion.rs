@@ -155,7 +155,7 @@ impl Region {
         clock: Timestamp,
     ) -> Result<Option<Timestamp>, RegionError> {
         let Some(needed) = needed(fleet) else { return Ok(None) };
-        let (roster, all) = (roster(fleet)?, cosigned(self.disk.as_ref(), slot)?);
+        let (roster, all) = (roster(fleet), cosigned(self.disk.as_ref(), slot)?);
         // Uncut by the region's clock, which may have been set back.
         let ahead = Timestamp(u64::MAX).max(clock);
         Ok(witnessed_now(stamps(all.stamps(&roster)), needed, ahead))
@@ -243,7 +243,7 @@ impl Region {
     ) -> Result<(Vec<Kept>, Option<Timestamp>), RegionError> {
         let clock = self.clock.now();
         let Some(needed) = needed(fleet) else { return Ok((Vec::new(), None)) };
-        let (roster, all) = (roster(fleet)?, cosigned(self.disk.as_ref(), slot)?);
+        let (roster, all) = (roster(fleet), cosigned(self.disk.as_ref(), slot)?);
         let now = witnessed_now(stamps(all.stamps(&roster)), needed, clock);
         let mut kept = Vec::new();
         for (&index, (digest, _)) in log.manifests.range(..log.published()) {

@@ -18,7 +18,7 @@ use seawall_tlog::{
 };
 
 use crate::deletion::Tombs;
-use crate::epochs::Trunk;
+use crate::epochs::{Trunk, check_left_out};
 use crate::region::UNPOISONED;
 use crate::{Member, Refusal, Region, RegionError};
 
@@ -285,7 +285,12 @@ impl Region {
                     check_owner(&state, member, last)?;
                 }
                 // The last entry is the last chance to refuse before the mirror publishes.
-                if last { signed_by_log(&state, &target) } else { Ok(()) }
+                if last {
+                    check_left_out(self, &state)?;
+                    signed_by_log(&state, &target)
+                } else {
+                    Ok(())
+                }
             };
             let answer =
                 log.mirror.add_entries(&header, &mut body, self.cosigner(), now, &mut accept)?;

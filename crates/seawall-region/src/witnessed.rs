@@ -53,10 +53,16 @@ pub(crate) fn cosigned(disk: &dyn Disk, slot: &LogSlot) -> Result<Cosigned, Regi
     Ok(all)
 }
 
-/// Who counts as a witness of a fleet, by operator.
-pub(crate) fn roster(fleet: &Fleet) -> Result<Roster, RegionError> {
-    let members = fleet.witnesses().iter().map(|w| (w.operator.as_str(), w.name.as_str(), w.key));
-    Roster::new(members).map_err(|e| RegionError::Log(e.into()))
+/// Who counts as a witness of a fleet, by operator. One whose name no signature line can carry has
+/// cosigned nothing.
+pub(crate) fn roster(fleet: &Fleet) -> Roster {
+    let mut roster = Roster::default();
+    for it in fleet.witnesses() {
+        if let Err(e) = roster.add(&it.operator, &it.name, it.key) {
+            tracing::warn!(error = %e, "a witness of the policy cannot cosign anything");
+        }
+    }
+    roster
 }
 
 /// How many operators it takes to know what time it is; none where the policy demands no quorum.
@@ -76,7 +82,8 @@ impl Region {
     pub fn show_cosigned(&self, member: &Member, body: &[u8]) -> Result<u64, Refusal> {
         let shown = decode_cosigned(body)?;
         let slot = self.visible_origin(member, member.origin.as_str())?;
-        let roster = roster(&member.fleet)?;
+        let roster = roster(&member.fleet);
+        let keys = roster.verifiers();
         for signed in &shown {
             let checkpoint = signed.checkpoint();
             let root = self.with_log(&slot, |log| {
@@ -88,7 +95,7 @@ impl Region {
                 return Err(Refusal::new(422, why, "push the log first"));
             }
             if !roster.stamps(signed).is_empty() {
-                self.keep_cosigned(&slot, signed)?;
+                self.keep_cosigned(&slot, &signed.with_good_lines_of(&keys))?;
             }
         }
         Ok(sizes(self.disk.as_ref(), &slot.dir)?.last().copied().unwrap_or(0))

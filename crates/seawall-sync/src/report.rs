@@ -191,8 +191,7 @@ impl Report {
         if drill.report != digest {
             return Err(contradiction("the log entry beside it is of another report"));
         }
-        let revoked = fleet.revocation(node.node(), node.epoch).filter(|it| it.epoch == node.epoch);
-        if revoked.is_some_and(|it| self.index >= it.log_size) {
+        if fleet.believed_entries(node.node(), node.epoch).is_some_and(|n| self.index >= n) {
             return Err(contradiction("the node was revoked before it wrote this"));
         }
         if !signer.valid_at(drill.created) {

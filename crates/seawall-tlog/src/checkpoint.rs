@@ -195,6 +195,24 @@ impl SignedCheckpoint {
         self.note.add(line)
     }
 
+    /// The same with nothing but the good lines of `keys`; see [`Note::good_lines`].
+    #[must_use]
+    pub fn with_good_lines_of(&self, keys: &[Verifier]) -> Self {
+        let mut kept = self.clone();
+        let good = self.note.good_lines(keys);
+        kept.note.retain(|_| false);
+        kept.note.merge(&good);
+        kept
+    }
+
+    /// Adds what others have signed of the same text, as many lines as there is room for. It
+    /// replaces none; the lines of `other` must be good ones.
+    pub fn merge(&mut self, other: &Self) {
+        if self.note.text() == other.note.text() {
+            self.note.merge(other.note.signatures());
+        }
+    }
+
     /// The same with only the lines that one of `keys` claims.
     pub(crate) fn with_lines_of(&self, keys: &[Verifier]) -> Self {
         let mut kept = self.clone();

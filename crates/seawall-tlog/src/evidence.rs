@@ -95,8 +95,8 @@ impl Pair {
         }
     }
 
-    /// What is proven, by the log's keys and the keys of witnesses. A note with a line of one of
-    /// these keys that does not verify proves nothing by that key.
+    /// What is proven, by the log's keys and the keys of witnesses. A line that does not verify
+    /// proves nothing and takes nothing back: who showed a fork could otherwise add one.
     pub fn judge(&self, log: &[Verifier], witnesses: &[Verifier]) -> Vec<Misconduct> {
         let mut found = Vec::new();
         let contradicts = self.contradicts();
@@ -119,11 +119,12 @@ impl Pair {
 }
 
 fn signed(checkpoint: &SignedCheckpoint, keys: &[Verifier]) -> bool {
-    keys.iter().any(|key| checkpoint.verify(std::slice::from_ref(key)).is_ok())
+    !checkpoint.note().good_lines(keys).is_empty()
 }
 
 fn stamp(checkpoint: &SignedCheckpoint, key: &Verifier) -> Option<Timestamp> {
-    checkpoint.verify(std::slice::from_ref(key)).ok()?.first()?.time
+    let keys = std::slice::from_ref(key);
+    checkpoint.with_good_lines_of(keys).verify(keys).ok()?.first()?.time
 }
 
 #[cfg(test)]

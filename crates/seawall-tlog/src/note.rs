@@ -249,6 +249,11 @@ impl NoteSignature {
         Ok(Self { name: verifier.name, id: verifier.id, signature })
     }
 
+    /// Whether both claim to be of one key.
+    fn is_of_same_key(&self, other: &Self) -> bool {
+        (self.id, &self.name) == (other.id, &other.name)
+    }
+
     fn parse(line: &str) -> Result<Self, NoteError> {
         const BAD: NoteError = NoteError::Malformed("not a signature line");
         let (name, blob) =
@@ -344,12 +349,37 @@ impl Note {
 
     /// Adds a line; one of the same key replaces the earlier.
     pub fn add(&mut self, line: NoteSignature) -> Result<(), NoteError> {
-        self.signatures.retain(|s| (s.id, &s.name) != (line.id, &line.name));
+        self.signatures.retain(|s| !s.is_of_same_key(&line));
         if self.signatures.len() == MAX_SIGNATURES {
             return Err(NoteError::Malformed("too many signatures"));
         }
         self.signatures.push(line);
         Ok(())
+    }
+
+    /// The lines that verify under one of `keys`, of each key the first. Whoever carries a note can
+    /// add lines to it: this is what those keys have said, whatever else stands there.
+    pub fn good_lines(&self, keys: &[Verifier]) -> Vec<NoteSignature> {
+        let mut good: Vec<NoteSignature> = Vec::new();
+        for line in &self.signatures {
+            let has = good.iter().any(|it| it.is_of_same_key(line));
+            let mut claimed = keys.iter().filter(|key| key.claims(line));
+            if !has && claimed.any(|key| key.verify(&self.text, line).is_ok()) {
+                good.push(line.clone());
+            }
+        }
+        good
+    }
+
+    /// Adds lines of keys that have none here, as many as there is room for. Nothing that stands
+    /// here is replaced.
+    pub(crate) fn merge(&mut self, lines: &[NoteSignature]) {
+        for line in lines {
+            let has = self.signatures.iter().any(|it| it.is_of_same_key(line));
+            if !has && self.signatures.len() < MAX_SIGNATURES {
+                self.signatures.push(line.clone());
+            }
+        }
     }
 
     pub(crate) fn retain(&mut self, keep: impl Fn(&NoteSignature) -> bool) {
@@ -459,6 +489,36 @@ mod tests {
             Err(NoteError::BadSignature { name: "w.example/1".to_owned() }),
             "a cosignature holds for one time only"
         );
+    }
+
+    #[test]
+    fn added_lines_neither_hide_nor_replace_good_ones() {
+        let text = "example.com/log\n0\n47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\n";
+        let keys = [
+            Verifier::new("log", Kind::Signer, &key(1).public()).expect("a good name"),
+            Verifier::new("w", Kind::Cosigner, &key(2).public()).expect("a good name"),
+        ];
+        let by_log = NoteSignature::sign("log", &key(1), text).expect("a good name");
+        let by_w = NoteSignature::cosign("w", &key(2), text, Timestamp(7)).expect("a good time");
+        let bad = |line: &NoteSignature| {
+            let mut line = line.clone();
+            *line.signature.last_mut().expect("bytes") ^= 1;
+            line
+        };
+        let mut note = Note::new(text.to_owned()).expect("a text");
+        note.signatures = vec![bad(&by_log), by_log.clone(), bad(&by_w), by_w.clone()];
+        note.signatures.push(NoteSignature::sign("x", &key(3), text).expect("a good name"));
+        assert!(note.verify(&keys).is_err(), "as the specification has it");
+        assert_eq!(note.good_lines(&keys), [by_log.clone(), by_w.clone()]);
+
+        let mut own = Note::new(text.to_owned()).expect("a text");
+        own.add(by_log.clone()).expect("room");
+        own.merge(&[bad(&by_log), by_w.clone()]);
+        assert_eq!(own.signatures(), [by_log, by_w]);
+        let many = (0..MAX_SIGNATURES)
+            .map(|n| NoteSignature::sign(&format!("k{n}"), &key(3), text).expect("a good name"));
+        own.merge(&many.collect::<Vec<_>>());
+        assert_eq!(own.signatures().len(), MAX_SIGNATURES, "what has no room is left out");
     }
 
     #[test]

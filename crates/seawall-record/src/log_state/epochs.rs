@@ -128,6 +128,9 @@ impl LogState {
         self.epochs.continued.push(Continued { point: it.continues.clone(), held });
         self.origin = it.origin();
         self.enrolment = Some((enrolment, statement));
+        // What follows is measured by the root keys' time, if the node's had run ahead of it: a
+        // clock that jumped once would else end the log until that date. Never by a later one.
+        self.last_created = self.last_created.map(|last| last.min(it.created));
         Ok(Accepted::Epoch(Box::new(it)))
     }
 

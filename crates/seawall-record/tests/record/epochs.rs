@@ -1,9 +1,9 @@
 //! Logs that go on in another epoch, and the statements that stand beside the chain.
 
-use seawall_base::Sha256;
+use seawall_base::{Seconds, Sha256};
 use seawall_record::{
-    Accepted, Branch, BreakGlass, Enrolment, Epoch, Introduction, LogPoint, LogState, Manifest,
-    RecordError, Subkey, node_origin,
+    Accepted, Branch, BreakGlass, EarlierLog, Enrolment, Epoch, Fleet, Introduction, LogPoint,
+    LogState, Manifest, RecordError, Revocation, Subkey, node_origin,
 };
 use seawall_sign::{Envelope, SigningKey};
 
@@ -218,4 +218,109 @@ fn an_introduction_is_checked_whole() {
     let many = vec![certificate; 40];
     let most = Introduction::new(&by_root(enrolment(4)), &many);
     assert!(Introduction::parse(&most.to_json()).is_ok(), "the newest are taken");
+}
+
+/// The fleet after this node's revocation.
+fn revoked(epoch: u32, log_size: u64, earlier: Vec<EarlierLog>) -> Fleet {
+    let fleet = fleet();
+    let mut policy = fleet.policy().clone();
+    policy.version += 1;
+    policy.previous = fleet.policy_digest();
+    policy.revoked = vec![Revocation {
+        member: identity().public().node_id(),
+        epoch,
+        log_size,
+        reason: "stolen".to_owned(),
+        since: NOW,
+        earlier,
+    }];
+    fleet.advance(policy.statement().sign(&[&root()]).expect("signed")).expect("good")
+}
+
+/// The log of epoch 2 with one snapshot of its own, and how many of its entries were believed.
+fn read(fleet: Fleet) -> (LogState, Vec<u64>) {
+    let mut log = LogState::new(fleet, &origin(2));
+    let first = snapshot(1, 1, None);
+    let second = snapshot(1, 2, Some(first.digest()));
+    let third = snapshot(2, 3, Some(second.digest()));
+    let mut believed = Vec::new();
+    for entry in [
+        by_root(enrolment(1)),
+        by_identity(subkey()),
+        first,
+        second,
+        by_root(enrolment(2)),
+        signed(epoch(2, point(1, 4)), &root()),
+        third,
+    ] {
+        let accepted = log.accept(&entry.to_json()).expect("counted in any case");
+        if !matches!(accepted, Accepted::Disbelieved) {
+            believed.push(log.entries() - 1);
+        }
+    }
+    (log, believed)
+}
+
+#[test]
+fn a_revocation_of_an_earlier_epoch_does_not_end_the_log_of_a_later_one() {
+    for log_size in [0, 1, 3] {
+        let (log, believed) = read(revoked(1, log_size, Vec::new()));
+        assert_eq!(believed, [0, 1, 2, 3, 4, 5, 6], "the root keys have continued it");
+        assert!(log.is_current() && !log.is_past_revocation());
+    }
+}
+
+#[test]
+fn a_revocation_within_what_an_epoch_continues_leads_to_that_epoch_all_the_same() {
+    let (log, believed) = read(revoked(2, 3, Vec::new()));
+    assert_eq!(believed, [0, 1, 2, 4, 5], "entries 3 and 6 are not believed");
+    assert!(log.is_current(), "it reaches the epoch its name says");
+    assert_eq!(log.last_manifest().map(|(_, n)| n), Some(1));
+}
+
+#[test]
+fn a_log_of_an_epoch_before_the_revoked_one_is_believed_as_far_as_is_said() {
+    for (named, expected) in [(None, 1), (Some(3), 3), (Some(9), 4)] {
+        let earlier = named.map(|log_size| EarlierLog { epoch: 1, log_size });
+        let mut log = LogState::new(revoked(2, 100, earlier.into_iter().collect()), &origin(1));
+        let first = snapshot(1, 1, None);
+        let second = snapshot(1, 2, Some(first.digest()));
+        let mut believed = 0;
+        for entry in [by_root(enrolment(1)), by_identity(subkey()), first, second] {
+            let accepted = log.accept(&entry.to_json()).expect("counted");
+            believed += u64::from(!matches!(accepted, Accepted::Disbelieved));
+        }
+        assert_eq!(believed, expected);
+        let signers: Vec<_> = log.all_subkeys().collect();
+        assert_eq!(signers, [subkey_key().public()], "who signs its checkpoint is known");
+    }
+}
+
+#[test]
+fn a_clock_that_jumped_once_ends_a_log_until_its_next_epoch_only() {
+    let far = NOW.after(Seconds::days(5_000));
+    let ahead = Subkey {
+        key: key(50).public(),
+        not_before: far.before(Seconds::days(1)),
+        not_after: far.after(Seconds::days(1)),
+        ..subkey()
+    };
+    let (mut log, last) = trunk();
+    log.accept(&by_identity(ahead).to_json()).expect("certified");
+    let it = manifest(3, Some(last));
+    let core = seawall_record::ManifestCore { origin: origin(1), created: far, ..it.core };
+    let jumped = Manifest { core, ..it }.statement().sign(&[&key(50)]).expect("signed");
+    log.accept(&jumped.to_json()).expect("what its clock said");
+    let e = refused(&mut log, &snapshot(1, 4, Some(jumped.digest())));
+    assert!(rule(&e).contains("before its predecessor"), "{e}");
+    log.accept(&by_root(enrolment(2)).to_json()).expect("the enrolment");
+    log.accept(&signed(epoch(2, point(1, 6)), &root()).to_json()).expect("the epoch");
+    assert_eq!(log.last_created(), Some(NOW), "the root keys' time");
+    log.accept(&snapshot(2, 4, Some(jumped.digest())).to_json()).expect("the chain goes on");
+    // Root keys whose clock is ahead make nothing of what follows too old.
+    let (mut log, last) = trunk();
+    log.accept(&by_root(enrolment(2)).to_json()).expect("the enrolment");
+    let late = Epoch { created: far, ..epoch(2, point(1, 4)) };
+    log.accept(&signed(late, &root()).to_json()).expect("the epoch");
+    log.accept(&snapshot(2, 3, Some(last)).to_json()).expect("as before");
 }

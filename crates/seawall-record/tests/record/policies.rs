@@ -2,7 +2,7 @@
 
 use seawall_base::{GroupId, Seconds, Sha256};
 use seawall_record::{
-    Accepted, Base64, CeremonyResult, DeletionRule, DossierParts, Endpoint, Enrolment,
+    Accepted, Base64, CeremonyResult, DeletionRule, DossierParts, EarlierLog, Endpoint, Enrolment,
     EscrowGroupRecord, Fleet, FleetCard, FleetPolicy, Genesis, GroupChange, Hex32, LogState,
     PolicyChain, RecordError, Revocation, Role, WitnessQuorum, WitnessRecord,
 };
@@ -41,6 +41,7 @@ fn revocation(member: &SigningKey, log_size: u64) -> Revocation {
         log_size,
         reason: "laptop stolen".to_owned(),
         since: NOW,
+        earlier: Vec::new(),
     }
 }
 
@@ -359,6 +360,34 @@ fn a_revocation_stays() {
 }
 
 #[test]
+fn a_revocation_says_how_much_of_earlier_epochs_is_believed() {
+    let earlier = |epoch, log_size| EarlierLog { epoch, log_size };
+    let of = |named: &[EarlierLog]| Revocation {
+        epoch: 3,
+        earlier: named.to_vec(),
+        ..revocation(&identity(), 9)
+    };
+    let revoked = advanced(|p| p.revoked = vec![of(&[earlier(1, 5)])]).expect("good");
+    let member = identity().public().node_id();
+    let believed: Vec<_> = (1..=4).map(|e| revoked.believed_entries(member, e)).collect();
+    assert_eq!(believed, [Some(5), Some(0), Some(9), None], "a log that nobody names, not at all");
+    let again = |named: &[EarlierLog]| {
+        let mut policy = next(&revoked);
+        policy.revoked = vec![of(named)];
+        revoked.clone().advance(by(policy, &[&root()])).map(|f| f.version())
+    };
+    assert_eq!(again(&[earlier(1, 4), earlier(2, 7)]), Ok(3), "one that turned up is named");
+    again(&[earlier(1, 6)]).expect_err("more is believed");
+    again(&[earlier(2, 7), earlier(1, 5)]).expect_err("out of order");
+    again(&[earlier(1, 5), earlier(3, 7)]).expect_err("no earlier one");
+    let payload =
+        String::from_utf8(by(revoked.policy().clone(), &[&root()]).unverified_payload().to_vec());
+    assert!(payload.expect("JSON").contains(r#""earlier":[{"epoch":1,"log_size":5}]"#));
+    let plain = serde_json::to_string(&revocation(&identity(), 1)).expect("JSON");
+    assert!(!plain.contains("earlier"), "absent where nothing is named: {plain}");
+}
+
+#[test]
 fn a_revoked_node_is_believed_up_to_its_last_good_entry() {
     let entries = [
         by_root(node_enrolment()),
@@ -391,6 +420,17 @@ fn a_revoked_requester_gets_nothing_and_a_revoked_author_keeps_its_past() {
     verify(&|p| p.revoked = vec![revocation(&identity(), 3)], parts()).expect("entry 2 of 3");
     let e = verify(&|p| p.revoked = vec![revocation(&identity(), 2)], parts());
     assert!(matches!(e, Err(RecordError::Revoked { what: "the snapshot's node", .. })));
+    // The thief of a key that was revoked in epoch 2 writes on in the log of epoch 1.
+    let later = |earlier: &[EarlierLog]| Revocation {
+        epoch: 2,
+        earlier: earlier.to_vec(),
+        ..revocation(&identity(), 100)
+    };
+    let e = verify(&|p| p.revoked = vec![later(&[])], parts());
+    assert!(matches!(e, Err(RecordError::Revoked { what: "the snapshot's node", .. })));
+    let [one, two] = [2, 3].map(|log_size| EarlierLog { epoch: 1, log_size });
+    verify(&|p| p.revoked = vec![later(&[one])], parts()).expect_err("entry 2 of 2");
+    verify(&|p| p.revoked = vec![later(&[two])], parts()).expect("entry 2 of 3");
     let old_view = DossierParts { policies: Vec::new(), ..parts() };
     let e = verify(&|p| p.revoked = vec![revocation(&requester_identity(), 0)], old_view);
     assert!(e.is_err(), "leaving the policy out of the file does not help");

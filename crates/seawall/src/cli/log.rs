@@ -31,6 +31,13 @@ pub(crate) enum LogCommand {
         #[arg(long, value_name = "TEXT")]
         text: String,
     },
+    /// Compare this machine's clock with what was last heard of time
+    #[command(after_help = "Example: seawall log clock\n  seawall log clock --is-right")]
+    Clock {
+        /// Go on by it although it is far ahead: the machine was off for so long
+        #[arg(long)]
+        is_right: bool,
+    },
     /// Check the log: every entry, every signature, the checkpoint
     #[command(after_help = "Example: seawall log verify")]
     Verify,

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use seawall_record::EarlierLog;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
@@ -82,9 +83,13 @@ pub(crate) struct ProposeArgs {
     /// log is not]
     #[arg(long, value_name = "N", requires = "revoke")]
     pub(crate) keep_entries: Option<u64>,
-    /// The last epoch of it that is revoked
-    #[arg(long, value_name = "N", requires = "revoke", default_value_t = 1)]
-    pub(crate) epoch: u32,
+    /// The last epoch of it that is revoked [default: the highest that is known]
+    #[arg(long, value_name = "N", requires = "revoke")]
+    pub(crate) epoch: Option<u32>,
+    /// Entries of its log of an earlier epoch that are still believed [default: all that are
+    /// known here]; repeat
+    #[arg(long, value_name = "EPOCH:N", requires = "revoke", value_parser = earlier_log)]
+    pub(crate) keep_earlier: Vec<EarlierLog>,
     /// Why it is revoked
     #[arg(long, value_name = "TEXT", requires = "revoke")]
     pub(crate) reason: Option<String>,
@@ -94,11 +99,24 @@ pub(crate) struct ProposeArgs {
     /// How many of them have to sign
     #[arg(long, value_name = "K", requires = "root_key")]
     pub(crate) root_threshold: Option<u16>,
-    /// A further enrolment that stays good under new root keys; those signed here stay by
-    /// themselves
-    #[arg(long, value_name = "FILE", requires = "root_key")]
+    /// A further statement of earlier root keys that stays good, such as an enrolment or the answer
+    /// of `seawall fleet epoch`; those signed here stay by themselves
+    #[arg(long, value_name = "FILE")]
     pub(crate) carry: Vec<PathBuf>,
+    /// Carry over what the old root keys signed and only the logs within reach hold
+    #[arg(long, requires = "root_key", conflicts_with = "leave_logs")]
+    pub(crate) carry_logs: bool,
+    /// Go on without it: those logs cannot be read any more
+    #[arg(long, requires = "root_key")]
+    pub(crate) leave_logs: bool,
     /// Where to write the proposal
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(crate) out: PathBuf,
+}
+
+fn earlier_log(text: &str) -> Result<EarlierLog, String> {
+    let parsed = text.split_once(':').and_then(|(epoch, size)| {
+        Some(EarlierLog { epoch: epoch.parse().ok()?, log_size: size.parse().ok()? })
+    });
+    parsed.ok_or_else(|| "an epoch and a number of entries, such as 1:57".to_owned())
 }

@@ -125,7 +125,11 @@ fn origin_of(home: &Home, file: &Path, printer: &Printer) -> anyhow::Result<Outc
     let proof = prove_origin(home, &record)?;
     let proven = proof.as_ref().map_or_else(
         || "its request is not kept here any more: nothing proves this".to_owned(),
-        |p| format!("proven under a checkpoint of {} entries", p.log_size),
+        |p| {
+            let today = p.refused_today.as_ref();
+            let today = today.map_or_else(String::new, |e| format!("; no longer acceptable: {e}"));
+            format!("proven under a checkpoint of {} entries{today}", p.log_size)
+        },
     );
     let value = json!({
         "file": real,
@@ -143,6 +147,7 @@ fn origin_of(home: &Home, file: &Path, printer: &Printer) -> anyhow::Result<Outc
         "ending": record.ending,
         "checkpoint": proof.as_ref().map(|p| &p.checkpoint),
         "inclusion": proof.as_ref().map(|p| hex(&p.inclusion)),
+        "refused_today": proof.as_ref().and_then(|p| p.refused_today.as_ref()),
     });
     let words = format!(
         "{} is {} of site {}\n  snapshot   {}\n  number {}, made {}\n  in log {} at index {}, {proven}\n  restored {} into {}\n  request    {}\n  approvals  {}\nwhether it was changed since, only its snapshot can tell",

@@ -111,6 +111,15 @@ pub(crate) fn grant(
         opened.continues.size,
         request.reason,
     ));
+    let (node, epoch) = (opened.enrolment.node(), opened.enrolment.epoch);
+    if let Some(it) = home.fleet()?.revocation(node, epoch) {
+        printer.show(&format!(
+            "REVOKED   {} ({}): so far {} entries are believed; all that this epoch continues from will be",
+            it.since,
+            crate::output::show_path(it.reason.as_bytes()),
+            it.believed(epoch).unwrap_or(0),
+        ));
+    }
     anyhow::ensure!(
         yes || confirm("Grant the next epoch? Entries nobody was asked for become a branch.")?,
         "nothing was granted"

@@ -1,10 +1,10 @@
-//! `seawall log show | prove | append-event | verify | export`.
+//! `seawall log show | prove | append-event | clock | verify | export`.
 
 use std::path::Path;
 
 use anyhow::Context as _;
 use seawall_host::{FsDisk, OsRng, SystemClock};
-use seawall_node::{Home, in_words};
+use seawall_node::{Home, clock_standing, in_words, trust_clock};
 use seawall_record::Accepted;
 use seawall_sign::Envelope;
 use seawall_tlog::{Kind, Log, NoteError, Verifier, merkle};
@@ -25,6 +25,7 @@ pub(crate) fn run(command: &LogCommand, home: &Path, printer: &Printer) -> anyho
         LogCommand::Show => show(&home, &log, printer),
         LogCommand::Prove { index } => prove(&log, *index, printer),
         LogCommand::AppendEvent { kind, text } => append(&home, kind, text, printer),
+        LogCommand::Clock { is_right } => clock(&home, *is_right, printer),
         LogCommand::Verify => verify(&home, &log, printer),
         LogCommand::Export { dir } => {
             log.export_tiles(&FsDisk::create(dir)?, ".")?;
@@ -107,6 +108,27 @@ fn append(home: &Home, kind: &str, text: &str, printer: &Printer) -> anyhow::Res
     Ok(Outcome::Done)
 }
 
+fn clock(home: &Home, is_right: bool, printer: &Printer) -> anyhow::Result<Outcome> {
+    if is_right {
+        trust_clock(home, &SystemClock)?;
+    }
+    let it = clock_standing(home, &SystemClock)?;
+    let value = json!({
+        "now": it.now.to_string(),
+        "last": it.last.map(|last| last.to_string()),
+        "believed": it.is_believed(),
+    });
+    let last = it.last.map_or_else(|| "nothing yet".to_owned(), |last| last.to_string());
+    let verdict = if it.is_believed() {
+        "what is logged is dated by it"
+    } else {
+        "too far ahead: nothing is logged by it. Set it, or say that it is right: seawall log clock --is-right"
+    };
+    printer
+        .result(&value, &format!("the clock shows {}, last heard of {last}: {verdict}", it.now))?;
+    Ok(if it.is_believed() { Outcome::Done } else { Outcome::Found })
+}
+
 fn tlog_proof(index: u64, proof: &[seawall_tlog::Hash], note: &str) -> String {
     use base64::Engine as _;
     let mut out = format!("c2sp.org/tlog-proof@v1\nindex {index}\n");
@@ -139,10 +161,7 @@ fn verify(home: &Home, log: &Log, printer: &Printer) -> anyhow::Result<Outcome> 
         .collect::<Result<Vec<_>, _>>()?;
     signed.verify(&keys).context("the checkpoint is not signed by this node")?;
     let regions = home.regions(&fleet)?;
-    let witnesses = regions
-        .iter()
-        .map(|(_, r)| Verifier::new(&r.name, Kind::Cosigner, &r.identity))
-        .collect::<Result<Vec<_>, _>>()?;
+    let witnesses = seawall_node::region_cosigners(regions.iter().map(|(_, r)| r));
     let cosigned = match signed.verify(&witnesses) {
         Ok(cosigners) => cosigners.len(),
         Err(NoteError::NoKnownSignature) => 0,

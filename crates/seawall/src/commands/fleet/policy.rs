@@ -8,8 +8,8 @@ use seawall_custodian::ceremony::check_group_file;
 use seawall_escrow::RootKeyFile;
 use seawall_host::SystemClock;
 use seawall_node::{
-    Home, PolicyEdits, Proposal, apply_policy, believed_entries, member_named, propose_policy,
-    sign_proposal,
+    Believed, EpochGrant, Home, OtherLogs, PolicyEdits, Proposal, Told, apply_policy,
+    believed_logs, member_named, propose_policy, sign_proposal,
 };
 use seawall_record::{
     CustodianCard, DeletionRule, Endpoint, EscrowGroupRecord, Fleet, FleetPolicy, GroupChange,
@@ -58,7 +58,7 @@ pub(super) fn run(home: &Home, command: &PolicyCommand, printer: &Printer) -> an
 fn envelope(path: &Path) -> anyhow::Result<Envelope> {
     let text = read_input(path)?;
     Envelope::parse(text.trim_ascii())
-        .with_context(|| format!("{} is not a proposal", path.display()))
+        .with_context(|| format!("{} is not a signed statement", path.display()))
 }
 
 /// The root keys to sign with: of a sealed copy, or those of this home.
@@ -244,8 +244,16 @@ fn edits(home: &Home, args: &ProposeArgs) -> anyhow::Result<PolicyEdits> {
         edits.root_keys = Some((keys, threshold));
     }
     for path in &args.carry {
-        edits.carry.push(envelope(path)?);
+        match EpochGrant::parse(&read_input(path)?) {
+            Ok(granted) => edits.carry.extend(granted.statements()?),
+            Err(_) => edits.carry.push(envelope(path)?),
+        }
     }
+    edits.other_logs = match (args.carry_logs, args.leave_logs) {
+        (true, _) => OtherLogs::Carry,
+        (_, true) => OtherLogs::Leave,
+        _ => OtherLogs::Ask,
+    };
     Ok(edits)
 }
 
@@ -256,12 +264,11 @@ fn revocation(
     reason: &str,
 ) -> anyhow::Result<Revocation> {
     let member = member_named(home, name)?;
-    let log_size = match args.keep_entries {
-        Some(size) => size,
-        None => believed_entries(home, member, args.epoch)?,
-    };
+    let told =
+        Told { epoch: args.epoch, log_size: args.keep_entries, earlier: args.keep_earlier.clone() };
+    let Believed { epoch, log_size, earlier } = believed_logs(home, member, &told)?;
     let since = SystemClock.now();
-    Ok(Revocation { member, epoch: args.epoch, log_size, reason: reason.to_owned(), since })
+    Ok(Revocation { member, epoch, log_size, reason: reason.to_owned(), since, earlier })
 }
 
 fn write(proposal: &Proposal, out: &Path, printer: &Printer) -> anyhow::Result<()> {
@@ -341,6 +348,9 @@ fn in_words(policy: &FleetPolicy) -> String {
             r.log_size,
             name(&r.reason)
         ));
+        for it in &r.earlier {
+            lines.push(format!("  and {} of its log of epoch {}", it.log_size, it.epoch));
+        }
     }
     lines.join("\n")
 }
