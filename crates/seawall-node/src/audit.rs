@@ -471,8 +471,13 @@ fn of_custodian(
             if let Act::Seen { manifest, .. } = &act.act {
                 asked_for.entry(act.request).or_insert(*manifest);
             }
-            (it.at, it.request) = (act.at, Some(act.request));
-            it.snapshots.extend(asked_for.get(&act.request));
+            it.at = act.at;
+            if act.act.is_about_a_request() {
+                it.request = Some(act.request);
+                it.snapshots.extend(asked_for.get(&act.request));
+            } else {
+                it.snapshots.push(act.request);
+            }
             (it.kind, it.what) = act_in_words(&act.act);
             if let Act::Answered { approval } = &act.act {
                 it.approvals.push(kept.get(approval).copied().unwrap_or(*approval));
@@ -494,5 +499,11 @@ fn act_in_words(act: &Act) -> (&'static str, String) {
         Act::Declined { approver, why, .. } => ("declined", format!("{approver} refuses: {why}")),
         Act::Decided { decision, why, .. } => ("decided", format!("{decision}: {why}")),
         Act::Answered { .. } => ("answered", "approved".to_owned()),
+        Act::ShareGood { node, .. } => {
+            ("share-good", format!("the share that {} dealt opens", node.short()))
+        }
+        Act::ShareBad { node, why, .. } => {
+            ("share-bad", format!("the share that {} dealt is bad: {why}", node.short()))
+        }
     }
 }

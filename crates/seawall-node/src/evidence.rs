@@ -13,7 +13,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use seawall_base::{Clock, Disk as _, Rng, Sha256, Timestamp, write_atomic};
-use seawall_custodian::Classical;
 use seawall_record::{Dossier, Ending, Restored, SnapshotPlace, Use};
 use serde::{Deserialize, Serialize};
 

@@ -102,12 +102,14 @@ pub enum Act {
 }
 
 impl Act {
+    /// Whether the digest beside it is a request's; else it is a manifest's.
+    pub const fn is_about_a_request(&self) -> bool {
+        !matches!(self, Self::ShareGood { .. } | Self::ShareBad { .. })
+    }
+
     /// What the digest beside it is of.
     const fn subject(&self) -> &'static str {
-        match self {
-            Self::ShareGood { .. } | Self::ShareBad { .. } => "manifest",
-            _ => "request",
-        }
+        if self.is_about_a_request() { "request" } else { "manifest" }
     }
 }
 
