@@ -27,8 +27,8 @@ use crate::tiers::{Pulled, RegionLink, pull_bucket_logs, pull_log};
 /// What the next policy changes; what is not named stays.
 #[derive(Debug, Clone, Default)]
 pub struct PolicyEdits {
-    /// Escrow groups to add or, under the same id, to replace. A new group of a class that has
-    /// one retires the old.
+    /// Escrow groups as their custodians signed them, to add or, under the same id, to replace. A
+    /// new group of a class that has one retires the old.
     pub groups: Vec<EscrowGroupRecord>,
     /// The word of custodians for what is changed of groups that the fleet has.
     pub changes: Vec<GroupChange>,

@@ -28,6 +28,7 @@ mod fetch;
 mod file_cache;
 mod find;
 mod fleet_policy;
+mod forks;
 mod founding;
 mod history;
 mod home;
@@ -83,6 +84,7 @@ pub use fleet_policy::{
     Believed, PolicyEdits, Proposal, Told, apply_policy, believed_logs, member_named,
     propose_policy, sign_proposal,
 };
+pub use forks::forks_shown;
 pub use founding::{AskPassphrase, Founded, Founding, FoundingGroup, LocalGroup, found};
 pub use history::{Vouched, check_history};
 pub use home::{Home, HomeError, Lock};
