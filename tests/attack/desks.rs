@@ -17,7 +17,6 @@ use seawall_record::Fleet as FleetState;
 use seawall_record::{FleetCard, FleetPolicy};
 use seawall_sign::{Envelope, SigningKey, VerifyingKey};
 use seawall_tlog::{NoteSignature, SignedCheckpoint};
-use serde_json::Value;
 
 use super::stopped;
 use crate::harness::{Fleet, arg, copy, free_address, noise_of, run};

@@ -138,6 +138,7 @@ fn shown_the_revocation(fleet: &Fleet, bench: &Bench) -> (VerifyingKey, Vec<u8>)
         log_size: 1_000,
         reason: "stolen".to_owned(),
         since: bench.clock.now(),
+        earlier: Vec::new(),
     }];
     parts.policies.push(policy.statement().sign(&[&root]).expect("signed"));
     let (identity, transport, subkey) = (key(51), key(52), key(53));
