@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{KeepCounts, KeepWithin};
+use super::{KeepCounts, KeepWithin, TokenArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeleteCommand {
@@ -34,6 +34,8 @@ pub(crate) enum DeleteCommand {
         /// The fleet's card as you last saw it (seawall fleet card): nothing older is believed
         #[arg(long, value_name = "FILE")]
         fleet: Option<PathBuf>,
+        #[command(flatten)]
+        token: TokenArgs,
         /// Where to write it
         #[arg(long, value_name = "FILE")]
         out: PathBuf,

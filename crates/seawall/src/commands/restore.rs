@@ -25,12 +25,12 @@ use seawall_record::{Ending, Fleet, FleetCard, Pin, Use};
 use serde_json::{Value, json};
 
 pub(crate) use self::part::kind_of;
-use super::custodian::token::open as open_token;
+use super::custodian::token::secret_of;
 use super::snapshot::{find, pulled, witnessed};
 use crate::cli::{PartArgs, RestoreCommand, TokenArgs};
 use crate::output::{
-    Outcome, Printer, Usage, confirm, from_root, human, passphrase, read_input, read_up_to,
-    show_path, write_output,
+    Outcome, Printer, Usage, confirm, from_root, human, read_input, read_up_to, show_path,
+    write_output,
 };
 
 pub(crate) fn run(
@@ -387,13 +387,7 @@ fn approve(
     if !yes && !confirm("Approve this restore?")? {
         anyhow::bail!("not approved; nothing was written");
     }
-    let secret = if let Some(key) = file.token() {
-        file.unwrap_with(open_token(token, key, printer)?.as_ref())
-    } else {
-        let prompt = format!("Passphrase for the share of {}", file.public().custodian);
-        file.open(&passphrase(&prompt, false)?)
-    };
-    let secret = secret.with_context(unusable)?;
+    let secret = secret_of(&file, token, printer).with_context(unusable)?;
     let keys = kem_keys(&secret, home.as_ref())?;
     let given = match &home {
         Some(home) => home.hand_overs()?,

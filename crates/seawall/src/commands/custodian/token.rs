@@ -9,14 +9,14 @@ use anyhow::Context as _;
 use seawall_custodian::{
     Ask, AskPassphrase, CustodianHome, CustodyError, PinState, Token, TokenError, TokenPin,
 };
-use seawall_escrow::{ShareFile, TokenKey, WrappingKey};
+use seawall_escrow::{ShareFile, ShareSecret, TokenKey, WrappingKey};
 use seawall_host::OsRng;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::asking;
 use crate::cli::{TokenArgs, TokenCommand};
-use crate::output::{Outcome, Printer, Usage};
+use crate::output::{Outcome, Printer, Usage, passphrase};
 
 /// Far longer than any PIN.
 const MAX_PIN: u64 = 256;
@@ -58,7 +58,7 @@ pub(super) fn reaching(home: CustodianHome, args: &TokenArgs, printer: &Printer)
 }
 
 /// Opens a key in its token.
-pub(crate) fn open(
+fn open(
     args: &TokenArgs,
     key: &TokenKey,
     printer: &Printer,
@@ -70,6 +70,19 @@ pub(crate) fn open(
     })?;
     let mut ask = |label: &str, state| pin(args, label, state, printer);
     Ok(Arc::new(Token::open(module, key, &mut ask)?))
+}
+
+/// Opens a share file with the token that wrapped it, or with its passphrase.
+pub(crate) fn secret_of(
+    file: &ShareFile,
+    args: &TokenArgs,
+    printer: &Printer,
+) -> anyhow::Result<ShareSecret> {
+    if let Some(key) = file.token() {
+        return Ok(file.unwrap_with(open(args, key, printer)?.as_ref())?);
+    }
+    let prompt = format!("Passphrase for the share of {}", file.public().custodian);
+    Ok(file.open(&passphrase(&prompt, false)?)?)
 }
 
 /// The key of `label` that wraps `home`: the one it has there, or a new one.

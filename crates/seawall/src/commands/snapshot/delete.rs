@@ -11,11 +11,10 @@ use seawall_node::{DeletionOrder, Home, apply_deletion, list_snapshots, propose_
 use seawall_record::{DeletionFile, Pin, Signed};
 use serde_json::{Value, json};
 
-use crate::cli::{DeleteCommand, DeleteProposeArgs};
+use crate::cli::{DeleteCommand, DeleteProposeArgs, TokenArgs};
+use crate::commands::custodian::token::secret_of;
 use crate::commands::restore::{home_of, known_fleet};
-use crate::output::{
-    Outcome, Printer, confirm, human, passphrase, read_input, show_path, write_output,
-};
+use crate::output::{Outcome, Printer, confirm, human, read_input, show_path, write_output};
 
 pub(super) fn run(
     command: &DeleteCommand,
@@ -28,8 +27,8 @@ pub(super) fn run(
             let file = read(&Home::open(home)?, proposal)?;
             printer.result(&as_json(&file)?, &in_words(&file)?)?;
         }
-        DeleteCommand::Sign { proposal, share, fleet, out, yes } => {
-            sign(proposal, share, fleet.as_deref(), out, *yes, printer)?;
+        DeleteCommand::Sign { proposal, share, fleet, token, out, yes } => {
+            sign(proposal, (share, token), fleet.as_deref(), out, *yes, printer)?;
         }
         DeleteCommand::Apply { proposal, dry_run } => {
             apply(&Home::open(home)?, proposal, *dry_run, printer)?;
@@ -63,7 +62,7 @@ fn propose(home: &Home, args: &DeleteProposeArgs, printer: &Printer) -> anyhow::
 
 fn sign(
     proposal: &Path,
-    share: &Path,
+    (share, token): (&Path, &TokenArgs),
     card: Option<&Path>,
     out: &Path,
     yes: bool,
@@ -85,8 +84,7 @@ fn sign(
     if !yes && !confirm("Delete these snapshots for ever?")? {
         anyhow::bail!("not signed; nothing was written");
     }
-    let prompt = format!("Passphrase for the share of {}", share_file.public().custodian);
-    let secret = share_file.open(&passphrase(&prompt, false)?).with_context(unusable)?;
+    let secret = secret_of(&share_file, token, printer).with_context(unusable)?;
     let signed = sign_deletion(file, share_file.public(), &secret, SystemClock.now())
         .with_context(unusable)?;
     write_output(out, &signed.to_json())?;
