@@ -300,3 +300,40 @@ fn the_last_of_a_set_is_deleted() {
     let said = fleet.run(&["snapshot", "delete", "apply", arg(&file)]).code(1);
     stopped(&said.says(&["0 of 2 signatures that count"]).stderr);
 }
+
+/// The node has let them go; the rules do not want them; they are a minute old.
+#[test]
+fn a_region_lets_expire_what_is_young() {
+    let fleet = Fleet::found();
+    let mut region = fleet.region("region-a");
+    let mut witnesses = of_old(&fleet, "1");
+    ahead(&witnesses, 0);
+    let ids: Vec<String> = (10..13).map(|seed| snapshot(&fleet, seed)).collect();
+    let_go(&fleet);
+    snapshot(&fleet, 20);
+    fleet.run(&["sync"]).ok();
+    let prune = ["prune", "--keep-last", "1", "--min-age", "0h", "--copies", "1", "--yes"];
+    fleet.run(&prune).ok();
+    fleet.run(&["sync"]).ok();
+    let rules = std::fs::read(fleet.path("keep.json")).expect("read");
+    let under = Envelope::parse(rules.trim_ascii()).expect("an envelope").digest();
+    let tomb = serde_json::json!({
+        "format": "seawall-region-deleted/1",
+        "snapshots": [{
+            "sequence": 4, "manifest": format!("sha256:{}", ids[0]), "under": under, "at": 1
+        }],
+    });
+    let fleets = region.home.join("fleets");
+    let one = |dir: PathBuf| -> PathBuf {
+        let mut all = dir.read_dir().expect("a directory");
+        all.next().expect("one").expect("readable").path()
+    };
+    let log = one(one(fleets).join("logs"));
+    region.stop();
+    std::fs::write(log.join("deleted.json"), tomb.to_string()).expect("written");
+    region.resume();
+    let said = fleet.run(&["sync"]).code(1);
+    stopped(&said.says(&["deleted snapshots 4 of this node, and no statement"]).stderr);
+    witnesses.iter_mut().for_each(Witness::stop);
+    region.stop();
+}

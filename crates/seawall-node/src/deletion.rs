@@ -6,15 +6,22 @@
 //! prune gives their room back here. What regions keep is a statement of the root keys in the same
 //! log ([`seawall_record::Retention`]).
 
-use seawall_base::{Clock, Rng, Seconds, Sha256};
-use seawall_policy::retention::Rules;
+use std::collections::{BTreeMap, BTreeSet};
+
+use seawall_base::{Clock, Rng, Seconds, Sha256, Timestamp};
+use seawall_policy::deletion::{Kept, Rule, expire};
+use seawall_policy::retention::{Group, Rules};
+use seawall_policy::witness::Stamp;
 use seawall_record::{
-    Accepted, Deletion, DeletionFile, Fleet, Forgotten, Hex32, LogState, Retention,
+    Accepted, Deletion, DeletionFile, DeletionRule, Fleet, Forgotten, Hex32, LogState, Retention,
 };
 use seawall_sign::{Envelope, Statement};
+use seawall_sync::Receipts;
+use seawall_tlog::Log;
 
 use crate::enrol::sign_as_root;
 use crate::home::{Home, HomeError, append, replay};
+use crate::witnesses::{Witnessed, home_roster};
 
 /// What is to be deleted, and why.
 #[derive(Debug)]
@@ -196,4 +203,76 @@ pub(crate) fn to_carry(home: &Home, fleet: &Fleet) -> Result<Option<Envelope>, H
     let mut state = LogState::new(fleet.clone(), log.origin().as_str());
     replay(&mut state, &log, &mut |_, _: &Accepted| ())?;
     Ok(state.retention().map(|(_, envelope)| envelope.clone()))
+}
+
+/// Which snapshots a region says expired and cannot have, by number: too young, or wanted by the rules
+/// it names, even if of all stamps those are believed that suit it best.
+///
+/// The region decided earlier, from fewer stamps and under an earlier policy. What may expire once
+/// may expire ever after, so whatever it was entitled to is allowed by this, too.
+pub(crate) fn expired_too_early(
+    home: &Home,
+    fleet: &Fleet,
+    log: &Log,
+    receipts: &Receipts,
+    clock: Timestamp,
+) -> Result<Vec<u64>, HomeError> {
+    let mut state = LogState::new(fleet.clone(), log.origin().as_str());
+    let (mut all, mut statements) = (Vec::new(), Vec::new());
+    replay(&mut state, log, &mut |index, accepted| {
+        if let Accepted::Retention(it) = accepted {
+            statements.push((index, it.rules.clone()));
+        } else if let Some((digest, manifest)) = accepted.snapshot() {
+            all.push((index, digest, manifest.core.clone()));
+        }
+    })?;
+    let Some(needed) = seawall_custodian::quorum(fleet).map(|q| usize::from(q.needed())) else {
+        return Ok(Vec::new());
+    };
+    let (witnessed, roster) = (Witnessed::open(home, log.origin())?, home_roster(home, fleet)?);
+    let latest = witnessed.last_stamps(&roster).into_iter().map(|stamp| stamp.time);
+    let now = latest.filter(|time| *time <= clock.after(Seconds::days(1))).max();
+    let kept: Vec<Kept> = all
+        .iter()
+        .map(|(index, digest, core)| Kept {
+            group: Group { node: core.node.to_string(), set: core.set.clone(), class: core.class },
+            sequence: core.sequence,
+            created: core.created,
+            then: earliest(&witnessed.first_stamps(&roster, *index, needed as u16), needed),
+            tags: core.tags.clone(),
+            let_go: state.forgotten(digest).is_some(),
+            proven: false,
+        })
+        .collect();
+    let mut early = Vec::new();
+    for (index, rules) in statements {
+        let under = Envelope::parse(&log.entry(index)?)?.digest();
+        let verdicts = expire(&kept, &rules, mildest(fleet), now)
+            .map_err(|e| HomeError::refused(e.to_string()))?;
+        let gone: BTreeSet<Sha256> =
+            receipts.all_deleted().filter(|(_, it)| it.under == under).map(|it| it.0).collect();
+        let of_it = all.iter().zip(verdicts).filter(|((_, digest, _), _)| gone.contains(digest));
+        early.extend(of_it.filter(|(_, v)| v.is_err()).map(|((_, _, core), _)| core.sequence));
+    }
+    Ok(early)
+}
+
+/// The earliest time at which so many operators can have signed.
+fn earliest(stamps: &[Stamp<'_>], needed: usize) -> Option<Timestamp> {
+    let mut first: BTreeMap<&str, Timestamp> = BTreeMap::new();
+    for it in stamps.iter().filter(|it| it.time > Timestamp(0)) {
+        let time = first.entry(it.operator).or_insert(it.time);
+        *time = it.time.min(*time);
+    }
+    let mut times: Vec<Timestamp> = first.into_values().collect();
+    times.sort_unstable();
+    times.get(needed.checked_sub(1)?).copied()
+}
+
+/// The lowest minimum age that any policy of the fleet ever had.
+fn mildest(fleet: &Fleet) -> Option<Rule> {
+    let first = fleet.genesis().policy_version;
+    let policies = (first..=fleet.version()).filter_map(|version| fleet.policy_of(version));
+    let rules = policies.filter_map(|policy| policy.deletion).map(DeletionRule::rule);
+    rules.min_by_key(|rule| rule.min_age)
 }

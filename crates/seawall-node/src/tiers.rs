@@ -17,6 +17,7 @@ use seawall_tlog::{Hash, Kind, Log, Origin, SignedCheckpoint, Verifier};
 
 use crate::arrivals::{Brought, bring_manifests};
 use crate::bucket::{Bucket, BucketPushed};
+use crate::deletion::expired_too_early;
 use crate::epoch::{make_provisional, provisional, take_left_behind};
 use crate::home::{Home, HomeError, file_name};
 use crate::region_client::RegionClient;
@@ -142,6 +143,11 @@ pub fn sync(
             }
             if let Some(cosigned) = log.checkpoint() {
                 keep_lines(home, &fleet, cosigned)?;
+            }
+            let sequences = expired_too_early(home, &fleet, &log, &receipts, clock.now())?;
+            if !sequences.is_empty() {
+                let tier = name.clone();
+                return Err(SyncError::DeletedUnasked { tier, sequences }.into());
             }
             show_cosigned(home, &link, &log)?;
             Ok(SyncDone::Region(done))
