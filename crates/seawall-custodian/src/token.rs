@@ -33,6 +33,9 @@ use seawall_escrow::{IV_LEN, KEY_ID_LEN, TokenKey, WrapError, WrappingKey};
 use seawall_host::OsRng;
 use zeroize::{Zeroize as _, Zeroizing};
 
+/// Modules that were loaded, for as long as the process lives: see above.
+static LOADED: Mutex<Vec<Pkcs11>> = Mutex::new(Vec::new());
+
 /// Bits of the tag of AES-GCM.
 const TAG_BITS: u64 = 128;
 
@@ -382,8 +385,7 @@ fn load(path: &Path) -> Result<Pkcs11, TokenError> {
         Ok(()) | Err(Error::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
         Err(e) => return Err(unusable(&e)),
     }
-    // Never unloaded: see above.
-    std::mem::forget(module.clone());
+    LOADED.lock().unwrap_or_else(PoisonError::into_inner).push(module.clone());
     Ok(module)
 }
 

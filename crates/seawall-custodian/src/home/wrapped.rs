@@ -147,13 +147,11 @@ impl CustodianHome {
         (ask, how): (&mut AskPassphrase<'_>, Ask),
         rng: &mut dyn Rng,
     ) -> Result<ShareFile, CustodyError> {
-        match self.token_key()? {
-            Some(key) => Ok(ShareFile::wrap(public, secret, self.token(&key)?.as_ref(), rng)?),
-            None => {
-                let passphrase = ask(how, self.name())?;
-                Ok(ShareFile::seal(public, secret, &passphrase, self.cost, rng)?)
-            }
+        if let Some(key) = self.token_key()? {
+            return Ok(ShareFile::wrap(public, secret, self.token(&key)?.as_ref(), rng)?);
         }
+        let passphrase = ask(how, self.name())?;
+        Ok(ShareFile::seal(public, secret, &passphrase, self.cost, rng)?)
     }
 
     /// Seals a share anew with other public fields, as it was sealed: by the home's token if it

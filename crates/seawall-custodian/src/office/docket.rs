@@ -451,13 +451,13 @@ pub fn read_log(
         return Ok(None);
     }
     let origin = origin(fleet, custodian);
-    let (log, _) = Log::open(disk.clone(), &dir, &origin)?;
+    let witnessed = vouched::read(disk.as_ref(), fleet)?;
+    let (log, _) = Log::open(disk, &dir, &origin)?;
     let damaged = |why: &str| OfficeError::Damaged { path: dir.clone(), why: why.to_owned() };
     let signed = log.checkpoint().ok_or_else(|| damaged("it has no checkpoint"))?;
     let key = Verifier::new(origin.as_str(), Kind::Signer, &keys.checkpoints.public())
         .map_err(LogError::from)?;
     signed.verify(&[key]).map_err(LogError::from)?;
-    let witnessed = vouched::read(disk.as_ref(), fleet)?;
     if let Some(witnessed) = witnessed.as_ref().map(SignedCheckpoint::checkpoint) {
         let is_of_it = witnessed.origin == origin && witnessed.size <= log.size();
         if !is_of_it || log.root_at(witnessed.size)? != witnessed.root {
