@@ -33,6 +33,7 @@ fn fleet() -> Fleet {
         ceremony: "local".to_owned(),
         share_epoch: 0,
         retired: false,
+        suite: None,
         custodians: vec![custodian],
     };
     let genesis = Genesis {
