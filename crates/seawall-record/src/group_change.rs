@@ -45,8 +45,9 @@ fn same_custodian(a: &CustodianRecord, b: &CustodianRecord) -> bool {
 
 /// Whether nothing of a group has changed that its custodians have to agree to.
 pub(crate) fn same_sharing(before: &EscrowGroupRecord, after: &EscrowGroupRecord) -> bool {
-    (before.threshold, before.share_epoch, &before.ceremony, before.custodians.len())
-        == (after.threshold, after.share_epoch, &after.ceremony, after.custodians.len())
+    (before.threshold, before.share_epoch, before.suite)
+        == (after.threshold, after.share_epoch, after.suite)
+        && (&before.ceremony, before.custodians.len()) == (&after.ceremony, after.custodians.len())
         && before.custodians.iter().zip(&after.custodians).all(|(a, b)| same_custodian(a, b))
 }
 

@@ -4,7 +4,7 @@ use seawall_base::{GroupId, Seconds, Sha256};
 use seawall_record::{
     Accepted, Base64, CeremonyResult, DeletionRule, DossierParts, EarlierLog, Endpoint, Enrolment,
     EscrowGroupRecord, Fleet, FleetCard, FleetPolicy, Genesis, GroupChange, Hex32, LogState,
-    PolicyChain, RecordError, Revocation, Role, WitnessQuorum, WitnessRecord,
+    PolicyChain, RecordError, Revocation, Role, SUITE_PQ, WitnessQuorum, WitnessRecord,
 };
 use seawall_sign::{Envelope, SignError, Signer, SigningKey};
 
@@ -203,6 +203,21 @@ fn a_group_changes_with_the_word_of_its_custodians_only() {
         p.changes = vec![word(&first, &first, &CUSTODIANS)];
     });
     assert!(rule(&unknown.expect_err("nothing was changed")).contains("a group that is new"));
+}
+
+#[test]
+fn root_keys_alone_do_not_take_a_groups_post_quantum_half_away() {
+    let mut founding = genesis();
+    for (n, custodian) in founding.groups[0].custodians.iter_mut().enumerate() {
+        custodian.kem = Some(Base64(vec![n as u8; 1_184]));
+    }
+    founding.groups[0].suite = Some(SUITE_PQ);
+    let fleet = open_genesis(founding, &[&root()]).expect("a good genesis statement");
+    let mut policy = next(&fleet);
+    policy.groups[0].suite = None;
+    let e = fleet.clone().advance(by(policy, &[&root()])).expect_err("a downgrade");
+    assert!(rule(&e).contains("without the word of its custodians"), "{e}");
+    fleet.clone().advance(by(next(&fleet), &[&root()])).expect("as it was");
 }
 
 #[test]
