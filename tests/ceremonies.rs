@@ -284,7 +284,7 @@ fn a_record_that_no_custodian_signed_is_no_group() {
         fleet.run(&args)
     };
     let record = statement["predicate"]["record"].clone();
-    propose(&record).code(1).says(&["nobody signed the record", "group finish"]);
+    propose(&record).code(1).says(&["a record that nobody has signed", "group begin"]);
     decide(&fleet, &group, names);
     // Of a group that the fleet has, it may say where somebody is reached, and nothing else.
     let mut addressed = record.clone();
@@ -294,7 +294,7 @@ fn a_record_that_no_custodian_signed_is_no_group() {
     propose(&addressed).ok();
     for (field, value, word) in [
         ("threshold", Value::from(1), "not a sound escrow group"),
-        ("ceremony", "local".into(), "nobody signed the record"),
+        ("ceremony", "local".into(), "without the word of its custodians"),
     ] {
         let mut changed = record.clone();
         changed[field] = value;

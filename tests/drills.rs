@@ -5,8 +5,6 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::Value;
 
 use crate::harness::{Fleet, Said, arg, assert_same, restored, run};
@@ -389,40 +387,4 @@ fn a_machine_that_was_off_catches_up() {
         let ok = std::process::Command::new("sh").args(["-c", &help]).status().expect("sh runs");
         assert!(ok.success(), "{command}");
     }
-}
-
-/// The job in the manual, step by step as a CI service would run it.
-#[test]
-fn the_recipe_for_ci_runs() {
-    let fleet = Fleet::nowhere();
-    let (bucket, job) = (fleet.path("bucket"), fleet.path("job"));
-    let (shares, home) = (fleet.path("shares"), fleet.home());
-    let args = ["init", "--profile", "solo", "--canary", "--shares-dir", arg(&shares)];
-    fleet.run(&[&args[..], &["--bucket", arg(&bucket)]].concat()).ok();
-    seal_canary(&fleet, &fleet.tree("tree"));
-    fleet.run(&["sync"]).ok();
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/manual/drills.md");
-    let page = fs::read_to_string(page).expect("the page");
-    let (_, recipe) = page.split_once("name: restore-drill").expect("it has a recipe");
-    let (recipe, _) = recipe.split_once("```").expect("which ends");
-    let (_, first) = recipe.split_once("run: |\n").expect("a first step");
-    let (first, rest) = first.split_once("        env:").expect("with secrets");
-    let (_, second) = rest.split_once("run: ").expect("a second step");
-    let (second, _) = second.split_once('\n').expect("of one line");
-    fs::create_dir(&job).expect("made");
-    let packed = |dir: &Path| {
-        let tar = std::process::Command::new("tar").arg("-cC").arg(dir).arg(".").output();
-        BASE64.encode(tar.expect("tar runs").stdout)
-    };
-    let canary = home.with_file_name("node-1-canary");
-    let mut shell = std::process::Command::new("bash");
-    shell.args(["-euo", "pipefail", "-c", &format!("{first}\n{second}")]).current_dir(&job);
-    shell.env("HOME_TAR", packed(&home)).env("CANARY_TAR", packed(&canary));
-    shell.env("PATH", crate::manual::search_path());
-    let said = shell.output().expect("bash runs");
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
-    let summary = fs::read(job.join("report-summary.json")).expect("written");
-    let summary: Value = serde_json::from_slice(&summary).expect("JSON");
-    assert_eq!((&summary["result"], &summary["kind"]), (&"PASSED".into(), &"canary".into()));
-    assert!(job.join("site/index.html").is_file());
 }

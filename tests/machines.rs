@@ -623,7 +623,7 @@ fn hours_and_daily_count_hold_at_the_machine() {
     assert!(said.state == Standing::Pending && said.why.contains("outside the hours"), "{said:?}");
     let until = said.until.expect("it waits");
     assert!(until > bench.clock.now() && until.0 % 86_400 == hour * 3_600, "{until}");
-    bench.clock.set(until);
+    bench.clock.advance(Seconds(until.0 - bench.clock.now().0));
     office.tick().expect("ticked");
     assert_eq!(bench.submit(&mut office).state, Standing::Answered);
     let said = office.submit(bench.peer, &second).expect("taken");

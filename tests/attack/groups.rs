@@ -159,7 +159,7 @@ fn forged_resharing(before: &EscrowGroupRecord, fleet: &Fleet) -> GroupFile {
         card: card.digest(),
     };
     let opening = CeremonyOpening {
-        suite: None,
+        suite: before.suite,
         kind: CeremonyKind::Reshare,
         fleet: Some(fleet.id()),
         class: before.class.clone(),

@@ -66,7 +66,9 @@ fn a_custodians_disk_without_its_token() {
     said_no.says(&["no token \"anna\""]);
     // Nor can it take part in a ceremony, which would give it the share again.
     let (mine, eves) = (it.fleet.path("anna.json"), it.fleet.path("eve.json"));
-    run(&stolen, &["custodian", "card", "--out", arg(&mine)]).ok();
+    let card = ["custodian", "card", "--out", arg(&mine)];
+    run(&stolen, &card).code(1).says(&["this needs key"]);
+    it.hsm.run(&it.home(), &card).ok();
     let init = ["custodian", "init", "--name", "eve", "--out", arg(&eves)];
     run(&it.fleet.path("eve"), &init).ok();
     let folder = it.fleet.path("folder");

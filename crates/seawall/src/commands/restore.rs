@@ -25,7 +25,7 @@ use seawall_record::{Ending, Fleet, FleetCard, Pin, Use};
 use serde_json::{Value, json};
 
 pub(crate) use self::part::kind_of;
-use super::custodian::token::secret_of;
+use super::custodian::token::{reaching, secret_of};
 use super::snapshot::{find, pulled, witnessed};
 use crate::cli::{PartArgs, RestoreCommand, TokenArgs};
 use crate::output::{
@@ -374,7 +374,7 @@ fn approve(
         "{} was made for a fleet that was still to be founded; run seawall custodian join with the fleet's card",
         share.display()
     );
-    let home = home_of(share)?;
+    let home = home_of(share)?.map(|home| reaching(home, token, printer));
     let known = match card {
         Some(path) => Some(known_fleet(path, expected)?),
         None => home.as_ref().map(|home| home.fleet(expected)).transpose()?.flatten(),
@@ -387,7 +387,13 @@ fn approve(
     if !yes && !confirm("Approve this restore?")? {
         anyhow::bail!("not approved; nothing was written");
     }
-    let secret = secret_of(&file, token, printer).with_context(unusable)?;
+    // With the home's token, which is asked for its PIN once.
+    let secret = match (&home, file.token()) {
+        (Some(home), Some(_)) => home
+            .open_share(&file, &mut |_, _| unreachable!("a token wraps it"))
+            .with_context(unusable)?,
+        _ => secret_of(&file, token, printer).with_context(unusable)?,
+    };
     let keys = kem_keys(&secret, home.as_ref())?;
     let given = match &home {
         Some(home) => home.hand_overs()?,

@@ -52,7 +52,7 @@ pub(crate) fn open_home(
 }
 
 /// The same home, reaching its token when it is needed.
-pub(super) fn reaching(home: CustodianHome, args: &TokenArgs, printer: &Printer) -> CustodianHome {
+pub(crate) fn reaching(home: CustodianHome, args: &TokenArgs, printer: &Printer) -> CustodianHome {
     let (args, printer) = (args.clone(), *printer);
     home.with_token(Box::new(move |key| open(&args, key, &printer)))
 }
