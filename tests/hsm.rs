@@ -154,7 +154,7 @@ fn a_share_moved_into_a_token_answers_with_it_and_not_without() {
     // What needs no secret needs no token, and says what there is.
     let shown = run(&it.home(), &["custodian", "show", "--json"]).ok().json();
     assert_eq!(shown["shares"][0]["token"]["label"], "anna", "{shown}");
-    let card = run(&it.home(), &["custodian", "card"]).ok().json();
+    let card = it.hsm.run(&it.home(), &["custodian", "card"]).ok().json();
     assert_eq!(card["signing_key"], shown["signing_key"]);
     let tried = it.hsm.run(&it.home(), &["custodian", "token", "--json"]).ok().json();
     assert_eq!(tried["shares"][0]["opens"], true, "{tried}");

@@ -43,7 +43,7 @@ pub(crate) fn run(args: &CustodianArgs, home: &Path, printer: &Printer) -> anyho
             card(&home, None, out, printer)?;
         }
         CustodianCommand::Card { address, out } => {
-            card(&CustodianHome::open(home)?, address.as_deref(), out, printer)?;
+            card(&token::open_home(home, token, printer)?, address.as_deref(), out, printer)?;
         }
         CustodianCommand::HandOver { group, capsules, out } => {
             return hand_over(&CustodianHome::open(home)?, group, capsules, out, printer);
