@@ -31,8 +31,8 @@ pub fn unsound_group(
     known: &[EscrowGroupRecord],
     newest: &[EscrowGroupRecord],
 ) -> Option<(GroupId, GroupError)> {
-    let new = newest.iter().filter(|group| !known.contains(group));
-    new.filter_map(|group| Some((group.id, Group::of_record(group).err()?))).next()
+    let mut new = newest.iter().filter(|group| !known.contains(group));
+    new.find_map(|group| Some((group.id, Group::of_record(group).err()?)))
 }
 
 impl Recipients {

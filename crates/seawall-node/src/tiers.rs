@@ -261,7 +261,8 @@ fn bring_to_witnesses(
         }
         outcomes.push(SyncOutcome { region: link.record().name.clone(), result });
     }
-    bring_manifests(home, fleet, log, &state, outcomes)
+    bring_manifests(home, fleet, log, &state, outcomes);
+    Ok(())
 }
 
 /// Sees to it that a checkpoint covers the whole log.
