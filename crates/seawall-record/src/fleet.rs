@@ -185,6 +185,17 @@ impl Fleet {
         &self.policy
     }
 
+    /// The policy of a version, as its root keys signed it; none that is not known here.
+    pub fn policy_of(&self, version: u64) -> Option<FleetPolicy> {
+        let Some(since) = version.checked_sub(self.genesis.policy_version) else { return None };
+        let Some(at) = since.checked_sub(1) else {
+            return Some(founding_policy(self.id, &self.envelope, &self.genesis));
+        };
+        let envelope = self.policies.get(usize::try_from(at).ok()?)?;
+        // It was checked when the chain was.
+        FleetPolicy::read_unverified(envelope).ok()
+    }
+
     /// Version of the policy that holds.
     pub const fn version(&self) -> u64 {
         self.policy.version

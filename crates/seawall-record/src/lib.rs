@@ -13,6 +13,7 @@ mod ceremony;
 mod custodian_card;
 mod custody;
 mod delegation;
+mod deletion;
 mod dossier;
 mod drill;
 mod encoding;
@@ -47,6 +48,7 @@ pub use ceremony::{
 pub use custodian_card::CustodianCard;
 pub use custody::{Act, Alive, AliveOutlook, CustodianAct, PersonVerdict};
 pub use delegation::{Delegable, Delegation};
+pub use deletion::{Deleted, Deletion, Retention};
 pub use dossier::{Dossier, DossierParts, MAX_DOSSIER, VerifiedDossier};
 pub use drill::{Drill, DrillKind, ResourceDescriptor, SnapshotPlace, TestResult, Verdict};
 pub use encoding::{Base64, Hex32};
@@ -61,7 +63,7 @@ pub use group_file::GroupFile;
 pub use happened::{Ending, Event, Restored, Use};
 pub use index_policy::{IndexPolicy, MAX_OPERATORS, Operator, OperatorCard};
 pub use introduction::{Introduced, Introduction, MAX_INTRODUCED, MAX_INTRODUCTION};
-pub use log_state::{Accepted, Continued, LogState};
+pub use log_state::{Accepted, Continued, LogState, LoggedDeletion};
 pub use manifest::{
     MAX_TAG, MAX_TAGS, Manifest, ManifestCore, ReferenceSet, SealedRoot, Totals, check_tag,
 };

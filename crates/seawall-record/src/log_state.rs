@@ -7,14 +7,17 @@
 //!
 //! A forget statement names manifests that stand earlier in the log, each once, and never the
 //! last of its class and set: whoever has a node's keys cannot make the fleet believe that there
-//! is nothing left of it. Nor does it name the newest that a drill has proven.
+//! is nothing left of it. Nor does it name the newest that a drill has proven. A deletion by the
+//! custodians may, where it says so.
 //!
 //! A log of a later epoch begins with the entries of the one before ([`Epoch`]), so one machine
 //! reads through all of them: which origin a manifest must name changes where the root keys say.
 
+mod deletion;
 mod epochs;
 mod happened;
 
+pub use deletion::LoggedDeletion;
 pub use epochs::Continued;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,8 +27,8 @@ use seawall_sign::{Envelope, Predicate, Statement, VerifyingKey, predicate_type}
 
 use crate::epoch::{epoch_of, node_origin};
 use crate::{
-    Branch, BreakGlass, Drill, Enrolment, Epoch, Event, Fleet, Forget, MAX_OPERATORS, Manifest,
-    RecordError, Restored, Role, SealedRoot, Subkey,
+    Branch, BreakGlass, Deletion, Drill, Enrolment, Epoch, Event, Fleet, Forget, MAX_OPERATORS,
+    Manifest, RecordError, Restored, Retention, Role, SealedRoot, Subkey,
 };
 
 /// How far a node's clock may be set back between two snapshots.
@@ -61,6 +64,10 @@ pub enum Accepted {
     Restored(Box<Restored>),
     /// Something the node put on record.
     Event(Box<Event>),
+    /// The custodians delete some of its snapshots wherever they are; with the statement's digest.
+    Deletion(Sha256, Box<Deletion>),
+    /// What regions keep of its snapshots, by the root keys.
+    Retention(Box<Retention>),
 }
 
 impl Accepted {
@@ -84,6 +91,7 @@ pub struct LogState {
     /// Of the log, whose last epoch this is.
     log: String,
     epochs: epochs::Epochs,
+    deletions: deletion::Deletions,
     enrolment: Option<(Enrolment, Envelope)>,
     subkeys: BTreeMap<VerifyingKey, (Subkey, Envelope)>,
     /// Digests of all manifests; the first has sequence number 1.
@@ -109,6 +117,7 @@ impl LogState {
             origin: origin.to_owned(),
             log: origin.to_owned(),
             epochs: epochs::Epochs::default(),
+            deletions: deletion::Deletions::default(),
             enrolment: None,
             subkeys: BTreeMap::new(),
             manifests: Vec::new(),
@@ -233,6 +242,8 @@ impl LogState {
             (Drill::TYPE, Some(_)) => self.accept_drill(&envelope)?,
             (Restored::TYPE, Some(_)) => self.accept_restored(&envelope)?,
             (Event::TYPE, Some(_)) => self.accept_event(&envelope)?,
+            (Deletion::TYPE, Some(_)) => self.accept_deletion(&envelope)?,
+            (Retention::TYPE, Some(_)) => self.accept_retention(envelope)?,
             (other, Some(_)) => {
                 let why = format!("predicate type {other:?} has no place in a node's log");
                 return Err(RecordError::refused("log entry", why));
@@ -287,6 +298,7 @@ impl LogState {
         }
         let digest = envelope.digest();
         self.manifests.push(digest);
+        self.deletions.groups.insert(digest, core.group);
         self.newest.insert((core.class, core.set.clone()), core.sequence);
         self.groups.push((core.class, core.set.clone()));
         self.last_created = Some(core.created);

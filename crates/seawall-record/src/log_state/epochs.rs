@@ -164,6 +164,7 @@ impl LogState {
             return Err(RecordError::refused("manifest", why));
         }
         self.epochs.branches.insert(digest, manifest.core.sequence);
+        self.deletions.groups.insert(digest, manifest.core.group);
         Ok(Accepted::BranchManifest(digest, Box::new(manifest)))
     }
 

@@ -78,6 +78,7 @@ impl LogState {
             if self.is_own(&place.origin) && is_chained && drill.whole {
                 if drill.proves() {
                     self.proven.insert(place.sequence);
+                    self.deletions.ever_proven.insert(place.sequence);
                 } else {
                     self.proven.remove(&place.sequence);
                 }

@@ -3,6 +3,7 @@
 mod bundles;
 mod cards;
 mod ceremonies;
+mod deleting;
 mod dossiers;
 mod epochs;
 mod fixture;

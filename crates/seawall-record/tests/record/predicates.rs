@@ -1,8 +1,9 @@
 //! The JSON of every predicate, pinned: a change here is a change of format.
 
-use seawall_base::Seconds;
+use seawall_base::{Seconds, Sha256};
 use seawall_record::{
-    Approval, Base64, BundlePredicate, Forget, Forgotten, Hex32, Receipt, Request,
+    Approval, Base64, BundlePredicate, Deleted, Deletion, Forget, Forgotten, Hex32, Receipt,
+    Request,
 };
 use seawall_sign::{Envelope, Predicate, Statement};
 
@@ -10,7 +11,7 @@ use crate::fixture::{
     GROUP, NOW, ORIGIN, by_identity, by_requester, by_root, by_subkey, fleet, key, manifest,
     node_enrolment, region_enrolment, region_identity, request, root, subkey,
 };
-use crate::happened;
+use crate::{deleting, happened};
 
 /// The payload, indented for reading; the order of fields is that of the payload.
 fn shown(envelope: &Envelope) -> String {
@@ -61,6 +62,34 @@ fn snapshot_with_set_and_tags() {
     it.core.set = Some("db".to_owned());
     it.core.tags = vec!["before-upgrade".to_owned(), "weekly".to_owned()];
     insta::assert_snapshot!(shown(&by_subkey(it)));
+}
+
+#[test]
+fn deletion() {
+    let first = by_subkey(manifest(1, None)).digest();
+    let it = deleting::deletion(&[first], &[1]);
+    insta::assert_snapshot!(shown(&signed(&it.statement(), 111)));
+    let all = Deletion { even_last: true, ..deleting::deletion(&[first], &[1]) };
+    insta::assert_snapshot!(shown(&signed(&all.statement(), 111)));
+}
+
+#[test]
+fn retention() {
+    insta::assert_snapshot!(shown(&signed(&deleting::retention(1).statement(), 1)));
+}
+
+#[test]
+fn deleted() {
+    let it = Deleted {
+        fleet: fleet().id(),
+        region: region_identity().public().node_id(),
+        incarnation: Hex32([0x77; 32]),
+        origin: ORIGIN.to_owned(),
+        under: Sha256([2; 32]),
+        snapshots: vec![Forgotten { sequence: 1, manifest: Sha256([1; 32]) }],
+        created: NOW,
+    };
+    insta::assert_snapshot!(shown(&signed(&it.statement(), 30)));
 }
 
 #[test]
