@@ -13,7 +13,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use seawall_base::{Sha256, Timestamp};
-use seawall_record::{Accepted, Approval, CustodianRecord, Ending, Fleet, LogState, Use};
+use seawall_record::{
+    Accepted, Approval, CustodianRecord, Ending, Fleet, Forgotten, LogState, Use,
+};
 use seawall_sign::{Envelope, Predicate, Statement, VerifyingKey, predicate_type};
 use seawall_tlog::tile::{TilePath, TileReader};
 use seawall_tlog::{Checkpoint, Hash, Kind, Log, Origin, SignedCheckpoint, Verifier, merkle};
@@ -98,8 +100,14 @@ pub fn in_words(accepted: &Accepted) -> (&'static str, String) {
             ("break-glass", format!("{vouched} of {} operators vouched ({})", b.needed, b.reason))
         }
         Accepted::Forget(f) => {
-            let numbers: Vec<_> = f.snapshots.iter().map(|s| s.sequence.to_string()).collect();
-            ("forget", format!("numbers {}, {} ({})", numbers.join(" "), f.created, f.reason))
+            let numbers = numbers(&f.snapshots);
+            ("forget", format!("numbers {numbers}, {} ({})", f.created, f.reason))
+        }
+        Accepted::Deletion(_, d) => {
+            ("deletion", format!("numbers {}, {} ({})", numbers(&d.snapshots), d.created, d.reason))
+        }
+        Accepted::Retention(r) => {
+            ("retention", format!("version {}: keep {}, {}", r.version, r.rules, r.created))
         }
         Accepted::Drill(d) => {
             let of = d
@@ -125,6 +133,10 @@ pub fn in_words(accepted: &Accepted) -> (&'static str, String) {
         Accepted::Disbelieved => ("disbelieved", "written after the node was revoked".to_owned()),
         Accepted::Event(e) => ("event", format!("{}: {}, {}", e.kind, e.text, e.created)),
     }
+}
+
+fn numbers(snapshots: &[Forgotten]) -> String {
+    snapshots.iter().map(|s| s.sequence.to_string()).collect::<Vec<_>>().join(" ")
 }
 
 const fn use_word(what: Use) -> &'static str {
@@ -246,6 +258,11 @@ fn happening(accepted: &Accepted, actor: String, statement: Sha256, proof: Proof
             let forgotten = f.snapshots.iter().map(|s| s.manifest).collect();
             (f.created, forgotten, None, Vec::new())
         }
+        Accepted::Deletion(_, d) => {
+            let deleted = d.snapshots.iter().map(|s| s.manifest).collect();
+            (d.created, deleted, None, Vec::new())
+        }
+        Accepted::Retention(r) => (r.created, Vec::new(), None, Vec::new()),
         Accepted::Drill(d) => {
             let snapshot = d.snapshot.iter().map(|s| s.manifest).collect();
             (d.created, snapshot, d.request, d.approvals.clone())

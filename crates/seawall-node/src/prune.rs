@@ -26,16 +26,12 @@ use seawall_base::{Clock, ObjectId, Rng, Sha256};
 use seawall_policy::retention::Verdict;
 use seawall_record::reference_set::{Visit, difference};
 use seawall_record::{Fleet, Forget, Forgotten, ReferenceSet};
-use seawall_store::{Reclaim, ReclaimPlan, Store, Swept};
+use seawall_store::{Mark, Reclaim, ReclaimPlan, Store, Swept};
 
 use crate::home::{Home, HomeError, Lock, append};
 use crate::retention::{
     Decision, Evidence, Held, Logged, Retention, ask_bucket, decide_for, logged, mark_readers,
 };
-
-mod mark;
-
-use mark::Mark;
 
 /// Zones with a smaller share of live bytes than this, in percent, are written anew.
 pub const REWRITE_BELOW: u8 = 70;

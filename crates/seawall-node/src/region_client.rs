@@ -24,13 +24,14 @@ use seawall_record::{Enrolment, Fleet, MAX_BUNDLE, PolicyChain};
 use seawall_sign::token::Operation;
 use seawall_sign::{Envelope, SigningKey, VerifyingKey};
 use seawall_sync::message::{
-    DelegationRequest, EnrolRequest, MAX_DELEGATION, MAX_JSON_BODY, ReceiptRequest,
+    CosignedAnswer, DelegationRequest, EnrolRequest, MAX_DELEGATION, MAX_JSON_BODY, MAX_NOTICES,
+    ReceiptRequest, envelopes_of_json,
 };
-use seawall_sync::rights::right_to;
+use seawall_sync::rights::{Scope, right_to};
 use seawall_sync::wire::{self, MAX_GET, MAX_IDS_BODY, MAX_OBJECTS_BODY};
 use seawall_sync::{Answer, Have, LogSummary, ReceiptAnswer, Tier, TierError, TierIdentity};
-use seawall_tlog::Origin;
 use seawall_tlog::tile::TilePath;
+use seawall_tlog::{Origin, SignedCheckpoint};
 
 pub use wallet::Issuer;
 use wallet::{Asked, Wallet};
@@ -154,10 +155,19 @@ impl RegionClient {
             return connection.request(message).map_err(|e| no_answer(&self.label, e));
         };
         let covered = call.covered.digest(&message.body).map_err(|e| self.protocol(&e))?;
+        let statement = match right.scope {
+            Scope::Session => None,
+            // A token held is for another statement.
+            Scope::Statement => {
+                wallet.forget(right.operation, false);
+                let envelope = Envelope::parse(&message.body).map_err(|e| self.protocol(&e))?;
+                Some(envelope.digest())
+            }
+        };
         // A token that is refused, or was for a connection that is gone, is replaced once.
         for last in [false, true] {
             if !wallet.holds(right.operation) {
-                let asked = Wallet::ask(connection, right.operation)
+                let asked = Wallet::ask(connection, right.operation, statement)
                     .map_err(|e| no_answer(&self.label, e))?;
                 self.keep(wallet, right.operation, asked)?;
             }
@@ -358,5 +368,28 @@ impl Tier for RegionClient {
         }
         let envelope = Envelope::parse(&self.ok(reply)?).map_err(|e| self.protocol(&e))?;
         Ok(ReceiptAnswer::Given(envelope))
+    }
+
+    fn show_cosigned(&self, all: &[SignedCheckpoint]) -> Result<u64, TierError> {
+        let body = wire::encode_cosigned(all);
+        let reply = self.post("/v1/log/witnessed", OCTETS, body, MAX_JSON_BODY)?;
+        let answer: CosignedAnswer =
+            serde_json::from_slice(&self.ok(reply)?).map_err(|e| self.protocol(&e))?;
+        Ok(answer.size)
+    }
+
+    fn delete(&self, statement: &Envelope) -> Result<(), TierError> {
+        let reply = self.post("/v1/delete", JSON, statement.to_json(), MAX_JSON_BODY)?;
+        self.ok(reply).map(drop)
+    }
+
+    fn deleted(&self, origin: &Origin) -> Result<Vec<Envelope>, TierError> {
+        let path = format!("/v1/log/{}/deleted", origin.hash().to_hex());
+        let reply = self.get_path(path, MAX_NOTICES)?;
+        match reply.status {
+            // It mirrors no such log, or is older than deletion.
+            StatusCode::NOT_FOUND => Ok(Vec::new()),
+            _ => envelopes_of_json(&self.ok(reply)?).map_err(|e| self.protocol(&e)),
+        }
     }
 }

@@ -9,7 +9,8 @@ use seawall_host::SystemClock;
 use seawall_policy::witness::Reached;
 use seawall_record::reference_set::Pages;
 use seawall_record::{Enrolment, Fleet, LogState, Manifest, RegionAddress, Sighting};
-use seawall_sync::{Push, Pushed, Receipts, SyncError, Tier, read_entries};
+use seawall_sync::wire::{MAX_COSIGNED, MAX_COSIGNED_BODY};
+use seawall_sync::{Push, Pushed, Receipts, SyncError, Tier, TierError, read_entries};
 use seawall_tlog::merkle::{self, Frontier, HashReader};
 use seawall_tlog::{Hash, Kind, Log, Origin, SignedCheckpoint, Verifier};
 
@@ -135,6 +136,7 @@ pub fn sync(
             if let Some(cosigned) = log.checkpoint() {
                 keep_lines(home, &fleet, cosigned)?;
             }
+            show_cosigned(home, &link, &log)?;
             take_left_behind(home, &fleet, &link, clock, rng)?;
             Ok(SyncDone::Region(done))
         });
@@ -157,6 +159,38 @@ pub fn sync(
         outcomes.push(SyncOutcome { region: "bucket".to_owned(), result });
     }
     Ok(outcomes)
+}
+
+/// Shows a region what witnesses have said of this node's log: what it judges ages by. A region that
+/// is older than deletion has no use for it.
+fn show_cosigned(home: &Home, link: &RegionLink, log: &Log) -> Result<(), HomeError> {
+    let held = match link.tier.show_cosigned(&[]) {
+        Ok(held) => held,
+        Err(TierError::Refused { why, .. }) => {
+            tracing::info!(region = link.region.name, why, "it takes no cosigned checkpoints");
+            return Ok(());
+        }
+        Err(e) => return Err(SyncError::from(e).into()),
+    };
+    let mirrored = log.checkpoint().map_or(0, |it| it.checkpoint().size);
+    let witnessed = Witnessed::open(home, log.origin())?;
+    let news: Vec<SignedCheckpoint> =
+        witnessed.since(held).filter(|it| it.checkpoint().size <= mirrored).cloned().collect();
+    let mut batch = Vec::new();
+    let mut size = 0;
+    for it in news {
+        let len = it.to_bytes().len();
+        if batch.len() == MAX_COSIGNED || size + len > MAX_COSIGNED_BODY / 2 {
+            link.tier.show_cosigned(&batch).map_err(SyncError::from)?;
+            (batch, size) = (Vec::new(), 0);
+        }
+        size += len;
+        batch.push(it);
+    }
+    if !batch.is_empty() {
+        link.tier.show_cosigned(&batch).map_err(SyncError::from)?;
+    }
+    Ok(())
 }
 
 /// Shows a region the policies known here and takes newer ones that it has; they hold from the

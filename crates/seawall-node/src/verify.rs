@@ -96,6 +96,7 @@ pub fn verify(
         checkpoint: log.checkpoint().cloned(),
         cosigners,
         reclaims: true,
+        deleted: BTreeSet::new(),
     };
     let audit = Audit {
         store: &store,

@@ -7,11 +7,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seawall_base::{Disk as _, Sha256, read_file, write_atomic};
+use seawall_base::{Disk as _, Sha256, Timestamp, read_file, write_atomic};
 use seawall_custodian::reached;
 use seawall_policy::witness::{Quorum, Reached, Stamp};
 use seawall_record::{Enrolment, EvidenceFile, Fleet, Introduction, LogState, Sighting};
-use seawall_tlog::{Hash, Origin, Roster, SignedCheckpoint};
+use seawall_tlog::{Cosigned, Hash, Origin, Roster, SignedCheckpoint};
 
 use crate::epoch::keep_evidence;
 use crate::home::{Home, HomeError};
@@ -48,7 +48,7 @@ pub fn log_reached(home: &Home) -> Result<Reached, HomeError> {
 /// Every cosigned checkpoint of one log that this home keeps, by its size.
 #[derive(Debug, Default)]
 pub struct Witnessed {
-    by_size: BTreeMap<u64, SignedCheckpoint>,
+    all: Cosigned,
 }
 
 fn dir_of(origin: &Origin) -> String {
@@ -59,10 +59,11 @@ impl Witnessed {
     /// Reads what the home keeps of a log.
     pub fn open(home: &Home, origin: &Origin) -> Result<Self, HomeError> {
         let (disk, dir) = (home.disk(), dir_of(origin));
-        let mut by_size = BTreeMap::new();
+        let mut all = Cosigned::default();
         for name in disk.list(&dir).map_err(HomeError::io(&dir))? {
             let path = format!("{dir}/{name}");
-            let Some(size) = name.strip_suffix(".checkpoint").and_then(|s| s.parse().ok()) else {
+            let Some(size) = name.strip_suffix(".checkpoint").and_then(|s| s.parse::<u64>().ok())
+            else {
                 continue;
             };
             let Some(bytes) =
@@ -75,9 +76,9 @@ impl Witnessed {
             if signed.checkpoint().size != size || signed.checkpoint().origin != *origin {
                 return Err(HomeError::damaged(&path, "another checkpoint".to_owned()));
             }
-            by_size.insert(size, signed);
+            all.add(&signed)?;
         }
-        Ok(Self { by_size })
+        Ok(Self { all })
     }
 
     /// Keeps a checkpoint with the cosignatures on it, beside those it had at this size. It must be
@@ -91,37 +92,29 @@ impl Witnessed {
         if roster.stamps(cosigned).is_empty() {
             return Ok(());
         }
-        let checkpoint = cosigned.checkpoint();
-        let mut merged = cosigned.clone();
-        if let Some(known) = self.by_size.get(&checkpoint.size)
-            && known.checkpoint().root == checkpoint.root
-        {
-            // The first stamp of a witness is the one that says since when it knows.
-            for line in known.note().signatures() {
-                merged.add(line.clone())?;
-            }
-            if merged == *known {
-                return Ok(());
-            }
-        }
+        let Some(merged) = self.all.add(cosigned)? else { return Ok(()) };
+        let checkpoint = merged.checkpoint();
         let dir = dir_of(&checkpoint.origin);
         let path = format!("{dir}/{:020}.checkpoint", checkpoint.size);
         let disk = home.disk();
         disk.create_dir_all(&dir).map_err(HomeError::io(&dir))?;
         write_atomic(disk.as_ref(), &path, &merged.to_bytes()).map_err(HomeError::io(&path))?;
-        disk.sync_dir("witnessed").map_err(HomeError::io("witnessed"))?;
-        self.by_size.insert(checkpoint.size, merged);
-        Ok(())
+        disk.sync_dir("witnessed").map_err(HomeError::io("witnessed"))
     }
 
     /// Checkpoints that cover entry `index`, the smallest first.
     pub fn covering(&self, index: u64) -> impl Iterator<Item = &SignedCheckpoint> {
-        self.by_size.range(index.saturating_add(1)..).map(|(_, signed)| signed)
+        self.all.covering(index)
+    }
+
+    /// Those of at least this size, the smallest first.
+    pub(crate) fn since(&self, size: u64) -> impl Iterator<Item = &SignedCheckpoint> {
+        self.all.iter().filter(move |it| it.checkpoint().size >= size)
     }
 
     /// The newest one.
     pub fn newest(&self) -> Option<&SignedCheckpoint> {
-        self.by_size.values().next_back()
+        self.all.newest()
     }
 
     /// Who stands behind entry `index`.
@@ -132,7 +125,7 @@ impl Witnessed {
     /// Who stands behind each of many entries; every signature is checked once.
     pub(crate) fn voices(&self, roster: &Roster, newest: Option<&SignedCheckpoint>) -> Voices {
         let mut by_size: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
-        for signed in self.by_size.values().chain(newest) {
+        for signed in self.all.iter().chain(newest) {
             let names = roster.stamps(signed).into_iter().map(|(name, _)| name.to_owned());
             by_size.entry(signed.checkpoint().size).or_default().extend(names);
         }
@@ -153,22 +146,12 @@ impl Witnessed {
         index: u64,
         needed: u16,
     ) -> Vec<Stamp<'r>> {
-        let mut stamps: Vec<Stamp<'r>> = Vec::new();
-        for signed in self.covering(index) {
-            stamps.extend(stamps_of(roster, signed));
-            let mut operators: Vec<_> = stamps.iter().map(|s| s.operator).collect();
-            operators.sort_unstable();
-            operators.dedup();
-            if operators.len() >= usize::from(needed) {
-                break;
-            }
-        }
-        stamps
+        stamped(self.all.first_stamps(roster, index, needed))
     }
 
     /// The last stamps there are.
     pub(crate) fn last_stamps<'r>(&self, roster: &'r Roster) -> Vec<Stamp<'r>> {
-        self.by_size.values().flat_map(|signed| stamps_of(roster, signed)).collect()
+        stamped(self.all.stamps(roster))
     }
 }
 
@@ -183,9 +166,8 @@ impl Voices {
     }
 }
 
-fn stamps_of<'r>(roster: &'r Roster, signed: &SignedCheckpoint) -> Vec<Stamp<'r>> {
-    let stamps = roster.stamps(signed).into_iter();
-    stamps.map(|(operator, time)| Stamp { operator, time }).collect()
+fn stamped(stamps: Vec<(&str, Timestamp)>) -> Vec<Stamp<'_>> {
+    stamps.into_iter().map(|(operator, time)| Stamp { operator, time }).collect()
 }
 
 type Shown = ([Sighting; 2], Option<(Hash, Vec<Hash>)>);

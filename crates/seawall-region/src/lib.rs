@@ -11,6 +11,8 @@
 //!
 //! It must not know: how to open anything. It does not link sealing, escrow or backup.
 
+mod collect;
+mod deletion;
 mod enrol;
 mod epochs;
 mod error;
@@ -25,10 +27,12 @@ mod tokens;
 #[cfg(test)]
 mod trial;
 mod verify;
+mod witnessed;
 #[cfg(test)]
 #[path = "../tests/world/mod.rs"]
 mod world;
 
+pub use collect::{Collect, CollectReport, Collected, Expired};
 pub use enrol::Member;
 pub use error::{Refusal, RegionError};
 pub use home::{Config, init};

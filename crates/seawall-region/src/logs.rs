@@ -9,13 +9,15 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use seawall_base::{FleetId, Seconds, Sha256, TenantId, read_file, write_atomic};
-use seawall_record::{Accepted, Fleet, LogState, ReferenceSet};
+use seawall_record::{Accepted, Fleet, LogState, Manifest, ReferenceSet};
+use seawall_sign::{Envelope, Statement};
 use seawall_sync::{Answer, LogSummary, tenant_id};
 use seawall_tlog::{
     AddCheckpoint, EntriesHeader, Kind, Mirror, MirrorAnswer, MirrorInfo, Origin, SignedCheckpoint,
     Verifier,
 };
 
+use crate::deletion::Tombs;
 use crate::epochs::Trunk;
 use crate::region::UNPOISONED;
 use crate::{Member, Refusal, Region, RegionError};
@@ -42,6 +44,10 @@ pub(crate) struct MirroredLog {
     judged_under: u64,
     /// Digest and reference set of each manifest, by index.
     pub(crate) manifests: BTreeMap<u64, (Sha256, ReferenceSet)>,
+    /// Reference sets that entries name which do not count, because their node was revoked before.
+    pub(crate) disbelieved: Vec<ReferenceSet>,
+    /// What of this log is deleted here.
+    pub(crate) tombs: Tombs,
 }
 
 impl LogSlot {
@@ -68,6 +74,8 @@ impl MirroredLog {
             judged_under: fleet.version(),
             state: LogState::new(fleet, slot.origin.as_str()),
             manifests: BTreeMap::new(),
+            disbelieved: Vec::new(),
+            tombs: Tombs::open(region.disk.as_ref(), &slot.dir)?,
         };
         it.replay()?;
         Ok(it)
@@ -80,13 +88,19 @@ impl MirroredLog {
             let from = self.state.entries();
             for (index, entry) in (from..).zip(self.mirror.entries(from..size.min(from + STEP))?) {
                 let accepted = self.state.accept(&entry)?;
-                self.note(index, &accepted);
+                self.note(index, &entry, &accepted);
             }
         }
         Ok(())
     }
 
-    fn note(&mut self, index: u64, accepted: &Accepted) {
+    fn note(&mut self, index: u64, entry: &[u8], accepted: &Accepted) {
+        if let Accepted::Disbelieved = accepted {
+            let manifest = Envelope::parse(entry)
+                .and_then(|envelope| Statement::<Manifest>::read_unverified(&envelope));
+            // What is not a manifest names nothing.
+            self.disbelieved.extend(manifest.ok().map(|it| it.predicate.core.reference_set));
+        }
         if let Some((digest, manifest)) = accepted.snapshot() {
             self.manifests.insert(index, (digest, manifest.core.reference_set));
         }
@@ -286,7 +300,7 @@ impl Region {
     }
 
     /// The log with this origin hash, if it is of the member's tenant.
-    fn visible(&self, member: &Member, hash: Sha256) -> Result<Arc<LogSlot>, Refusal> {
+    pub(crate) fn visible(&self, member: &Member, hash: Sha256) -> Result<Arc<LogSlot>, Refusal> {
         let unknown = || Refusal::not_found("no such log in this tenant");
         let slot = self.slot(hash).ok_or_else(unknown)?;
         let tenant = self.with_log(&slot, |log| Ok(log.tenant()))?;

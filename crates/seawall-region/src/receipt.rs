@@ -21,8 +21,14 @@ impl Region {
     ) -> Result<ReceiptAnswer, Refusal> {
         let slot = self.visible_origin(member, origin)?;
         let found = self.with_log(&slot, |log| {
-            Ok(log.manifests.get(&index).copied().filter(|_| index < log.published()))
+            let found = log.manifests.get(&index).filter(|_| index < log.published());
+            Ok(found.map(|it| (*it, log.tombs.of(&it.0).is_some())))
         })?;
+        if let Some((_, true)) = found {
+            let why = format!("the snapshot at entry {index} is deleted");
+            return Err(Refusal::new(410, why, "ask this region for its notices of deletion"));
+        }
+        let found = found.map(|(it, _)| it);
         let (manifest, reference_set) = found.ok_or_else(|| {
             Refusal::not_found(format!("entry {index} of this log is no mirrored snapshot"))
         })?;

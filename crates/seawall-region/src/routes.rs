@@ -17,9 +17,10 @@ use seawall_base::Sha256;
 use seawall_link::{Handler, JSON, OCTETS, Reply, Room, Session, TEXT};
 use seawall_record::MAX_BUNDLE;
 use seawall_sign::VerifyingKey;
+use seawall_sign::envelope::MAX_ENVELOPE;
 use seawall_sync::message::{
-    DELEGATION_HEADER, MAX_ENROL_BODY, MAX_JSON_BODY, PROOF_HEADER, ReceiptRequest, TOKEN_HEADER,
-    TOKEN_SCHEME,
+    CosignedAnswer, DELEGATION_HEADER, MAX_ENROL_BODY, MAX_JSON_BODY, PROOF_HEADER, ReceiptRequest,
+    TOKEN_HEADER, TOKEN_SCHEME, envelopes_to_json,
 };
 use seawall_sync::{Answer, ReceiptAnswer, wire};
 use seawall_tlog::witness::MAX_ADD_CHECKPOINT;
@@ -208,6 +209,14 @@ fn work_of(path: &str) -> Option<(usize, Work)> {
         "/v1/log/add-entries" => (MAX_ADD_ENTRIES, |region, by, _, body| {
             region.add_entries(by.member(), body).map(protocol)
         }),
+        "/v1/log/witnessed" => (wire::MAX_COSIGNED_BODY, |region, by, _, body| {
+            let size = region.show_cosigned(by.member(), body)?;
+            Ok(Reply::json(&CosignedAnswer { size }))
+        }),
+        "/v1/delete" => (MAX_ENVELOPE, |region, by, _, body| {
+            region.delete(by.member(), body)?;
+            Ok(Reply::new(JSON, "{}"))
+        }),
         "/v1/logs" => (0, |region, by, _, _| Ok(Reply::json(&region.list_logs(by.member())))),
         "/v1/delegation" => (MAX_JSON_BODY, |region, by, _, body| {
             Ok(Reply::new(JSON, region.delegate(by.member(), body)?.to_json()))
@@ -245,6 +254,10 @@ fn log(region: &Region, by: &Admitted, path: &str, _: &[u8]) -> Handled {
         .and_then(|rest| rest.split_once('/'))
         .ok_or_else(no_such_path)?;
     let hash = Sha256::from_hex(hash).map_err(|_| no_such_path())?;
+    if resource == "deleted" {
+        let notices = region.notices(by.member(), hash)?;
+        return Ok(Reply::new(JSON, envelopes_to_json(&notices)));
+    }
     let content_type = if resource == "checkpoint" { TEXT } else { OCTETS };
     Ok(Reply::new(content_type, region.tile(by.member(), hash, resource)?))
 }

@@ -253,6 +253,12 @@ impl Pending {
     /// Checks the proof over the body and uses up its number. What it gives is durable.
     pub fn confirm(self, region: &Region, body: &[u8]) -> Result<Admitted, Refusal> {
         let covered = self.call.covered.digest(body)?;
+        if self.right.scope == Scope::Statement {
+            let shown = Envelope::parse(body).map(|it| About::Statement(it.digest()));
+            if shown != Ok(self.claims.about) {
+                return Err(unproven("the token is for another statement than the body holds"));
+            }
+        }
         let call = possession::Call {
             method: self.call.method,
             path: &self.path,

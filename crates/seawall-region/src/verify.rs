@@ -1,9 +1,10 @@
 //! The keyless verification of a region: every tenant's objects against every mirrored log.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use seawall_base::TenantId;
+use seawall_base::{Sha256, TenantId};
 use seawall_store::Scrub;
 use seawall_sync::{Audit, AuditProgress, AuditReport, AuditedLog, Finding};
 use seawall_tlog::{Kind, Origin, SignedCheckpoint, Verifier};
@@ -27,6 +28,7 @@ struct Standing {
     tenant: Option<TenantId>,
     size: u64,
     checkpoint: Option<SignedCheckpoint>,
+    deleted: BTreeSet<Sha256>,
 }
 
 impl Region {
@@ -49,11 +51,12 @@ impl Region {
         let mut standing = Vec::new();
         for slot in self.slots() {
             let stands = self.with_log(&slot, |log| {
-                Ok((log.tenant(), log.published(), log.mirror.checkpoint().cloned()))
+                let deleted = log.tombs.all().map(|it| it.manifest).collect();
+                Ok((log.tenant(), log.published(), log.mirror.checkpoint().cloned(), deleted))
             });
             match stands {
-                Ok((tenant, size, checkpoint)) => {
-                    standing.push(Standing { slot, tenant, size, checkpoint });
+                Ok((tenant, size, checkpoint, deleted)) => {
+                    standing.push(Standing { slot, tenant, size, checkpoint, deleted });
                 }
                 Err(e) => report.findings.push(Finding {
                     what: format!("cannot be opened: {e}"),
@@ -98,6 +101,9 @@ impl Region {
                 }
             })
             .collect();
+        // A later epoch's log says it of snapshots that the earlier one has, too.
+        let dead: BTreeSet<Sha256> =
+            logs.iter().flat_map(|standing| standing.deleted.iter().copied()).collect();
         let own = self.own_verifier()?;
         let fleets = logs
             .iter()
@@ -115,6 +121,7 @@ impl Region {
                 checkpoint: standing.checkpoint.clone(),
                 cosigners: vec![own.clone()],
                 reclaims: false,
+                deleted: dead.clone(),
             })
             .collect();
         let audit = Audit { store: &tenant.store, logs, receipts: Vec::new() };

@@ -75,6 +75,7 @@ fn audit(
         checkpoint,
         cosigners: vec![key],
         reclaims: false,
+        deleted: Default::default(),
     };
     let receipts = receipts.all().map(|(receipt, _)| receipt).collect();
     let audit = Audit { store: &node.store, logs: vec![log], receipts };

@@ -10,6 +10,7 @@ mod condemned;
 mod error;
 mod format;
 mod index;
+mod mark;
 mod merge;
 mod reclaim;
 mod recover;
@@ -23,6 +24,7 @@ mod store;
 mod writer;
 
 pub use error::{Damage, DamageKind, StoreError};
+pub use mark::Mark;
 pub use reclaim::{IsLive, Reclaim, ReclaimPlan, Swept, ZoneAction, ZonePlan};
 pub use scan::{FoundObject, Scan, scan};
 pub use scrub::{Scrub, Subset, VerifyReport};

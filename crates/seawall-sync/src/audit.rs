@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-use seawall_base::ObjectId;
+use seawall_base::{ObjectId, Sha256};
 use seawall_record::reference_set::{ReferenceSetError, Visit, difference};
 use seawall_record::{Accepted, Enrolment, Fleet, LogState, Manifest, Receipt, ReferenceSet};
 use seawall_store::{Scrub, Store, StoreError, VerifyReport};
@@ -52,6 +52,8 @@ pub struct AuditedLog<'a> {
     /// Whether this tier reclaims what the log says is forgotten: the node itself does. Any other
     /// keeps what it has; only of what it never had nothing is expected.
     pub reclaims: bool,
+    /// Manifests of what this tier deleted: nothing of them is expected.
+    pub deleted: BTreeSet<Sha256>,
 }
 
 /// What to audit.
@@ -210,7 +212,8 @@ impl Audit<'_> {
 
     fn is_expected(&self, log: &AuditedLog<'_>, snapshot: &Snapshot) -> bool {
         let root = snapshot.manifest.core.reference_set.root;
-        !snapshot.forgotten || (!log.reclaims && self.store.readable_size(root).is_some())
+        let kept = !log.reclaims && self.store.readable_size(root).is_some();
+        !log.deleted.contains(&snapshot.digest) && (!snapshot.forgotten || kept)
     }
 
     fn receipts(&self, origin: &Origin, manifests: &[Snapshot], report: &mut AuditReport) {
@@ -384,7 +387,7 @@ fn check_epochs(
 
 struct Snapshot {
     index: u64,
-    digest: seawall_base::Sha256,
+    digest: Sha256,
     manifest: Manifest,
     forgotten: bool,
 }

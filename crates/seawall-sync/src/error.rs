@@ -71,6 +71,19 @@ pub enum SyncError {
         /// What it claimed to hold.
         ids: Vec<ObjectId>,
     },
+    /// The tier no longer has snapshots that it signed for, and no statement in this node's log lets
+    /// it delete them.
+    #[error(
+        "{tier} deleted snapshots {} of this node, and no statement in its log says so: do not \
+         count on its copy, and ask whoever runs it",
+        sequences.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    DeletedUnasked {
+        /// The tier's name.
+        tier: String,
+        /// The snapshots, by number.
+        sequences: Vec<u64>,
+    },
     /// The log on this disk is shorter than, or differs from, the one the tier mirrored.
     #[error(
         "{tier} mirrored {mirrored} entries of {origin}, this node holds {held}: this node was \
@@ -155,7 +168,7 @@ impl SyncError {
     pub const fn class(&self) -> Class {
         match self {
             Self::Tier(e) => e.class(),
-            Self::Lied { .. } => Class::Lied,
+            Self::Lied { .. } | Self::DeletedUnasked { .. } => Class::Lied,
             Self::RolledBack { .. } => Class::Refused,
             _ => Class::Local,
         }

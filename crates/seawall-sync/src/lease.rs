@@ -84,6 +84,12 @@ impl Leases {
         self.by_holder.values().any(|l| l.expires >= now && l.ids.contains(&id))
     }
 
+    /// Every object that a lease covers which has not expired.
+    pub fn ids(&self, now: Timestamp) -> impl Iterator<Item = ObjectId> + '_ {
+        let live = self.by_holder.values().filter(move |l| l.expires >= now);
+        live.flat_map(|l| l.ids.iter().copied())
+    }
+
     /// Ends the holder's lease: its manifest is logged and counted. True if there was one.
     pub fn release(&mut self, holder: NodeId) -> bool {
         self.by_holder.remove(&holder).is_some()

@@ -76,6 +76,30 @@ pub struct ReceiptRequest {
     pub index: u64,
 }
 
+/// The answer to `POST /v1/log/witnessed`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CosignedAnswer {
+    /// The largest size of which a cosigned checkpoint is kept; 0 for none.
+    pub size: u64,
+}
+
+/// Largest list of notices of deletion in bytes.
+pub const MAX_NOTICES: usize = 64 << 20;
+
+/// A list of envelopes as JSON: notices of deletion.
+pub fn envelopes_to_json(all: &[Envelope]) -> Vec<u8> {
+    let all: Vec<_> = all.iter().map(raw).collect();
+    serde_json::to_vec(&all).expect("envelopes always serialise")
+}
+
+/// Parses a list of envelopes, none of them verified.
+pub fn envelopes_of_json(json: &[u8]) -> Result<Vec<Envelope>, SignError> {
+    let malformed = |e: serde_json::Error| SignError::Malformed(e.to_string());
+    let all: Vec<&RawValue> = serde_json::from_slice(json).map_err(malformed)?;
+    all.iter().map(|raw| Envelope::parse(raw.get().as_bytes())).collect()
+}
+
 /// `POST /v1/token`: what a token is wanted for. Who asks is known from the connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -5,11 +5,13 @@
 //! (4) a receipt for each snapshot. So a mirrored manifest never lacks objects, and a push that
 //! dies anywhere is simply run again: the receipts on disk are its only state.
 //!
-//! Snapshots that this node has forgotten are neither offered nor counted: their objects may be
-//! gone here. What a tier has of them it keeps.
+//! Snapshots that this node has forgotten are not offered: their objects may be gone here. What a
+//! tier has of them it keeps, until a deletion or the fleet's retention says otherwise.
 //!
 //! The rejected order, log first, would show the region a snapshot sooner, but for hours it would
 //! name objects that only a node about to burn down has.
+
+mod deletions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,6 +25,7 @@ use seawall_tlog::{
     Checkpoint, Kind, Log, SignedCheckpoint, Upload, UploadError, UploadStep, Verifier,
 };
 
+use self::deletions::Deletions;
 use crate::audit::enrols;
 use crate::possession::{below, possession, shuffle};
 use crate::tier::{Objects, ReceiptAnswer, Tier, read_entries};
@@ -73,6 +76,12 @@ pub struct Pushed {
     pub set_aside: usize,
     /// Entries of the log the tier mirrors now.
     pub mirrored: u64,
+    /// Snapshots it was told to delete.
+    pub deleted: u64,
+    /// Snapshots it keeps no longer, rightly.
+    pub gone: u64,
+    /// Deletion statements it refused, each with the reason.
+    pub refused_deletions: Vec<String>,
 }
 
 /// A node's side of a push.
@@ -108,6 +117,7 @@ struct OwnLog {
     introduced: Vec<Envelope>,
     /// Every subkey certified.
     keys: Vec<VerifyingKey>,
+    deletions: Deletions,
 }
 
 /// What one run knows.
@@ -154,10 +164,12 @@ impl Push<'_> {
     fn replay(&self) -> Result<OwnLog, SyncError> {
         let mut state = LogState::new(self.fleet.clone(), self.log.origin().as_str());
         let (mut snapshots, mut subkeys) = (Vec::new(), Vec::new());
+        let mut deletions = Deletions::default();
         for index in 0..self.log.size() {
             let entry = self.log.entry(index)?;
             let accepted =
                 state.accept(&entry).map_err(|source| SyncError::Record { index, source })?;
+            deletions.note(&entry, &accepted);
             match accepted {
                 Accepted::Manifest(digest, manifest)
                 | Accepted::BranchManifest(digest, manifest) => {
@@ -169,10 +181,10 @@ impl Push<'_> {
                 _ => {}
             }
         }
-        snapshots.retain(|s: &Snapshot| state.forgotten(&s.digest).is_none());
+        let snapshots = deletions.divide(snapshots, &state);
         let first = subkeys.len().saturating_sub(MAX_INTRODUCED);
         let introduced = subkeys.split_off(first);
-        Ok(OwnLog { snapshots, introduced, keys: state.all_subkeys().collect() })
+        Ok(OwnLog { snapshots, introduced, keys: state.all_subkeys().collect(), deletions })
     }
 }
 
@@ -194,7 +206,7 @@ impl Run<'_, '_> {
         if size == 0 || signed != size {
             return Err(SyncError::NotSigned { size, signed });
         }
-        let OwnLog { snapshots, introduced, keys } = self.push.replay()?;
+        let OwnLog { snapshots, introduced, keys, deletions } = self.push.replay()?;
         self.keys = keys;
         let mirrored = self.check_history()?;
         // A tier that signed for an entry it no longer mirrors was rolled back: what else it
@@ -202,6 +214,7 @@ impl Run<'_, '_> {
         if snapshots.iter().any(|s| s.index >= mirrored && self.is_receipted(s)) {
             self.done.set_aside += self.push.receipts.set_aside(self.incarnation)?;
         }
+        let gone = self.notices(&deletions)?;
         self.sample(&snapshots)?;
         let first = snapshots.iter().position(|s| !self.is_receipted(s)).unwrap_or(snapshots.len());
         // In order and without gaps: a receipt behind a missing one is asked for again.
@@ -230,7 +243,8 @@ impl Run<'_, '_> {
             self.receipt(last)?;
             self.done.recounted = 1;
         }
-        Ok(())
+        self.count_one_let_go(&deletions, &gone)?;
+        self.carry(&deletions, &gone)
     }
 
     fn name(&self) -> String {

@@ -8,14 +8,17 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 
-use seawall_base::{Disk, read_file, write_atomic};
-use seawall_record::{Hex32, Receipt, RecordError};
+use seawall_base::{Disk, Sha256, read_file, write_atomic};
+use seawall_record::{Deleted, Hex32, Receipt, RecordError};
 use seawall_sign::envelope::MAX_ENVELOPE;
 use seawall_sign::{Envelope, SignError, VerifyingKey};
 use seawall_tlog::checkpoint::{CheckpointError, Origin};
 
+use crate::message::{MAX_NOTICES, envelopes_of_json, envelopes_to_json};
+
 const SUFFIX: &str = ".receipt";
 const SET_ASIDE: &str = ".set-aside";
+const DELETED: &str = ".deleted";
 
 /// Why receipts could not be read or kept.
 #[derive(Debug, thiserror::Error)]
@@ -62,6 +65,8 @@ pub struct Receipts {
     dir: String,
     region: VerifyingKey,
     counting: BTreeMap<Key, (Receipt, Envelope)>,
+    /// What the tier says it keeps no longer: manifests, each with the notice.
+    deleted: BTreeMap<(Hex32, Sha256), Deleted>,
 }
 
 impl Receipts {
@@ -77,8 +82,12 @@ impl Receipts {
             move |source| ReceiptsError::Io { path, source }
         };
         disk.create_dir_all(dir).map_err(io(dir))?;
-        let mut counting = BTreeMap::new();
+        let (mut counting, mut deleted) = (BTreeMap::new(), BTreeMap::new());
         for name in disk.list(dir).map_err(io(dir))? {
+            if name.ends_with(DELETED) {
+                let path = format!("{dir}/{name}");
+                read_deleted(disk.as_ref(), &path, region, &mut deleted)?;
+            }
             if !name.ends_with(SUFFIX) {
                 continue;
             }
@@ -94,12 +103,45 @@ impl Receipts {
             let key = (receipt.incarnation, receipt.origin.clone(), receipt.index);
             counting.insert(key, (receipt, envelope));
         }
-        Ok(Self { disk, dir: dir.to_owned(), region, counting })
+        Ok(Self { disk, dir: dir.to_owned(), region, counting, deleted })
     }
 
-    /// Every receipt that has not been set aside, of every incarnation.
+    /// Every receipt that has not been set aside, of every incarnation, for what the tier still
+    /// says it keeps.
     pub fn all(&self) -> impl Iterator<Item = (&Receipt, &Envelope)> {
-        self.counting.values().map(|(receipt, envelope)| (receipt, envelope))
+        let held =
+            |(r, _): &&(Receipt, Envelope)| self.deleted(r.incarnation, &r.manifest).is_none();
+        self.counting.values().filter(held).map(|(receipt, envelope)| (receipt, envelope))
+    }
+
+    /// The tier's word that it keeps a snapshot no longer, if it gave it.
+    pub fn deleted(&self, incarnation: Hex32, manifest: &Sha256) -> Option<&Deleted> {
+        self.deleted.get(&(incarnation, *manifest))
+    }
+
+    /// Every snapshot of which some incarnation of the tier said that it keeps it no longer.
+    pub fn all_deleted(&self) -> impl Iterator<Item = (Sha256, &Deleted)> {
+        self.deleted.iter().map(|((_, manifest), notice)| (*manifest, notice))
+    }
+
+    /// Keeps what the tier says it deleted of a log, durably. The region's signatures are checked.
+    pub fn note_deleted(
+        &mut self,
+        incarnation: Hex32,
+        origin: &Origin,
+        notices: &[Envelope],
+    ) -> Result<(), ReceiptsError> {
+        let mut news = BTreeMap::new();
+        let name = format!("{}-{}{DELETED}", hex::encode(incarnation.0), origin.hash().to_hex());
+        let path = format!("{}/{name}", self.dir);
+        take_notices(notices, self.region, &path, &mut news)?;
+        if news.keys().all(|key| self.deleted.contains_key(key)) {
+            return Ok(());
+        }
+        write_atomic(self.disk.as_ref(), &path, &envelopes_to_json(notices))
+            .map_err(|source| ReceiptsError::Io { path, source })?;
+        self.deleted.append(&mut news);
+        Ok(())
     }
 
     /// The receipt for entry `index` of the log `origin` by this incarnation.
@@ -148,4 +190,34 @@ impl Receipts {
         let origin = origin.hash().to_hex();
         Ok(format!("{}/{incarnation}-{origin}-{:020}{SUFFIX}", self.dir, receipt.index))
     }
+}
+
+fn read_deleted(
+    disk: &dyn Disk,
+    path: &str,
+    region: VerifyingKey,
+    into: &mut BTreeMap<(Hex32, Sha256), Deleted>,
+) -> Result<(), ReceiptsError> {
+    let bytes = read_file(disk, path, MAX_NOTICES)
+        .map_err(|source| ReceiptsError::Io { path: path.to_owned(), source })?;
+    let Some(bytes) = bytes else { return Ok(()) };
+    let notices = envelopes_of_json(&bytes)
+        .map_err(|source| ReceiptsError::Damaged { path: path.to_owned(), source })?;
+    take_notices(&notices, region, path, into)
+}
+
+fn take_notices(
+    notices: &[Envelope],
+    region: VerifyingKey,
+    path: &str,
+    into: &mut BTreeMap<(Hex32, Sha256), Deleted>,
+) -> Result<(), ReceiptsError> {
+    for envelope in notices {
+        let notice = Deleted::open(envelope, region)
+            .map_err(|source| ReceiptsError::NotBelieved { path: path.to_owned(), source })?;
+        for it in &notice.snapshots {
+            into.insert((notice.incarnation, it.manifest), notice.clone());
+        }
+    }
+    Ok(())
 }

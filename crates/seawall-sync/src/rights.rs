@@ -86,6 +86,7 @@ pub const RIGHTS: [Right; 5] = [
             call("POST", "/v1/log/add-checkpoint"),
             call("POST", "/v1/log/add-entries"),
             call("POST", "/v1/receipt"),
+            call("POST", "/v1/log/witnessed"),
         ],
         scope: Scope::Session,
         who: MEMBER,
@@ -109,11 +110,12 @@ pub const RIGHTS: [Right; 5] = [
     },
     Right {
         operation: Operation::Delete,
-        calls: &[],
+        calls: &[call("POST", "/v1/delete")],
         scope: Scope::Statement,
-        who: "nobody yet",
-        reach: "nothing yet: a region deletes nothing",
-        authority: "custodians, by a signed statement; a token will only carry it",
+        who: MEMBER,
+        reach: "snapshots that the statement names, of a node of its tenant",
+        authority: "custodians of each snapshot, as many as the newest policy says, by the \
+                    statement, which stands in the node's mirrored log",
         delegable: false,
     },
     Right {

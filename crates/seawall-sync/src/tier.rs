@@ -113,6 +113,17 @@ pub trait Tier: Send + Sync {
     /// Asks it to count the snapshot whose manifest is entry `index` and to sign for it.
     fn receipt(&self, origin: &Origin, index: u64) -> Result<ReceiptAnswer, TierError>;
 
+    /// Shows it cosigned checkpoints of this node's own log, at most [`crate::wire::MAX_COSIGNED`].
+    /// Returns the largest size of which it keeps one.
+    fn show_cosigned(&self, all: &[SignedCheckpoint]) -> Result<u64, TierError>;
+
+    /// Carries a deletion statement to it, which stands in the log it mirrors. On return it has
+    /// decided for good that the snapshots named are gone.
+    fn delete(&self, statement: &Envelope) -> Result<(), TierError>;
+
+    /// Its signed word on what it keeps no longer of a log ([`seawall_record::Deleted`]).
+    fn deleted(&self, origin: &Origin) -> Result<Vec<Envelope>, TierError>;
+
     /// The checkpoint up to which it mirrors a log. *Its signatures are the caller's to check.*
     fn checkpoint(&self, origin: &Origin) -> Result<Option<SignedCheckpoint>, TierError> {
         let Some(bytes) = self.tile(origin, &TilePath::Checkpoint)? else { return Ok(None) };

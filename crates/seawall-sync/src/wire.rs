@@ -7,6 +7,8 @@ use std::collections::BTreeSet;
 
 use seawall_base::wire::{Reader, WireError, Writer};
 use seawall_base::{MAX_OBJECT, ObjectId, Timestamp};
+use seawall_tlog::SignedCheckpoint;
+use seawall_tlog::note::MAX_NOTE;
 
 use crate::Have;
 
@@ -33,6 +35,36 @@ pub const MAX_IDS_BODY: usize = 4 + MAX_HAVE * 32;
 
 /// Largest body of `challenge` in bytes.
 pub const MAX_CHALLENGE_BODY: usize = 32 + 4 + MAX_CHALLENGE * 32;
+
+/// Most cosigned checkpoints in one body.
+pub const MAX_COSIGNED: usize = 64;
+
+/// Largest body of cosigned checkpoints in bytes.
+pub const MAX_COSIGNED_BODY: usize = 1 << 20;
+
+/// Encodes cosigned checkpoints: a count, then each with its length.
+pub fn encode_cosigned(all: &[SignedCheckpoint]) -> Vec<u8> {
+    let mut w = Writer::new();
+    w.length(all.len());
+    for signed in all {
+        let note = signed.to_bytes();
+        w.length(note.len()).raw(&note);
+    }
+    w.into_vec()
+}
+
+/// Parses cosigned checkpoints. *Their signatures are the caller's to check.*
+pub fn decode_cosigned(bytes: &[u8]) -> Result<Vec<SignedCheckpoint>, WireError> {
+    let mut r = Reader::new(bytes);
+    let mut all = Vec::new();
+    for _ in 0..r.length(MAX_COSIGNED)? {
+        let len = r.length(MAX_NOTE)?;
+        let note = SignedCheckpoint::parse(r.take(len)?);
+        all.push(note.map_err(|_| r.invalid("cosigned checkpoint"))?);
+    }
+    r.finish()?;
+    Ok(all)
+}
 
 /// Encodes a list of ids: a count, then the ids.
 pub fn encode_ids(ids: &[ObjectId]) -> Vec<u8> {

@@ -8,6 +8,7 @@
 //! It must not know: what an entry means, how bytes travel, which keys a fleet trusts.
 
 pub mod checkpoint;
+mod cosigned;
 mod evidence;
 mod log;
 pub mod merkle;
@@ -21,6 +22,7 @@ pub mod upload;
 pub mod witness;
 
 pub use checkpoint::{Checkpoint, CheckpointError, Origin, SignedCheckpoint};
+pub use cosigned::Cosigned;
 pub use evidence::{Misconduct, Pair, PairError};
 pub use log::Log;
 pub use merkle::{Hash, MerkleError};

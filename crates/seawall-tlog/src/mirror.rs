@@ -104,6 +104,11 @@ impl Mirror {
         self.store.entries(range)
     }
 
+    /// The root over the first `size` entries.
+    pub fn root_at(&self, size: u64) -> Result<Hash, LogError> {
+        self.store.root_at(size)
+    }
+
     /// The inclusion proof of entry `index` in the tree of `size`.
     pub fn inclusion(&self, index: u64, size: u64) -> Result<Vec<Hash>, LogError> {
         self.store.root_at(size)?;

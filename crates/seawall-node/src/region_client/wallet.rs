@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue, Method};
-use seawall_base::{Clock as _, FleetId, Rng as _, Seconds, Timestamp};
+use seawall_base::{Clock as _, FleetId, Rng as _, Seconds, Sha256, Timestamp};
 use seawall_host::{OsRng, SystemClock};
 use seawall_link::{Answer as Reply, ChannelBinding, Connection, JSON, LinkError, Message};
 use seawall_record::Delegation;
@@ -124,13 +124,14 @@ impl Wallet {
         }
     }
 
-    /// Asks for a token.
+    /// Asks for a token, for the statement it is to carry or else for this connection.
     pub(super) fn ask(
         connection: &mut Connection,
         operation: Operation,
+        statement: Option<Sha256>,
     ) -> Result<Asked, LinkError> {
         let nonce = hex::encode(OsRng.array::<16>());
-        let request = TokenRequest { operation, statement: None, nonce };
+        let request = TokenRequest { operation, statement, nonce };
         let message = Message {
             method: Method::POST,
             path: "/v1/token".to_owned(),

@@ -13,8 +13,8 @@ use seawall_sign::{Envelope, VerifyingKey};
 use seawall_sync::message::EnrolRequest;
 use seawall_sync::wire;
 use seawall_sync::{Answer, Have, LogSummary, ReceiptAnswer, Tier, TierError, TierIdentity};
-use seawall_tlog::Origin;
 use seawall_tlog::tile::TilePath;
+use seawall_tlog::{Origin, SignedCheckpoint};
 
 use super::world::Node;
 
@@ -116,6 +116,21 @@ impl Tier for InProcess {
     fn receipt(&self, origin: &Origin, index: u64) -> Result<ReceiptAnswer, TierError> {
         self.region.receipt(&self.member(), origin.as_str(), index).map_err(refused)
     }
+
+    fn show_cosigned(&self, all: &[SignedCheckpoint]) -> Result<u64, TierError> {
+        self.region.show_cosigned(&self.member(), &wire::encode_cosigned(all)).map_err(refused)
+    }
+
+    fn delete(&self, statement: &Envelope) -> Result<(), TierError> {
+        self.region.delete(&self.member(), &statement.to_json()).map_err(refused)
+    }
+
+    fn deleted(&self, origin: &Origin) -> Result<Vec<Envelope>, TierError> {
+        match self.region.notices(&self.member(), origin.hash()) {
+            Err(e) if e.status == 404 => Ok(Vec::new()),
+            other => other.map_err(refused),
+        }
+    }
 }
 
 /// What a [`Between`] does to the answers.
@@ -133,6 +148,8 @@ pub struct Mischief {
     pub receipt: Mutex<Option<Envelope>>,
     /// Shows this as the mirrored checkpoint instead of the region's.
     pub checkpoint: Mutex<Option<Vec<u8>>>,
+    /// Shows these notices of deletion instead of the region's.
+    pub notices: Mutex<Option<Vec<Envelope>>>,
     /// Answers this to every `add-checkpoint`.
     pub add_checkpoint: Mutex<Option<Answer>>,
 }
@@ -243,6 +260,24 @@ impl Tier for Between {
         match &*self.mischief.receipt.lock().expect("no panic") {
             Some(envelope) => Ok(ReceiptAnswer::Given(envelope.clone())),
             None => self.inner.receipt(origin, index),
+        }
+    }
+
+    fn show_cosigned(&self, all: &[SignedCheckpoint]) -> Result<u64, TierError> {
+        self.call()?;
+        self.inner.show_cosigned(all)
+    }
+
+    fn delete(&self, statement: &Envelope) -> Result<(), TierError> {
+        self.call()?;
+        self.inner.delete(statement)
+    }
+
+    fn deleted(&self, origin: &Origin) -> Result<Vec<Envelope>, TierError> {
+        self.call()?;
+        match &*self.mischief.notices.lock().expect("no panic") {
+            Some(envelopes) => Ok(envelopes.clone()),
+            None => self.inner.deleted(origin),
         }
     }
 }

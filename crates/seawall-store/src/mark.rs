@@ -14,14 +14,14 @@ const PROBES: u32 = 7;
 type Block = [u64; 8];
 
 /// The filter. Never says no to an id that was added.
-pub(super) struct Mark {
+pub struct Mark {
     blocks: Vec<Block>,
     salt: [u64; 2],
 }
 
 impl Mark {
     /// Room for so many ids; more make it say yes more often.
-    pub(super) fn new(expected: u64, salt: [u8; 16]) -> Self {
+    pub fn new(expected: u64, salt: [u8; 16]) -> Self {
         let blocks = (expected.saturating_mul(BITS) / 512 + 1) as usize;
         let (a, b) = (u128::from_le_bytes(salt) as u64, (u128::from_le_bytes(salt) >> 64) as u64);
         Self { blocks: vec![[0; 8]; blocks], salt: [a, b | 1] }
@@ -47,14 +47,16 @@ impl Mark {
         })
     }
 
-    pub(super) fn add(&mut self, id: &ObjectId) {
+    /// Adds an id.
+    pub fn add(&mut self, id: &ObjectId) {
         let (block, seed) = self.place(id);
         for (word, bit) in Self::bits(seed) {
             self.blocks[block][word] |= bit;
         }
     }
 
-    pub(super) fn has(&self, id: &ObjectId) -> bool {
+    /// Whether the id was added; sometimes yes where it was not.
+    pub fn has(&self, id: &ObjectId) -> bool {
         let (block, seed) = self.place(id);
         Self::bits(seed).all(|(word, bit)| self.blocks[block][word] & bit != 0)
     }
