@@ -10,6 +10,7 @@ pub(crate) mod bombs;
 mod custodians;
 mod custody;
 mod dealing;
+mod deletion;
 mod drills;
 mod log;
 mod machine;

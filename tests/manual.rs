@@ -42,6 +42,7 @@ pages! {
     audit(Fleet::found(), on_record);
     browse(Fleet::found(), looked_into);
     custodians(Fleet::nowhere(), a_ceremony_and_the_years_after);
+    deletion(Fleet::found(), deleted_by_two);
     drills(Fleet::found_with(&["--canary"]), drilled);
     fleet_policy(Fleet::found(), two_of_three_decide);
     getting_started(Fleet::nowhere(), a_second_machine_has_it);
@@ -232,6 +233,13 @@ fn looked_into(here: &Here) {
     }
     assert_eq!(fs::read(below("part", "conf.d/http.conf")).expect("restored"), b"listen 80\n");
     assert_eq!(here.snapshots(), 2);
+}
+
+fn deleted_by_two(here: &Here) {
+    assert_eq!(here.snapshots(), 1);
+    let all = here.fleet.run(&["snapshot", "list", "--all", "--json"]).ok().json();
+    assert_eq!(all[0]["deleted"]["reason"], "erasure, case 7", "{all}");
+    here.fleet.run(&["verify"]).ok();
 }
 
 fn a_ceremony_and_the_years_after(here: &Here) {

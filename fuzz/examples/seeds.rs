@@ -10,21 +10,23 @@ use seawall_backup::entry::{Content, Entry, EntryKind, List, Meta, Xattr};
 use seawall_backup::pages::{RootPage, Stretch, encode_entry};
 use seawall_backup::path_index::{Listing, PathEntry, PathIndexRoot, PathIndexWriter, PathKind};
 use seawall_base::wire::Writer;
-use seawall_base::{FleetId, NodeId, ObjectId, Sha256, Timestamp};
+use seawall_base::{FleetId, NodeId, ObjectId, Seconds, Sha256, Timestamp};
 use seawall_escrow::ceremony::dkg;
 use seawall_escrow::{
     Capsule, HandOver, KdfCost, LabelFields, OneTimeSecret, Partial, ShareFile, SharePublic,
     ShareSecret,
 };
 use seawall_fuzz::{
-    NODE, ORIGIN, ROOT, SUBKEY, capsule, fleet, genesis, group, kem_keys, key, quantum_capsule,
-    recipients, shares, sign,
+    NODE, ORIGIN, ROOT, SUBKEY, capsule, deletable_entries, fleet, genesis, group, kem_keys, key,
+    quantum_capsule, recipients, ruled, shares, sign,
 };
+use seawall_policy::retention::{Count, Period, Rules};
 use seawall_record::{
-    Base64, CeremonyMessage, CeremonyResult, CeremonyStep, Dossier, DossierParts, DrillKind, Enrolment, Epoch,
-    EvidenceFile, Fleet, FleetCard, Forget, Forgotten, Hex32, Introduction, KnowledgeProof,
-    LogPoint, LogState, Manifest, ManifestCore, MessageFile, Request, Role, Sighting, Subkey,
-    Totals, Verdict, node_origin, reference_set,
+    Base64, CeremonyMessage, CeremonyResult, CeremonyStep, Deleted, Deletion, DeletionFile,
+    Dossier, DossierParts, DrillKind, Enrolment, Epoch, EvidenceFile, Fleet, FleetCard, Forget,
+    Forgotten, Hex32, Introduction, KnowledgeProof, LogPoint, LogState, Manifest, ManifestCore,
+    MessageFile, Request, Retention, Role, Sighting, Subkey, Totals, Verdict, node_origin,
+    reference_set,
 };
 use seawall_seal::{Domain, DomainScope, ObjectKey, ObjectRef};
 use seawall_sign::possession::{Call, Proof};
@@ -32,6 +34,7 @@ use seawall_sign::token::{About, Claims, Operation};
 use seawall_sign::{Envelope, SigningKey, Statement};
 use seawall_sim::{SeededRng, SimDisk};
 use seawall_store::{Options, Store};
+use seawall_sync::message::envelopes_to_json;
 use seawall_sync::{Details, Leases, wire};
 use seawall_tlog::package::Package;
 use seawall_tlog::tile::encode_bundle;
@@ -165,6 +168,7 @@ fn sign_and_record() {
     write("record_evidence", "introduction", &introduction(&enrolled, &certified).to_json());
     write("record_evidence", "evidence", &evidence(introduction(&enrolled, &certified)));
     write("record_evidence", "epoch", &second_epoch(&enrolled, &certified));
+    deletions();
     write("record_files", "card", &json(&FleetCard::new(&fleet())));
 
     let entries = [enrolled.to_json(), certified.to_json(), manifest.to_json()];
@@ -189,6 +193,49 @@ fn introduction(enrolled: &Envelope, certified: &Envelope) -> Introduction {
 }
 
 /// Two roots of one size, both signed.
+fn deletions() {
+    let entries = deletable_entries();
+    let first = Forgotten { sequence: 1, manifest: entries[2].digest() };
+    let it = Deletion {
+        fleet: ruled().id(),
+        node: enrolment().node(),
+        origin: ORIGIN.into(),
+        snapshots: vec![first],
+        even_last: false,
+        policy: 2,
+        reason: "erasure".into(),
+        nonce: Hex32([1; 32]),
+        created: NOW,
+        expires: NOW.after(Seconds::days(7)),
+    };
+    let envelope = it.statement().sign(&[&key(11), &key(12)]).expect("it is small");
+    write("record_deletion", "deletion", &payload(&envelope));
+    let file = DeletionFile::new(ruled(), envelope, vec![entries[2].clone()]);
+    write("record_deletion", "file", &file.expect("it belongs together").to_json());
+    let counts = [(Period::Daily, Count::Newest(7))].into_iter().collect();
+    let retention = Retention {
+        fleet: ruled().id(),
+        node: enrolment().node(),
+        version: 1,
+        rules: Rules { counts, ..Rules::default() },
+        policy: 2,
+        created: NOW,
+    };
+    let envelope = retention.statement().sign(&[&key(ROOT)]).expect("it is small");
+    write("record_deletion", "retention", &payload(&envelope));
+    let notice = Deleted {
+        fleet: ruled().id(),
+        region: key(30).public().node_id(),
+        incarnation: Hex32([2; 32]),
+        origin: ORIGIN.into(),
+        under: envelope.digest(),
+        snapshots: vec![first],
+        created: NOW,
+    };
+    let notice = notice.statement().sign(&[&key(30)]).expect("it is small");
+    write("record_deletion", "notices", &envelopes_to_json(&[notice]));
+}
+
 fn evidence(author: Introduction) -> Vec<u8> {
     let origin = node_origin(fleet().id(), enrolment().node(), 1);
     let sighting = |leaf: &[u8]| {

@@ -7,8 +7,8 @@ use seawall_base::ObjectId;
 use seawall_sync::message::{EnrolRequest, ReceiptRequest};
 use seawall_sync::pack::Index;
 use seawall_sync::wire::{
-    decode_challenge, decode_get_answer, decode_have, decode_ids, decode_objects, decode_proofs,
-    encode_challenge, encode_have, encode_ids, encode_proofs, push_object,
+    decode_challenge, decode_cosigned, decode_get_answer, decode_have, decode_ids, decode_objects, decode_proofs,
+    encode_challenge, encode_cosigned, encode_have, encode_ids, encode_proofs, push_object,
 };
 
 fuzz_target!(|data: &[u8]| {
@@ -24,6 +24,9 @@ fuzz_target!(|data: &[u8]| {
             push_object(&mut body, id, bytes);
         }
         assert_eq!(body, data);
+    }
+    if let Ok(cosigned) = decode_cosigned(data) {
+        assert_eq!(encode_cosigned(&cosigned), data);
     }
     if let Ok(request) = serde_json::from_slice::<EnrolRequest>(data) {
         let _ = request.envelopes();

@@ -5,14 +5,15 @@
 
 use std::sync::OnceLock;
 
-use seawall_base::{FleetId, NodeId, Sha256, Timestamp};
+use seawall_base::{FleetId, NodeId, ObjectId, Seconds, Sha256, Timestamp};
 use seawall_escrow::{
     Capsule, CheckedCapsule, Demand, Group, KemSecret, LabelFields, OneTimeSecret, Recipients,
     SecretShare, ceremony as group_making,
 };
 use seawall_record::{
-    Base64, Ceremony, CeremonyKind, CeremonyOpening, CustodianCard, CustodianRecord,
-    EscrowGroupRecord, Fleet, Genesis, Hex32, Participant,
+    Base64, Ceremony, CeremonyKind, CeremonyOpening, CustodianCard, CustodianRecord, DeletionRule,
+    Enrolment, EscrowGroupRecord, Fleet, Genesis, Hex32, LogState, Manifest, ManifestCore,
+    Participant, ReferenceSet, Role, Subkey, Totals,
 };
 use seawall_sign::{Envelope, SigningKey, Statement};
 use seawall_sim::SeededRng;
@@ -140,6 +141,75 @@ pub fn fleet() -> Fleet {
         Fleet::open(envelope).expect("a well-formed fleet")
     };
     FLEET.get_or_init(found).clone()
+}
+
+/// The fleet after a policy that lets two custodians delete.
+pub fn ruled() -> Fleet {
+    static FLEET: OnceLock<Fleet> = OnceLock::new();
+    let made = || {
+        let mut policy = fleet().policy().clone();
+        policy.version = 2;
+        policy.previous = fleet().policy_digest();
+        policy.deletion = Some(DeletionRule { min_age: Seconds::days(30), custodians: 2 });
+        let envelope = policy.statement().sign(&[&key(ROOT)]).expect("it is small");
+        fleet().advance(envelope).expect("a good policy")
+    };
+    FLEET.get_or_init(made).clone()
+}
+
+/// A log of two snapshots in that fleet.
+pub fn deletable_log() -> LogState {
+    static LOG: OnceLock<LogState> = OnceLock::new();
+    let made = || {
+        let mut log = LogState::new(ruled(), ORIGIN);
+        for entry in deletable_entries() {
+            log.accept(&entry.to_json()).expect("a good entry");
+        }
+        log
+    };
+    LOG.get_or_init(made).clone()
+}
+
+/// Its entries: enrolment, subkey, two snapshots.
+pub fn deletable_entries() -> Vec<Envelope> {
+    let (fleet, now) = (ruled().id(), Timestamp(1_700_000_100));
+    let enrolment = Enrolment {
+        fleet,
+        role: Role::Node,
+        name: "edge".into(),
+        epoch: 1,
+        identity: key(NODE).public(),
+        transport: key(20).public(),
+        recipient: Some(Base64(vec![1; 8])),
+        tenant: Some("tenant".into()),
+        issued: now,
+    };
+    let node = enrolment.node();
+    let not_after = now.after(Subkey::MAX_VALIDITY);
+    let subkey = Subkey { fleet, node, key: key(SUBKEY).public(), not_before: now, not_after };
+    let mut out = vec![
+        enrolment.statement().sign(&[&key(ROOT)]).expect("it is small"),
+        subkey.statement().sign(&[&key(NODE)]).expect("it is small"),
+    ];
+    for sequence in 1..=2 {
+        let core = ManifestCore {
+            fleet,
+            node,
+            origin: ORIGIN.into(),
+            sequence,
+            previous: out.last().filter(|_| sequence > 1).map(Envelope::digest),
+            created: now,
+            class: 1,
+            group: group().id(),
+            reference_set: ReferenceSet { root: ObjectId([5; 32]), count: 3, bytes: 4_096 },
+            totals: Totals::default(),
+            set: None,
+            tags: Vec::new(),
+        };
+        let manifest = Manifest { core, capsule: Base64(vec![7; 64]), path_index: Vec::new() };
+        out.push(manifest.statement().sign(&[&key(SUBKEY)]).expect("it is small"));
+    }
+    out
 }
 
 /// The signing key of a participant in [`ceremony`].

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderName, HeaderValue, Method};
-use seawall_base::{Clock as _, Rng as _, Seconds, Timestamp};
+use seawall_base::{Clock as _, Rng as _, Seconds, Sha256, Timestamp};
 use seawall_host::{FsDisk, OsRng, SystemClock};
 use seawall_link::{Answer, ChannelBinding, Connection, Message, Patience, Session};
 use seawall_record::Delegation;
@@ -92,6 +92,16 @@ impl Caller {
         serde_json::from_slice(&self.ask(operation).body).expect("a token")
     }
 
+    /// A token to carry a deletion statement.
+    pub(super) fn token_to_delete(&mut self, statement: Sha256) -> TokenAnswer {
+        let (operation, nonce) = (Operation::Delete, hex::encode(OsRng.array::<16>()));
+        let asked = TokenRequest { operation, statement: Some(statement), nonce };
+        let asked = serde_json::to_vec(&asked).expect("JSON");
+        let message = Self::message(Method::POST, "/v1/token", asked);
+        let answer = self.connection.request(&message).expect("answered");
+        serde_json::from_slice(&answer.body).expect("a token")
+    }
+
     /// Why there is no token for an operation.
     pub(super) fn refused_token(&mut self, operation: Operation) -> String {
         let answer = self.ask(operation);
@@ -102,10 +112,20 @@ impl Caller {
 
     /// Makes a request as the node's own program would, without sending it.
     pub(super) fn make(&mut self, token: &TokenAnswer, path: &'static str) -> Copied {
+        self.make_with(token, path, NOTHING.to_vec())
+    }
+
+    /// As [`Caller::make`], with this body.
+    pub(super) fn make_with(
+        &mut self,
+        token: &TokenAnswer,
+        path: &'static str,
+        body: Vec<u8>,
+    ) -> Copied {
         let mut copied = Copied {
             method: Method::POST,
             path,
-            body: NOTHING.to_vec(),
+            body,
             token: token.token.clone(),
             proof: String::new(),
             delegation: None,

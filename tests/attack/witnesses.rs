@@ -1,13 +1,14 @@
 //! Witnesses of a fleet on the loopback, and logs that show them two faces or go back in time.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
-use seawall_base::{Clock as _, Sha256};
+use seawall_base::{Clock as _, Sha256, Timestamp};
 use seawall_custodian::WitnessDesk;
 use seawall_host::{FsDisk, SystemClock};
 use seawall_link::{Background, Handler, JSON, Reply, Session, TEXT, serve_in_background};
@@ -21,8 +22,10 @@ use crate::harness::{Fleet, arg, copy, free_address, noise_of, run};
 
 /// A witness as a custodian's daemon serves it.
 struct Desk {
-    desk: Mutex<WitnessDesk>,
+    witness: Mutex<WitnessDesk>,
     fleet: FleetState,
+    /// Days by which its clock is ahead.
+    ahead: Arc<AtomicI64>,
 }
 
 impl Handler for Desk {
@@ -42,8 +45,13 @@ impl Handler for Desk {
 }
 
 impl Desk {
+    fn now(&self) -> Timestamp {
+        let days = self.ahead.load(Ordering::SeqCst);
+        Timestamp(SystemClock.now().0.saturating_add_signed(days * 86_400))
+    }
+
     fn answer(&self, method: &Method, path: &str, body: &[u8]) -> Reply {
-        let mut desk = self.desk.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut desk = self.witness.lock().unwrap_or_else(PoisonError::into_inner);
         let fleets = std::slice::from_ref(&self.fleet);
         let path = path.strip_prefix("/v1/witness/").unwrap_or("");
         let refused = |why: String| Reply::refusal(403, why, "be introduced".to_owned());
@@ -53,7 +61,7 @@ impl Desk {
                 Err(e) => refused(e.to_string()),
             },
             (&Method::POST, None) => {
-                let judged = desk.add_checkpoint(fleets, body, SystemClock.now());
+                let judged = desk.add_checkpoint(fleets, body, self.now());
                 let answer = judged.expect("the disk works").answer;
                 Reply::new(TEXT, answer.body()).with_status(answer.status())
             }
@@ -74,18 +82,19 @@ impl Desk {
 }
 
 /// A witness that can be stopped and started.
-struct Witness {
+pub(super) struct Witness {
     name: &'static str,
     home: PathBuf,
     address: String,
     seed: u8,
     serving: Option<Background>,
+    ahead: Arc<AtomicI64>,
 }
 
 impl Witness {
     fn new(fleet: &Fleet, name: &'static str, seed: u8) -> Self {
         let home = fleet.path(&format!("witness-{name}"));
-        Self { name, home, address: free_address(), seed, serving: None }
+        Self { name, home, address: free_address(), seed, serving: None, ahead: Arc::default() }
     }
 
     fn key(&self) -> SigningKey {
@@ -116,18 +125,24 @@ impl Witness {
         let home = Arc::new(FsDisk::create(self.home.clone()).expect("a directory"));
         let name = format!("{}.example/witness", self.name);
         let desk = WitnessDesk::open(home, "witness", name, self.key()).expect("the desk opens");
-        let desk = Arc::new(Desk { desk: Mutex::new(desk), fleet: state });
+        let ahead = self.ahead.clone();
+        let desk = Arc::new(Desk { witness: Mutex::new(desk), fleet: state, ahead });
         let serving = serve_in_background(desk, &self.transport(), &self.address);
         self.serving = Some(serving.expect("served"));
     }
 
-    fn stop(&mut self) {
+    /// Sets its clock so many days ahead.
+    pub(super) fn set_ahead(&self, days: i64) {
+        self.ahead.store(days, Ordering::SeqCst);
+    }
+
+    pub(super) fn stop(&mut self) {
         self.serving.take().expect("running").stop().expect("ended in order");
     }
 }
 
 /// Four witnesses in the policy, three of whom are a quorum: one of them may cheat.
-fn four(fleet: &Fleet) -> Vec<Witness> {
+pub(super) fn four(fleet: &Fleet) -> Vec<Witness> {
     let names = ["anna", "ben", "cleo", "dora"];
     let mut all: Vec<Witness> =
         (60..).zip(names).map(|(seed, name)| Witness::new(fleet, name, seed)).collect();

@@ -11,10 +11,12 @@
 //! DESIGN's order, fleet id, node key and subkey, log inclusion, capsule proof and label.
 
 pub mod ceremony;
+mod deletion;
 mod home;
 mod quorum;
 mod witness;
 
+pub use deletion::sign_deletion;
 pub use home::{Ask, AskPassphrase, CustodianHome, CustodyError, HomeLock, Joined, NO_FLEET};
 pub mod message;
 mod notify;

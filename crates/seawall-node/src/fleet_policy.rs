@@ -17,7 +17,7 @@ use seawall_tlog::Origin;
 
 use crate::home::{Home, HomeError};
 use crate::tiers::{RegionLink, pull_logs};
-use crate::{enrol, operators};
+use crate::{deletion, enrol, operators};
 
 /// What the next policy changes; what is not named stays.
 #[derive(Debug, Clone, Default)]
@@ -157,6 +157,7 @@ fn carry(
 ) -> Result<(), HomeError> {
     let mut all = enrol::issued(home, fleet)?;
     all.extend(operators::policy(home, fleet)?.map(|(_, statement)| statement));
+    all.extend(deletion::to_carry(home, fleet)?);
     for statement in more {
         let known = fleet.open_root_signed::<seawall_record::Enrolment>("enrolment", statement);
         if known.is_err() {

@@ -15,6 +15,7 @@ mod canary;
 mod command_source;
 mod custodians;
 mod delegations;
+mod deletion;
 mod drill;
 mod enrol;
 mod epoch;
@@ -52,6 +53,10 @@ pub use bucket::{Bucket, BucketError, BucketPushed};
 pub use canary::{CANARY, approve_canary, canary_dir};
 pub use command_source::CommandLine;
 pub use custodians::{AskError, Asked, alive, check_approval, request_status, send_request};
+pub use deletion::{
+    DeletionOrder, apply_deletion, apply_retention, propose_deletion, propose_retention,
+    read_retention, region_retention,
+};
 pub use drill::{
     Against, AppCheck, Drilled, Published, RestoreDrill, Scratch, ScrubDrill, drill_restore,
     drill_scrub, duration, kept_reports, kind_word, publish, remove_tree, report_page, word,

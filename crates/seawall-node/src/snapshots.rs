@@ -9,7 +9,8 @@ use seawall_base::{Clock, Rng, Sha256, Timestamp};
 use seawall_escrow::{Capsule, CapsuleError, Group, LabelFields, Recipients};
 use seawall_policy::witness::Reached;
 use seawall_record::{
-    Base64, EscrowGroupRecord, Fleet, MAX_TAGS, Manifest, ManifestCore, Operator, check_tag,
+    Base64, EscrowGroupRecord, Fleet, LoggedDeletion, MAX_TAGS, Manifest, ManifestCore, Operator,
+    check_tag,
 };
 use seawall_tlog::Origin;
 
@@ -65,6 +66,10 @@ pub struct Listed {
     pub receipts: Vec<String>,
     /// When its node forgot it, if it did: only other tiers keep its objects.
     pub forgotten: Option<Timestamp>,
+    /// The custodians' statement by which it is deleted everywhere, if it is.
+    pub deleted: Option<LoggedDeletion>,
+    /// Regions that keep it no longer, by their own signed word.
+    pub gone_from: Vec<String>,
     /// Who vouches for the log it stands in.
     pub witnessed: Reached,
 }
@@ -174,6 +179,8 @@ fn log_snapshot(
         manifest,
         receipts: Vec::new(),
         forgotten: None,
+        deleted: None,
+        gone_from: Vec::new(),
         witnessed: Reached::count(seawall_custodian::quorum(fleet).as_ref(), []),
     })
 }
@@ -218,7 +225,7 @@ fn names(options: &CreateOptions<'_>) -> Result<Vec<String>, HomeError> {
 pub fn list_snapshots(home: &Home, pulled: &[PulledLog]) -> Result<Vec<Listed>, HomeError> {
     let fleet = home.fleet()?;
     let log = home.log(&fleet)?;
-    let receipts = receipts(home, &fleet, log.origin())?;
+    let (receipts, gone) = receipts(home, &fleet, log.origin())?;
     let mut out = Vec::new();
     let mut state = seawall_record::LogState::new(fleet.clone(), log.origin().as_str());
     let (enrolment, _) = home.enrolment(&fleet)?;
@@ -236,12 +243,15 @@ pub fn list_snapshots(home: &Home, pulled: &[PulledLog]) -> Result<Vec<Listed>, 
                 manifest: manifest.clone(),
                 receipts: receipts.iter().filter_map(signed_for).collect(),
                 forgotten: None,
+                deleted: None,
+                gone_from: gone.iter().filter_map(signed_for).collect(),
                 witnessed: voices.reached(quorum.as_ref(), index),
             });
         }
     })?;
     for listed in &mut out {
         listed.forgotten = state.forgotten(&listed.digest);
+        listed.deleted = state.deleted(&listed.digest).cloned();
     }
     // A later epoch's log has the snapshots of those before it: each is listed once.
     let mut others: Vec<&PulledLog> = pulled.iter().filter(|p| p.origin != *log.origin()).collect();
@@ -258,17 +268,23 @@ pub fn list_snapshots(home: &Home, pulled: &[PulledLog]) -> Result<Vec<Listed>, 
     Ok(out)
 }
 
-/// Manifests of this log that regions have signed for.
+/// Manifests, each with the name of a region.
+type ByRegion = Vec<(Sha256, String)>;
+
+/// Manifests of this log that regions have signed for, and those of which they say that they keep
+/// them no longer.
 fn receipts(
     home: &Home,
     fleet: &Fleet,
     origin: &Origin,
-) -> Result<Vec<(Sha256, String)>, HomeError> {
-    let mut out = Vec::new();
+) -> Result<(ByRegion, ByRegion), HomeError> {
+    let (mut out, mut gone) = (Vec::new(), Vec::new());
     for (_, region) in home.regions(fleet)? {
         let receipts = crate::tiers::receipts_of(home, &region)?;
         let own = receipts.all().filter(|(r, _)| r.origin == origin.as_str());
         out.extend(own.map(|(r, _)| (r.manifest, region.name.clone())));
+        let own = receipts.all_deleted().filter(|(_, it)| it.origin == origin.as_str());
+        gone.extend(own.map(|(manifest, _)| (manifest, region.name.clone())));
     }
-    Ok(out)
+    Ok((out, gone))
 }

@@ -347,6 +347,8 @@ impl PulledLog {
             // A copy is no receipt; only what a region signed counts, and that is with the node.
             receipts: Vec::new(),
             forgotten: self.state.forgotten(digest),
+            deleted: self.state.deleted(digest).cloned(),
+            gone_from: Vec::new(),
             witnessed: witnessed(*index),
         })
     }

@@ -191,6 +191,7 @@ fn fact(it: &Kept) -> Snapshot {
         tags: it.tags.clone(),
         copies: 0,
         in_use: false,
-        proven: it.proven,
+        // Every one that was proven stays, not the last alone.
+        proven: false,
     }
 }

@@ -187,7 +187,7 @@ impl Fleet {
 
     /// The policy of a version, as its root keys signed it; none that is not known here.
     pub fn policy_of(&self, version: u64) -> Option<FleetPolicy> {
-        let Some(since) = version.checked_sub(self.genesis.policy_version) else { return None };
+        let since = version.checked_sub(self.genesis.policy_version)?;
         let Some(at) = since.checked_sub(1) else {
             return Some(founding_policy(self.id, &self.envelope, &self.genesis));
         };

@@ -335,7 +335,9 @@ fn mark(
     let mut salt = [0; 16];
     rng.fill(&mut salt);
     let mut mark = Mark::new(tenant.store.stats()?.objects, salt);
-    leased.iter().for_each(|id| mark.add(id));
+    for id in leased {
+        mark.add(id);
+    }
     let (dead, mut seen) = (dead(logs), 0_u64);
     for log in logs {
         let mut previous = None;
@@ -358,12 +360,10 @@ fn mark(
         }
         for set in &log.disbelieved {
             // A thief may have named what was never here.
-            match each_new(tenant, None, set, &mut |id| mark.add(&id)) {
-                Err(e @ ReferenceSetError::Store { .. }) => {
-                    let path = format!("log {}", log.slot.origin);
-                    return Err(RegionError::Damaged { path, why: e.to_string() });
-                }
-                _ => {}
+            let walked = each_new(tenant, None, set, &mut |id| mark.add(&id));
+            if let Err(e @ ReferenceSetError::Store { .. }) = walked {
+                let path = format!("log {}", log.slot.origin);
+                return Err(RegionError::Damaged { path, why: e.to_string() });
             }
         }
     }

@@ -209,8 +209,7 @@ impl Region {
             })?;
             let clock = self.clock.now();
             let mut tombs = Vec::new();
-            for ((manifest, it), verdict) in self.digests(log).into_iter().zip(&kept).zip(verdicts)
-            {
+            for ((manifest, it), verdict) in digests(log).into_iter().zip(&kept).zip(verdicts) {
                 match verdict {
                     Ok(()) => tombs.push(Tomb {
                         sequence: it.sequence,
@@ -233,13 +232,6 @@ impl Region {
             }
             Ok(out)
         })
-    }
-
-    /// Published snapshots of a log that are not deleted, by index.
-    fn digests(&self, log: &MirroredLog) -> Vec<Sha256> {
-        let published = log.published();
-        let left = log.manifests.range(..published).map(|(_, (digest, _))| *digest);
-        left.filter(|digest| log.tombs.of(digest).is_none()).collect()
     }
 
     /// What the rules are to know of those snapshots, and the earliest time it can be.
@@ -278,6 +270,12 @@ impl Region {
         }
         Ok((kept, now))
     }
+}
+
+/// Published snapshots of a log that are not deleted, by index.
+fn digests(log: &MirroredLog) -> Vec<Sha256> {
+    let left = log.manifests.range(..log.published()).map(|(_, (digest, _))| *digest);
+    left.filter(|digest| log.tombs.of(digest).is_none()).collect()
 }
 
 /// The rules by which snapshots of a log expire, with the digest of their statement, if today's

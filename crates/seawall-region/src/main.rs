@@ -6,10 +6,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
-use seawall_base::read_file;
+use seawall_base::{Seconds, read_file};
 use seawall_host::{FsDisk, OsRng, SystemClock};
 use seawall_record::{FleetCard, MAX_BUNDLE};
-use seawall_region::{Region, init, run_until_signal, verify};
+use seawall_region::{Collect, Region, init, run_until_signal, verify};
 use seawall_store::Scrub;
 
 /// Keeps sealed objects, mirrors and cosigns logs, signs receipts. Reads no content: it holds no
@@ -48,6 +48,16 @@ enum Command {
         /// The fleet's card.
         #[arg(value_name = "FILE")]
         card: PathBuf,
+    },
+    /// Give back the room of what no snapshot needs any more. The region must not be running; one
+    /// that runs does this by itself every hour.
+    Gc {
+        /// Only tell what would be done.
+        #[arg(short = 'n', long)]
+        dry_run: bool,
+        /// How long what is condemned can still be read.
+        #[arg(long, value_name = "HOURS", default_value_t = 24)]
+        grace_hours: u32,
     },
     /// Serve until told to end (SIGINT or SIGTERM).
     Run,
@@ -95,6 +105,21 @@ fn execute(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let id = fleet.id();
             Region::open(&home)?.add_fleet(fleet)?;
             writeln!(out, "hosting {id}")?;
+        }
+        Command::Gc { dry_run, grace_hours } => {
+            let grace = Seconds::hours(grace_hours.into());
+            let how = Collect { grace, dry_run, ..Collect::default() };
+            let report = Region::open(&home)?.collect(&how, &mut OsRng, &mut |_| ())?;
+            let expired: usize = report.expired.iter().map(|it| it.snapshots.len()).sum();
+            writeln!(out, "{expired} snapshots expired, {} bytes given back", report.freed())?;
+            for (tenant, it) in report.tenants {
+                let (dead, room) = (it.dead_records, it.reclaimable);
+                writeln!(out, "{tenant}: {dead} objects not needed, {room} bytes to give back")?;
+                if let Some(why) = it.stopped {
+                    writeln!(out, "{tenant}: nothing was removed: {why}")?;
+                    return Ok(ExitCode::FAILURE);
+                }
+            }
         }
         Command::Run => run_until_signal(&home, |address| {
             tracing::info!(%address, "serving");

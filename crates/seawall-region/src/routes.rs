@@ -406,7 +406,7 @@ mod tests {
         });
     }
 
-    /// There is no request that deletes, whoever asks.
+    /// One call carries a statement that deletes; no other method or path does.
     #[test]
     fn nothing_is_deleted_by_any_method() {
         let world = World::new(1, seawall_base::Timestamp(1_800_000_000));

@@ -4,7 +4,7 @@
 //! A member can keep stamps back, and then its snapshots do not age; it cannot make any. What is
 //! kept is of the history mirrored here, and cosigned by somebody the fleet's policy lists.
 
-use seawall_base::{Disk, read_file, write_atomic};
+use seawall_base::{Disk, Timestamp, read_file, write_atomic};
 use seawall_policy::witness::{Quorum, Stamp};
 use seawall_record::Fleet;
 use seawall_sync::wire::decode_cosigned;
@@ -66,7 +66,7 @@ pub(crate) fn needed(fleet: &Fleet) -> Option<u16> {
     Quorum::new(operators, rule.quorum, rule.faulty).ok().map(|q| q.needed())
 }
 
-pub(crate) fn stamps<'r>(all: Vec<(&'r str, seawall_base::Timestamp)>) -> Vec<Stamp<'r>> {
+pub(crate) fn stamps(all: Vec<(&str, Timestamp)>) -> Vec<Stamp<'_>> {
     all.into_iter().map(|(operator, time)| Stamp { operator, time }).collect()
 }
 

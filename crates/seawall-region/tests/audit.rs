@@ -75,7 +75,7 @@ fn audit(
         checkpoint,
         cosigners: vec![key],
         reclaims: false,
-        deleted: Default::default(),
+        deleted: std::collections::BTreeSet::new(),
     };
     let receipts = receipts.all().map(|(receipt, _)| receipt).collect();
     let audit = Audit { store: &node.store, logs: vec![log], receipts };

@@ -378,12 +378,15 @@ fn what_a_drill_has_proven_and_what_its_node_keeps_does_not_expire() {
     forget(&mut node, &[all[0], all[2]]);
     harbour.push(&mut node);
     harbour.witnessed(&mut node, &[]);
+    node.snapshot(&objects(7, 3));
+    harbour.push(&mut node);
     harbour.pass(&mut node, 60);
     harbour.witnessed(&mut node, &[]);
     let report = harbour.collect(&AT_ONCE);
     assert_eq!(expired(&report), [3]);
     let it = &report.expired[0];
-    assert_eq!((it.denied, it.held, it.wanted), (2, 1, 1), "{it:?}");
+    // Numbers 1 and 4 are proven, 6 is young; 2 is held; 5 is the last.
+    assert_eq!((it.denied, it.held, it.wanted), (3, 1, 1), "{it:?}");
 }
 
 #[test]
@@ -454,9 +457,8 @@ fn nothing_goes_while_anything_is_in_doubt() {
     // A log that was here is gone: its snapshots' objects are nobody's garbage.
     let fleet = node.fleet.id().to_hex();
     let hash = node.log.origin().hash().to_hex();
-    let (log, aside) = (format!("fleets/{fleet}/logs/{hash}"), format!("fleets/{fleet}/aside"));
     let disk = harbour.disk.power_cut(PowerCut::KeepUnsynced);
-    disk.rename(&log, &aside).expect("moved");
+    disk.remove(&format!("fleets/{fleet}/logs/{hash}/origin")).expect("removed");
     let region = open(&disk, &harbour.clock);
     let report = region.collect(&AT_ONCE, &mut SeededRng::new(9), &mut |_| {}).expect("ran");
     assert!(report.is_stopped() && report.freed() == 0);
@@ -472,6 +474,7 @@ fn a_region_that_deletes_unasked_is_named() {
     node.push(&tier, &harbour.enrolment).expect("pushed");
     let identity = harbour.region.card().identity;
     let (fleet, origin) = (node.fleet.id(), node.log.origin().to_string());
+    let other = node.restored_from_copy(&harbour.world);
     let incarnation = harbour.region.config().incarnation;
     let notice = |under: Sha256, snapshots: &[Forgotten], by: &SigningKey| {
         let it = Deleted {
@@ -510,13 +513,26 @@ fn a_region_that_deletes_unasked_is_named() {
     forget(&mut node, &all[..1]);
     harbour.push(&mut node);
     let disk = harbour.disk.power_cut(PowerCut::KeepUnsynced);
-    for path in disk.paths().iter().filter(|path| path.starts_with("tenants/")) {
-        disk.remove(path).expect("removed");
-    }
+    let log = format!("fleets/{}/logs/{}", fleet.to_hex(), node.log.origin().hash().to_hex());
+    let tomb = format!(
+        r#"{{"format":"seawall-region-deleted/1","snapshots":[{{"sequence":1,"manifest":"{}","under":"{}","at":1}}]}}"#,
+        all[0].manifest,
+        Sha256([1; 32])
+    );
+    disk.plant(&format!("{log}/deleted.json"), tomb.as_bytes()).expect("planted");
     let region = open(&disk, &harbour.clock);
-    let tier = InProcess::connect(&region, &node).expect("a member");
-    let e = node.push(&tier, &harbour.enrolment).expect_err("found out");
-    assert!(e.to_string().contains("deleted snapshots 1 of this node, and no statement"), "{e}");
+    assert!(collect(&region, &AT_ONCE).freed() > 0, "it deletes on nobody's word");
+    let mut unasked = |tier: &dyn Tier| {
+        let e = node.push(tier, &harbour.enrolment).expect_err("found out");
+        assert!(e.to_string().contains("deleted snapshots 1 of this node, and no"), "{e}");
+    };
+    let tier = InProcess::connect(&region, &other).expect("a member");
+    unasked(&tier);
+    let hushed = Between::new(tier);
+    *hushed.mischief.notices.lock().expect("no panic") = Some(Vec::new());
+    unasked(&hushed);
+    disk.remove(&format!("{log}/deleted.json")).expect("removed");
+    unasked(&InProcess::connect(&open(&disk, &harbour.clock), &other).expect("a member"));
 }
 
 /// The power goes at every write of deleting, condemning and sweeping: what was acknowledged holds,

@@ -4,12 +4,14 @@
 
 mod algorithm;
 mod custody;
+mod deletion;
 mod drill;
 mod find;
 mod log;
 mod look;
 mod machine;
 mod policy;
+mod region;
 mod witness;
 
 use std::ffi::OsString;
@@ -23,6 +25,7 @@ pub(crate) use self::algorithm::KeyAlgorithm;
 pub(crate) use self::custody::{
     CustodianCommand, From as CeremonyFrom, GroupCommand, Opening as CeremonyOpening,
 };
+pub(crate) use self::deletion::{DeleteCommand, DeleteProposeArgs, RetentionCommand};
 pub(crate) use self::drill::{
     AuditArgs, DrillCommand, QuorumCommand, ReportCommand, RestoreDrillArgs, ScrubArgs,
 };
@@ -31,6 +34,7 @@ pub(crate) use self::log::LogCommand;
 pub(crate) use self::look::{DiffArgs, ExportArgs, MountArgs, PartArgs};
 pub(crate) use self::machine::{MachineCommand, MachineLogCommand, PlanArgs, RunArgs};
 pub(crate) use self::policy::{PolicyCommand, ProposeArgs};
+pub(crate) use self::region::{GcArgs, RegionCommand};
 pub(crate) use self::witness::{EpochCommand, EvidenceCommand};
 
 /// Backup whose restores need a quorum: sealed on the node, mirrored by regions that cannot
@@ -155,7 +159,7 @@ pub(crate) enum Command {
     },
 }
 
-const PRUNE_HELP: &str = "Rules count within a set and class, by UTC; a snapshot that any rule wants stays, and so does the newest. Counts are numbers or `unlimited`; spans are like 1y6m, 7d or 36h, back from the newest snapshot. Without rules, those saved by --save apply. Regions and buckets keep everything.\nExample: seawall prune --plan --keep-daily 7 --keep-weekly 5 --keep-monthly 12";
+const PRUNE_HELP: &str = "Rules count within a set and class, by UTC; a snapshot that any rule wants stays, and so does the newest. Counts are numbers or `unlimited`; spans are like 1y6m, 7d or 36h, back from the newest snapshot. Without rules, those saved by --save apply. What regions keep is not decided here (see fleet retention).\nExample: seawall prune --plan --keep-daily 7 --keep-weekly 5 --keep-monthly 12";
 
 /// What stays, and how careful to be.
 #[derive(Debug, Args)]
@@ -313,6 +317,9 @@ pub(crate) enum SnapshotCommand {
         #[arg(long)]
         all: bool,
     },
+    /// Delete snapshots everywhere, by a statement of their custodians
+    #[command(subcommand)]
+    Delete(DeleteCommand),
     /// Show what is public about one snapshot
     #[command(after_help = "Example: seawall snapshot show 4f1d22")]
     Show {
@@ -601,6 +608,9 @@ pub(crate) enum FleetCommand {
     /// Change what the fleet goes by: root keys, escrow groups, witnesses, deletion, revocations
     #[command(subcommand)]
     Policy(PolicyCommand),
+    /// Say which of this node's snapshots regions keep, and which may expire
+    #[command(subcommand)]
+    Retention(RetentionCommand),
     /// Decide which snapshots get a path index, for `seawall find`
     #[command(subcommand)]
     Index(IndexCommand),
@@ -700,38 +710,6 @@ pub(crate) enum NodeCommand {
     /// The way out when this node's disk went back in time
     #[command(subcommand)]
     Epoch(EpochCommand),
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RegionCommand {
-    /// Make a region's keys and write its card
-    #[command(
-        after_help = "Example: seawall region init --fleet fleet.json --name region-a --listen 10.0.0.5:7443 --out region-a.json"
-    )]
-    Init {
-        /// The card that `seawall fleet card` wrote; repeat for each fleet to host
-        #[arg(long = "fleet", required = true, value_name = "FILE")]
-        fleets: Vec<PathBuf>,
-        /// Name of the region
-        #[arg(long, value_name = "NAME")]
-        name: String,
-        /// HOST:PORT where nodes reach it
-        #[arg(long, value_name = "ADDR")]
-        listen: String,
-        /// Where to write the card
-        #[arg(long, value_name = "FILE", default_value = "-")]
-        out: PathBuf,
-    },
-    /// Print this region's card again
-    #[command(after_help = "Example: seawall --home /var/lib/seawall-region region card")]
-    Card {
-        /// Where to write the card
-        #[arg(long, value_name = "FILE", default_value = "-")]
-        out: PathBuf,
-    },
-    /// Run the region until it is told to stop
-    #[command(after_help = "Example: seawall --home /var/lib/seawall-region region run")]
-    Run,
 }
 
 #[derive(Debug, Args)]

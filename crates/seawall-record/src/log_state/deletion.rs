@@ -98,13 +98,11 @@ impl LogState {
         for it in &claimed.snapshots {
             let here = self.is_chained(it.sequence, it.manifest)
                 || self.epochs.is_branch(&it.manifest, it.sequence);
-            match self.group_of(&it.manifest).filter(|_| here) {
-                Some(group) => groups.insert(group),
-                None => {
-                    let why = format!("number {} is not a snapshot of this log", it.sequence);
-                    return Err(RecordError::refused(WHAT, why));
-                }
+            let Some(group) = self.group_of(&it.manifest).filter(|_| here) else {
+                let why = format!("number {} is not a snapshot of this log", it.sequence);
+                return Err(RecordError::refused(WHAT, why));
             };
+            groups.insert(group);
         }
         // What was deleted before is the last of nothing.
         let last = claimed.snapshots.iter().any(|it| self.is_last(it));

@@ -292,6 +292,9 @@ pub(crate) fn retention(version: u64) -> Retention {
     }
 }
 
+/// What is done to a retention statement.
+type Change = fn(&mut Retention);
+
 fn by_roots(it: Retention) -> Envelope {
     it.statement().sign(&[&root()]).expect("signed")
 }
@@ -307,8 +310,7 @@ fn the_root_keys_say_what_expires_and_only_forwards() {
         let e = refused(&mut log, &by_roots(retention(old)), &[]);
         assert_eq!(rule(&e), format!("version {old} where 3 holds"));
     }
-    type Edit = fn(&mut Retention);
-    let edits: [(Edit, &str); 4] = [
+    let edits: [(Change, &str); 4] = [
         (|r| r.node = node_of(99), "names another node"),
         (|r| r.policy = 9, "names version 9"),
         (|r| r.version = 0, "names another policy, or no version"),

@@ -1,8 +1,9 @@
-//! `seawall fleet show | card | bundle | adopt | root-key | recover | policy | index | operator |
-//! sheet`.
+//! `seawall fleet show | card | bundle | adopt | root-key | recover | policy | retention | index |
+//! operator | sheet`.
 
 mod index;
 mod policy;
+mod retention;
 
 use std::path::Path;
 
@@ -31,6 +32,7 @@ pub(crate) fn run(
     let home = Home::open(home)?;
     match command {
         FleetCommand::Recover { .. } => {}
+        FleetCommand::Retention(command) => retention::run(&home, command, printer)?,
         FleetCommand::RootKey { out, new } => root_key(&home, out, *new, printer)?,
         FleetCommand::Show => show(&home, printer)?,
         FleetCommand::Card { out } => {

@@ -59,15 +59,7 @@ pub(crate) fn run(args: &PruneArgs, home: &Path, printer: &Printer) -> anyhow::R
 
 /// The policy of the command line, or else the saved one.
 fn retention(args: &PruneArgs, home: &Home) -> anyhow::Result<Retention> {
-    let rules = Rules {
-        counts: counts(&args.counts),
-        within: spans(&args.within),
-        tags: args
-            .tags
-            .iter()
-            .map(|t| t.split(',').filter(|t| !t.is_empty()).map(str::to_owned).collect())
-            .collect(),
-    };
+    let rules = rules(&args.counts, &args.within, &args.tags);
     if rules != Rules::default() {
         rules.check().map_err(|e| Usage(e.to_string()))?;
         return Ok(Retention::new(rules, args.min_age, args.copies));
@@ -79,6 +71,13 @@ fn retention(args: &PruneArgs, home: &Home) -> anyhow::Result<Retention> {
     saved.min_age = args.min_age.or(saved.min_age);
     saved.copies = args.copies.or(saved.copies);
     Ok(saved)
+}
+
+/// The rules of a command line.
+pub(crate) fn rules(number: &KeepCounts, within: &KeepWithin, tags: &[String]) -> Rules {
+    let one = |t: &String| t.split(',').filter(|t| !t.is_empty()).map(str::to_owned).collect();
+    let tags = tags.iter().map(one).collect();
+    Rules { counts: counts(number), within: spans(within), tags }
 }
 
 fn counts(it: &KeepCounts) -> BTreeMap<Period, Count> {
@@ -230,7 +229,7 @@ fn plan_in_words(plan: &PrunePlan) -> String {
     let reclaim = &plan.reclaim;
     let zones = reclaim.zones.iter().filter(|z| z.action != ZoneAction::Keep).count();
     format!(
-        "{table}\n{going} of {} snapshots would be forgotten here; {} in {zones} of {} zones could be given back, {} copied for it\nregions and buckets keep everything",
+        "{table}\n{going} of {} snapshots would be forgotten here; {} in {zones} of {} zones could be given back, {} copied for it\nit says nothing of what regions and buckets keep",
         plan.decision.snapshots.len(),
         human(reclaim.reclaimable()),
         reclaim.zones.len(),

@@ -1,12 +1,15 @@
-//! `seawall region init | card | run`.
+//! `seawall region init | card | gc | run`.
 
 use std::path::Path;
 
+use seawall_base::Seconds;
 use seawall_host::{OsRng, SystemClock};
 use seawall_record::FleetCard;
+use seawall_region::{Collect, CollectReport, Region};
+use serde_json::{Value, json};
 
-use crate::cli::RegionCommand;
-use crate::output::{Outcome, Printer, read_input};
+use crate::cli::{GcArgs, RegionCommand};
+use crate::output::{Outcome, Printer, human, read_input};
 
 pub(crate) fn run(
     command: &RegionCommand,
@@ -30,9 +33,95 @@ pub(crate) fn run(
             let region = seawall_region::Region::open(home)?;
             printer.document(out, &region.card().to_json())?;
         }
+        RegionCommand::Gc(args) => return gc(args, home, printer),
         RegionCommand::Run => seawall_region::run_until_signal(home, |address| {
             printer.say(&format!("listening on {address}"));
         })?,
     }
     Ok(Outcome::Done)
+}
+
+fn gc(args: &GcArgs, home: &Path, printer: &Printer) -> anyhow::Result<Outcome> {
+    let region = Region::open(home)?;
+    let how = Collect {
+        grace: Seconds::hours(args.grace_hours.into()),
+        percent: args.rewrite_below,
+        dry_run: args.dry_run,
+    };
+    let bar = printer.bytes_bar("collecting", None);
+    let report = region.collect(&how, &mut OsRng, &mut |objects| {
+        bar.set_message(format!("{objects} objects marked"));
+    });
+    bar.finish_and_clear();
+    let report = report?;
+    for (tenant, it) in &report.tenants {
+        if let Some(why) = &it.stopped {
+            printer.warn(&format!("nothing of {tenant} was removed: {why}"));
+        }
+    }
+    printer.result(&as_json(&report), &in_words(&report, args.dry_run))?;
+    region.close()?;
+    Ok(if report.is_stopped() { Outcome::Partly } else { Outcome::Done })
+}
+
+fn as_json(report: &CollectReport) -> Value {
+    let logs: Vec<_> = report
+        .expired
+        .iter()
+        .map(|it| {
+            let expired: Vec<_> = it.snapshots.iter().map(|s| s.manifest.to_hex()).collect();
+            json!({
+                "origin": it.origin,
+                "expired": expired,
+                "denied": it.denied,
+                "held_by_node": it.held,
+                "wanted": it.wanted,
+                "why_nothing": it.why,
+            })
+        })
+        .collect();
+    let tenants: Vec<_> = report
+        .tenants
+        .iter()
+        .map(|(id, it)| {
+            let swept = it.swept.as_ref();
+            json!({
+                "tenant": id.to_string(),
+                "live_objects": it.live_objects,
+                "dead_records": it.dead_records,
+                "reclaimable": it.reclaimable,
+                "sweeps_at": it.sweeps_at.map(|at| at.to_string()),
+                "spared": it.spared,
+                "freed": swept.map(|s| s.freed),
+                "copied": swept.map(|s| s.copied),
+                "stopped": it.stopped,
+            })
+        })
+        .collect();
+    json!({ "logs": logs, "tenants": tenants, "freed": report.freed() })
+}
+
+fn in_words(report: &CollectReport, dry_run: bool) -> String {
+    let expired: usize = report.expired.iter().map(|it| it.snapshots.len()).sum();
+    let mut lines = vec![if dry_run {
+        format!("{expired} snapshots would expire")
+    } else {
+        format!("{expired} snapshots expired, {} given back", human(report.freed()))
+    }];
+    for it in &report.expired {
+        if let Some(why) = &it.why {
+            lines.push(format!("log {}: {why}", it.origin));
+        }
+    }
+    for (tenant, it) in &report.tenants {
+        if it.dead_records > 0 {
+            let (dead, room) = (it.dead_records, human(it.reclaimable));
+            lines
+                .push(format!("{tenant}: {dead} objects are not needed, {room} can be given back"));
+        }
+        if let Some(at) = it.sweeps_at {
+            lines.push(format!("{tenant}: what was condemned stays until {at}"));
+        }
+    }
+    lines.join("\n")
 }

@@ -185,6 +185,15 @@ fn warn_if_forgotten(home: &Home, listed: &Listed, printer: &Printer) -> anyhow:
     if listed.log != own.as_str() {
         return Ok(());
     }
+    if let Some(it) = &listed.deleted {
+        printer.warn(&format!(
+            "the snapshot was deleted by {} ({}), statement {}: regions and this node no longer keep its objects",
+            it.by.join(", "),
+            it.reason,
+            it.statement.to_hex()
+        ));
+        return Ok(());
+    }
     let mut places = listed.receipts.clone();
     places.extend(home.bucket().map(|_| "the bucket".to_owned()));
     let places = match places.join(", ") {
@@ -344,7 +353,7 @@ fn approve(
 }
 
 /// The fleet as the custodian's home knows it that the share lies in, if it lies in one.
-fn fleet_of_home(share: &Path, expected: FleetId) -> anyhow::Result<Option<Fleet>> {
+pub(super) fn fleet_of_home(share: &Path, expected: FleetId) -> anyhow::Result<Option<Fleet>> {
     let home = share.canonicalize().ok();
     let home = home.as_deref().and_then(Path::parent).and_then(Path::parent);
     match home.filter(|home| home.join("custodian.json").is_file()) {
@@ -354,7 +363,7 @@ fn fleet_of_home(share: &Path, expected: FleetId) -> anyhow::Result<Option<Fleet
 }
 
 /// The fleet as a custodian knows it from its card.
-fn known_fleet(card: &Path, expected: FleetId) -> anyhow::Result<Fleet> {
+pub(super) fn known_fleet(card: &Path, expected: FleetId) -> anyhow::Result<Fleet> {
     let fleet = FleetCard::open(&read_input(card)?)
         .with_context(|| format!("{} is not a fleet's card", card.display()))?;
     anyhow::ensure!(

@@ -1,6 +1,7 @@
-//! `seawall snapshot create | list | show`.
+//! `seawall snapshot create | list | delete | show`.
 
 mod create;
+mod delete;
 
 use std::path::Path;
 
@@ -11,7 +12,7 @@ use seawall_node::{
     list_snapshots, pull_bucket_logs, pull_logs,
 };
 use seawall_policy::witness::Reached;
-use seawall_record::ManifestCore;
+use seawall_record::{LoggedDeletion, ManifestCore};
 use serde_json::{Value, json};
 
 use crate::cli::SnapshotCommand;
@@ -22,8 +23,12 @@ pub(crate) fn run(
     home: &Path,
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
+    if let SnapshotCommand::Delete(command) = command {
+        return delete::run(command, home, printer);
+    }
     let home = Home::open(home)?;
     match command {
+        SnapshotCommand::Delete(_) => Ok(Outcome::Done),
         SnapshotCommand::Create(args) => create::run(&home, args, printer),
         SnapshotCommand::List { all } => list(&home, *all, printer),
         SnapshotCommand::Show { id } => show(&home, id, printer),
@@ -51,8 +56,21 @@ fn describe(listed: &Listed) -> Value {
         "set": core.set,
         "tags": core.tags,
         "forgotten": listed.forgotten.map(|at| at.to_string()),
+        "deleted": listed.deleted.as_ref().map(deleted),
+        "gone_from": listed.gone_from,
         "witnessed": witnessed(&listed.witnessed),
         "log": listed.log,
+    })
+}
+
+/// Who deleted a snapshot, and by what.
+fn deleted(it: &LoggedDeletion) -> Value {
+    json!({
+        "statement": it.statement.to_hex(),
+        "by": it.by,
+        "reason": it.reason,
+        "created": it.created.to_string(),
+        "index": it.index,
     })
 }
 
@@ -130,6 +148,21 @@ impl Copies {
     }
 }
 
+/// What became of a snapshot, in a few words.
+fn fate(s: &Listed) -> String {
+    let mut words = match (&s.deleted, s.forgotten) {
+        (Some(it), _) => {
+            format!("deleted by {} ({})", it.by.join(", "), &it.statement.to_hex()[..12])
+        }
+        (None, Some(at)) => format!("forgotten {at}"),
+        (None, None) => String::new(),
+    };
+    if !s.gone_from.is_empty() {
+        words += &format!(", gone from {}", s.gone_from.join(" "));
+    }
+    words
+}
+
 fn list(home: &Home, all: bool, printer: &Printer) -> anyhow::Result<Outcome> {
     let copies = if all { pulled(home, printer)? } else { Copies::default() };
     let mut snapshots = list_snapshots(home, &copies.logs)?;
@@ -165,7 +198,7 @@ fn list(home: &Home, all: bool, printer: &Printer) -> anyhow::Result<Outcome> {
             core.totals.problems.to_string(),
             s.witnessed.level.to_string(),
             if s.receipts.is_empty() { "none".to_owned() } else { s.receipts.join(" ") },
-            s.forgotten.map_or_else(String::new, |at| format!("forgotten {at}")),
+            fate(s),
         ]);
     }
     let words = if snapshots.is_empty() { "no snapshots".to_owned() } else { table.to_string() };
@@ -239,6 +272,8 @@ mod tests {
             manifest: Manifest { core, capsule: Base64(Vec::new()), path_index: Vec::new() },
             receipts: Vec::new(),
             forgotten: None,
+            deleted: None,
+            gone_from: Vec::new(),
             witnessed: Reached::count(None, []),
         }
     }

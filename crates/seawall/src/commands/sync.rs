@@ -29,6 +29,15 @@ pub(crate) fn run(_: &SyncArgs, home: &Path, printer: &Printer) -> anyhow::Resul
             printer.warn(&format!("region {}: {e}", outcome.region));
         }
     }
+    let mut refused = false;
+    for outcome in &outcomes {
+        if let Ok(SyncDone::Region(done)) = &outcome.result {
+            for why in &done.refused_deletions {
+                refused = true;
+                printer.warn(&format!("region {}: deletion {why}", outcome.region));
+            }
+        }
+    }
     let reached = log_reached(&home)?;
     let mut value: Value = outcomes.iter().map(describe).collect();
     for outcome in value.as_array_mut().into_iter().flatten() {
@@ -37,7 +46,11 @@ pub(crate) fn run(_: &SyncArgs, home: &Path, printer: &Printer) -> anyhow::Resul
     let mut words: Vec<String> = outcomes.iter().map(in_words).collect();
     words.push(format!("the log is witnessed at {reached}"));
     printer.result(&value, &words.join("\n"))?;
-    Ok(if failed { Outcome::Found } else { Outcome::Done })
+    Ok(match (failed, refused) {
+        (true, _) => Outcome::Found,
+        (false, true) => Outcome::Partly,
+        (false, false) => Outcome::Done,
+    })
 }
 
 fn describe(outcome: &SyncOutcome) -> Value {
@@ -51,6 +64,9 @@ fn describe(outcome: &SyncOutcome) -> Value {
             "mended_objects": done.mended_objects,
             "receipts": done.receipts,
             "mirrored": done.mirrored,
+            "deleted": done.deleted,
+            "gone": done.gone,
+            "refused_deletions": done.refused_deletions,
         }),
         Ok(SyncDone::Bucket(done)) => json!({
             "id": outcome.region,

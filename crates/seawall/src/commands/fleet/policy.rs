@@ -61,23 +61,23 @@ fn envelope(path: &Path) -> anyhow::Result<Envelope> {
         .with_context(|| format!("{} is not a proposal", path.display()))
 }
 
+/// The root keys to sign with: of a sealed copy, or those of this home.
+pub(super) fn root_keys(home: &Home, root_key: Option<&Path>) -> anyhow::Result<Vec<StatementKey>> {
+    let Some(path) = root_key else { return Ok(home.root_keys()?) };
+    let file = RootKeyFile::parse(&read_input(path)?)
+        .with_context(|| format!("cannot use {}", path.display()))?;
+    let seed = file.open(&passphrase("Passphrase of the root key's copy", false)?)?;
+    Ok(vec![StatementKey::of_public(&file.key().parse()?, &seed)?])
+}
+
 fn sign(
     home: &Home,
     fleet: &Fleet,
     envelope: Envelope,
     root_key: Option<&Path>,
 ) -> anyhow::Result<Proposal> {
-    let keys = match root_key {
-        Some(path) => {
-            let file = RootKeyFile::parse(&read_input(path)?)
-                .with_context(|| format!("cannot use {}", path.display()))?;
-            let seed = file.open(&passphrase("Passphrase of the root key's copy", false)?)?;
-            vec![StatementKey::of_public(&file.key().parse()?, &seed)?]
-        }
-        None => home.root_keys()?,
-    };
     let mut proposal = Proposal::of(fleet, envelope)?;
-    for key in &keys {
+    for key in &root_keys(home, root_key)? {
         proposal = sign_proposal(fleet, proposal.envelope, key)?;
     }
     Ok(proposal)

@@ -147,6 +147,7 @@ pub(super) fn plan(home: &Home, args: &PlanArgs, printer: &Printer) -> anyhow::R
 
 fn plan_request(home: &Home, request: &Path, printer: &Printer) -> anyhow::Result<Outcome> {
     let examined = examine_request(home, &read_input(request)?)?;
+    warn_if_deleted(home, &examined, printer)?;
     let threshold = usize::from(group_of(&examined)?.threshold);
     let asked = request_status(home, &examined)?;
     let now = SystemClock.now();
@@ -162,6 +163,20 @@ fn plan_request(home: &Home, request: &Path, printer: &Printer) -> anyhow::Resul
     });
     printer.result(&value, &lines.join("\n"))?;
     Ok(if quorum.is_some() { Outcome::Done } else { Outcome::Partly })
+}
+
+/// Says that a snapshot of this node was deleted: there is nothing left to ask for.
+fn warn_if_deleted(home: &Home, examined: &Examined, printer: &Printer) -> anyhow::Result<()> {
+    let fleet = home.fleet()?;
+    let state = home.log_state(&fleet, &home.log(&fleet)?)?;
+    if let Some(it) = state.deleted(&examined.dossier.manifest_digest) {
+        printer.warn(&format!(
+            "the snapshot was deleted by {} ({}): its objects are gone, whoever approves",
+            it.by.join(", "),
+            it.reason
+        ));
+    }
+    Ok(())
 }
 
 /// When a custodian may answer: the earliest time, and how many people have to say yes first.

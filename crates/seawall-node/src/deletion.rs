@@ -1,0 +1,199 @@
+//! Deleting snapshots everywhere: proposing it, and putting the custodians' statement on record.
+//!
+//! A proposal is signed by this node's subkey, which shows who proposed it and counts for nothing.
+//! Once enough custodians have signed, the statement is an entry of this node's log: from then on
+//! everybody knows the snapshots as deleted, the next sync carries it to each region, and the next
+//! prune gives their room back here. What regions keep is a statement of the root keys in the same
+//! log ([`seawall_record::Retention`]).
+
+use seawall_base::{Clock, Rng, Seconds, Sha256};
+use seawall_policy::retention::Rules;
+use seawall_record::{
+    Accepted, Deletion, DeletionFile, Fleet, Forgotten, Hex32, LogState, Retention,
+};
+use seawall_sign::{Envelope, Statement};
+
+use crate::enrol::sign_as_root;
+use crate::home::{Home, HomeError, append, replay};
+
+/// What is to be deleted, and why.
+#[derive(Debug)]
+pub struct DeletionOrder<'a> {
+    /// Digests of manifests in this node's log.
+    pub snapshots: &'a [Sha256],
+    /// For the custodians.
+    pub reason: &'a str,
+    /// Whether the newest of a set and the last proven may be among them.
+    pub even_last: bool,
+    /// How long it may be signed and acted on.
+    pub validity: Seconds,
+}
+
+/// Proposes a deletion: a file for the custodians to sign one after the other.
+pub fn propose_deletion(
+    home: &Home,
+    order: &DeletionOrder<'_>,
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Result<DeletionFile, HomeError> {
+    let fleet = home.fleet()?;
+    if fleet.deletion().is_none() {
+        return Err(HomeError::refused(
+            "the fleet's policy lets nothing be deleted; seawall fleet policy propose --deletion-min-days … --deletion-custodians … changes that",
+        ));
+    }
+    let lock = home.lock()?;
+    let mut log = home.log_for_writing(&fleet, &lock)?;
+    let mut state = home.log_state(&fleet, &log)?;
+    let mut found = Vec::new();
+    let mut fresh = LogState::new(fleet.clone(), log.origin().as_str());
+    replay(&mut fresh, &log, &mut |index, accepted| {
+        if let Some((digest, manifest)) = accepted.snapshot()
+            && order.snapshots.contains(&digest)
+        {
+            found.push((Forgotten { sequence: manifest.core.sequence, manifest: digest }, index));
+        }
+    })?;
+    let missing = order.snapshots.iter().find(|it| !found.iter().any(|(f, _)| f.manifest == **it));
+    if let Some(missing) = missing {
+        return Err(HomeError::refused(format!(
+            "{} is no snapshot of this node; propose its deletion on the node that made it",
+            missing.to_hex()
+        )));
+    }
+    found.sort_by_key(|(it, _)| (it.sequence, it.manifest));
+    found.dedup();
+    if let Some((it, _)) = found.iter().find(|(it, _)| !order.even_last && state.is_last(it)) {
+        return Err(HomeError::refused(format!(
+            "number {} is the newest of its set, or the last that a drill has proven; --even-last says that it goes all the same",
+            it.sequence
+        )));
+    }
+    let manifests: Vec<Envelope> = found
+        .iter()
+        .map(|(_, index)| Ok(Envelope::parse(&log.entry(*index)?)?))
+        .collect::<Result<_, HomeError>>()?;
+    let now = clock.now();
+    let mut nonce = [0; 32];
+    rng.fill(&mut nonce);
+    let deletion = Deletion {
+        fleet: fleet.id(),
+        node: home.enrolment(&fleet)?.0.node(),
+        origin: log.origin().to_string(),
+        snapshots: found.into_iter().map(|(it, _)| it).collect(),
+        even_last: order.even_last,
+        policy: fleet.version(),
+        reason: order.reason.to_owned(),
+        nonce: Hex32(nonce),
+        created: now,
+        expires: now.after(order.validity),
+    };
+    let subkey = home.subkey(&fleet, &mut log, &mut state, clock, rng)?;
+    let envelope = deletion.statement().sign(&[&subkey])?;
+    Ok(DeletionFile::new(fleet, envelope, manifests)?)
+}
+
+/// Puts a statement that enough custodians have signed into this node's log. With `dry_run` only
+/// says whether it could. The digest of the statement.
+pub fn apply_deletion(
+    home: &Home,
+    file: &DeletionFile,
+    dry_run: bool,
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Result<Sha256, HomeError> {
+    let fleet = home.fleet()?;
+    let now = clock.now();
+    if file.deletion().expires < now {
+        return Err(HomeError::refused(format!(
+            "the statement expired {}; propose it again",
+            file.deletion().expires
+        )));
+    }
+    let digest = file.envelope().digest();
+    log_statement(home, &fleet, file.envelope(), dry_run, clock, rng)?;
+    Ok(digest)
+}
+
+/// Logs a statement that others signed, unless it stands there already.
+fn log_statement(
+    home: &Home,
+    fleet: &Fleet,
+    envelope: &Envelope,
+    dry_run: bool,
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Result<(), HomeError> {
+    if crate::epoch::provisional(home)?.is_some() {
+        return Err(HomeError::refused(
+            "this node's log is provisional; begin the next epoch first (seawall node epoch begin)",
+        ));
+    }
+    let _syncing = home.lock_sync()?;
+    let lock = home.lock()?;
+    let mut log = home.log_for_writing(fleet, &lock)?;
+    let mut state = home.log_state(fleet, &log)?;
+    if state.deletion(&envelope.digest()).is_some() {
+        return Ok(());
+    }
+    if dry_run {
+        state.accept(&envelope.to_json())?;
+        return Ok(());
+    }
+    let subkey = home.subkey(fleet, &mut log, &mut state, clock, rng)?;
+    append(&mut log, &mut state, envelope)?;
+    log.sign_checkpoint(&subkey)?;
+    Ok(())
+}
+
+/// What regions keep of this node's snapshots, by the statement in its log.
+pub fn region_retention(home: &Home) -> Result<Option<Retention>, HomeError> {
+    let fleet = home.fleet()?;
+    let state = home.log_state(&fleet, &home.log(&fleet)?)?;
+    Ok(state.retention().map(|(it, _)| it.clone()))
+}
+
+/// Writes the next statement of what regions keep, signed with the root keys of this home.
+pub fn propose_retention(
+    home: &Home,
+    rules: Rules,
+    clock: &dyn Clock,
+) -> Result<Envelope, HomeError> {
+    let fleet = home.fleet()?;
+    let version = region_retention(home)?.map_or(0, |held| held.version) + 1;
+    let it = Retention {
+        fleet: fleet.id(),
+        node: home.enrolment(&fleet)?.0.node(),
+        version,
+        rules,
+        policy: fleet.version(),
+        created: clock.now(),
+    };
+    sign_as_root(home, |roots| it.statement().sign(roots))
+}
+
+/// Puts a statement of what regions keep into this node's log.
+pub fn apply_retention(
+    home: &Home,
+    envelope: &Envelope,
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Result<Retention, HomeError> {
+    let fleet = home.fleet()?;
+    let it = Retention::open(envelope, fleet.policy())?;
+    log_statement(home, &fleet, envelope, false, clock, rng)?;
+    Ok(it)
+}
+
+/// What a statement of what regions keep says, before it is signed by enough.
+pub fn read_retention(envelope: &Envelope) -> Result<Retention, HomeError> {
+    Ok(Statement::<Retention>::read_unverified(envelope)?.predicate)
+}
+
+/// The statement in this home's own log that new root keys have to carry over.
+pub(crate) fn to_carry(home: &Home, fleet: &Fleet) -> Result<Option<Envelope>, HomeError> {
+    let log = home.log(fleet)?;
+    let mut state = LogState::new(fleet.clone(), log.origin().as_str());
+    replay(&mut state, &log, &mut |_, _: &Accepted| ())?;
+    Ok(state.retention().map(|(_, envelope)| envelope.clone()))
+}
