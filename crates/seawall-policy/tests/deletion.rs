@@ -55,7 +55,9 @@ proptest! {
     #[test]
     fn without_witnessed_time_nothing_expires(mut all in history(), rules in rules()) {
         prop_assert!(!go(&all, &rules, None).contains(&true), "no now");
-        all.iter_mut().for_each(|it| it.then = None);
+        for it in &mut all {
+            it.then = None;
+        }
         prop_assert!(!go(&all, &rules, Some(NOW)).contains(&true), "no then");
     }
 

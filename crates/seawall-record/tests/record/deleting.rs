@@ -3,8 +3,8 @@
 use seawall_base::{GroupId, Seconds, Sha256};
 use seawall_policy::retention::{Count, Period, Rules};
 use seawall_record::{
-    Accepted, Deleted, Deletion, DeletionRule, Drill, DrillKind, Fleet, Forget, Forgotten, Hex32,
-    LogState, RecordError, Retention, SnapshotPlace, Verdict,
+    Accepted, Deleted, Deletion, DeletionFile, DeletionRule, Drill, DrillKind, Fleet, Forget,
+    Forgotten, Hex32, LogState, RecordError, Retention, SnapshotPlace, Verdict,
 };
 use seawall_sign::{Envelope, SignError, SigningKey};
 
@@ -351,6 +351,60 @@ fn a_notice_is_its_own_regions() {
     assert!(Deleted::open(&by(other, &region_identity()), key).is_err());
     let none = Deleted { snapshots: Vec::new(), ..it };
     assert!(Deleted::open(&by(none, &region_identity()), key).is_err());
+}
+
+/// A proposal to delete the first of two snapshots, signed by the node that proposes it.
+fn proposal() -> (DeletionFile, Vec<Envelope>) {
+    let first = by_subkey(manifest(1, None));
+    let second = by_subkey(manifest(2, Some(first.digest())));
+    let it = deletion(&[first.digest()], &[1]);
+    let file = DeletionFile::new(ruled(), by(it, &[&subkey_key()]), vec![first.clone()]);
+    (file.expect("it belongs together"), vec![first, second])
+}
+
+#[test]
+fn a_proposal_counts_custodians_and_nobody_else() {
+    let (file, _) = proposal();
+    let state = |file: &DeletionFile| {
+        let signed = file.signed().expect("a rule");
+        (signed[0].by.clone(), signed[0].need, signed[0].is_complete())
+    };
+    assert_eq!(state(&file), (vec![], 2, false), "who proposes counts for nothing");
+    for stranger in [root(), identity(), custodian(2, 1)] {
+        let e = file.clone().with_signature(&stranger).expect_err("no custodian of this group");
+        assert!(rule(&e).contains("no custodian's"), "{e}");
+    }
+    let one = file.with_signature(&custodian(1, 2)).expect("a custodian");
+    let e = one.clone().with_signature(&custodian(1, 2)).expect_err("twice");
+    assert!(matches!(signature(e), SignError::DuplicateSigner(_)));
+    let two = one.with_signature(&custodian(1, 3)).expect("another");
+    assert_eq!(state(&two), (vec!["custodian-2".to_owned(), "custodian-3".to_owned()], 2, true));
+    let back = DeletionFile::parse(&two.to_json(), &ruled()).expect("what it writes, it reads");
+    assert_eq!((back.envelope(), state(&back).2), (two.envelope(), true));
+    let (mut log, digests) = log_of(ruled(), &[None, None]);
+    log.accept(&two.envelope().to_json()).expect("the log takes it");
+    assert!(log.deleted(&digests[0]).is_some());
+}
+
+#[test]
+fn a_proposal_shows_what_it_names() {
+    let (file, manifests) = proposal();
+    let e = DeletionFile::parse(&file.to_json(), &other_fleet()).expect_err("another fleet");
+    assert!(matches!(e, RecordError::OtherFleet { .. }), "{e}");
+    let e = DeletionFile::parse(&file.to_json(), &next(ruled(), 3)).expect_err("an older policy");
+    assert!(rule(&e).contains("names version 2 of the fleet's policy, and 3 is"), "{e}");
+    // One is named, another is shown.
+    let envelope = file.envelope().clone();
+    for shown in [vec![], vec![manifests[1].clone()], manifests.clone()] {
+        let e = DeletionFile::new(ruled(), envelope.clone(), shown).expect_err("not those named");
+        assert!(rule(&e).contains("not those it names"), "{e}");
+    }
+    let mut it = deletion(&[manifests[0].digest()], &[1]);
+    it.snapshots[0].sequence = 7;
+    let e = DeletionFile::new(ruled(), by(it, &[&subkey_key()]), vec![manifests[0].clone()]);
+    assert_eq!(rule(&e.expect_err("another number")), "number 7 is another snapshot");
+    let text = String::from_utf8(file.to_json()).expect("JSON").replacen('{', r#"{"x":1,"#, 1);
+    assert!(DeletionFile::parse(text.as_bytes(), &ruled()).is_err(), "unknown fields");
 }
 
 #[test]
