@@ -50,7 +50,11 @@ fn policy(fleet: &str, approvers: &str, change: &[(&str, &str)]) -> String {
 
 impl Machines {
     pub(crate) fn new() -> Self {
-        let fleet = Fleet::found();
+        Self::of(Fleet::found())
+    }
+
+    /// The custodians of a fleet that was just founded get machines.
+    pub(crate) fn of(fleet: Fleet) -> Self {
         let tree = fleet.tree("tree");
         let id = fleet.snapshot(&tree);
         let addresses: Vec<_> = (0..3).map(|_| free_address()).collect();
@@ -106,7 +110,7 @@ impl Machines {
         wait_until("it listens", || std::net::TcpStream::connect(&self.addresses[n]).is_ok());
     }
 
-    fn kill(&mut self, n: usize) {
+    pub(crate) fn kill(&mut self, n: usize) {
         if let Some(mut child) = self.running[n].take() {
             child.kill().expect("killed");
             child.wait().expect("reaped");
@@ -139,7 +143,7 @@ impl Machines {
         connect(&self.addresses[n], pinned, own)
     }
 
-    fn acts(&self, n: usize) -> Vec<Value> {
+    pub(crate) fn acts(&self, n: usize) -> Vec<Value> {
         let said = run(&self.home(n), &["custodian", "log", "list", "--json"]).ok().json();
         said.as_array().expect("a list").clone()
     }
@@ -187,6 +191,66 @@ pub(crate) fn message(method: &str, path: &str, body: Vec<u8>) -> Message {
 pub(crate) fn ask(connection: &mut Connection, message: &Message) -> (u16, String) {
     let answer = connection.request(message).expect("an answer");
     (answer.status.as_u16(), String::from_utf8_lossy(&answer.body).into_owned())
+}
+
+#[test]
+fn a_machine_looks_at_its_share_of_each_snapshot_once() {
+    let mut it = Machines::of(Fleet::found_with(&["--post-quantum"]));
+    it.start(1);
+    // The other two are down: that is said, and does not hold it up.
+    let said = it.fleet.run(&["sync", "--json"]).code(1).json();
+    let of = |said: &Value, name: &str| {
+        let mut all = said.as_array().expect("a list").iter();
+        all.find(|o| o["id"] == format!("custodian {name}")).cloned().unwrap_or(Value::Null)
+    };
+    assert_eq!(of(&said, "custodian-2")["good_shares"], 1, "{said}");
+    assert_eq!(of(&said, "custodian-1")["ok"], false, "{said}");
+    it.fleet.snapshot(&it.fleet.path("tree"));
+    it.start(0);
+    it.start(2);
+    let said = it.fleet.run(&["sync", "--json"]).ok().json();
+    for (name, good) in [("custodian-1", 2), ("custodian-2", 1), ("custodian-3", 2)] {
+        assert_eq!(of(&said, name)["good_shares"], good, "{said}");
+    }
+    // Nothing new; and a node that forgot how far it was writes nothing twice.
+    std::fs::remove_dir_all(it.fleet.home().join("custodians")).expect("forgotten");
+    it.fleet.run(&["sync"]).ok();
+    // Killed, it knows what it has seen.
+    it.kill(1);
+    it.start(1);
+    std::fs::remove_dir_all(it.fleet.home().join("custodians")).expect("forgotten");
+    it.fleet.run(&["sync"]).ok();
+    it.kill(1);
+    let acts = it.acts(1);
+    let kinds: Vec<_> = acts.iter().map(|act| act["act"]["kind"].clone()).collect();
+    assert_eq!(kinds, ["share-good", "share-good"]);
+    assert_eq!(acts[0]["request"], format!("sha256:{}", it.id), "the snapshot's manifest");
+    // Who is no node of the fleet is not looked at, and learns nothing.
+    let mut stranger = it.connect(0, &SigningKey::generate(&mut OsRng)).expect("connects");
+    let (status, _) = ask(&mut stranger, &message("POST", "/v1/manifest", b"{}".to_vec()));
+    assert_eq!(status, 422);
+}
+
+#[test]
+fn a_machine_with_a_post_quantum_signing_key_answers_and_keeps_a_log() {
+    let both = ["--post-quantum", "--algorithm", "ml-dsa-44"];
+    let mut it = Machines::of(Fleet::found_with(&both));
+    it.start(0);
+    it.start(1);
+    it.fleet.run(&["sync"]).code(1);
+    let plan = it.fleet.run(&["restore", "plan", "--json"]).code(0).json();
+    assert_eq!(plan["groups"][0]["custodians"][0]["alive"], true, "{plan}");
+    let (request, _) = it.send("a test");
+    wait_until("both answered", || it.collect(&request).json()["enough"] == true);
+    let dir = it.fleet.path("approvals");
+    let (a, b) = (dir.join("approval-1.json"), dir.join("approval-2.json"));
+    let to = it.fleet.path("restored");
+    let args = ["restore", "run", arg(&request), "--to", arg(&to), "--approval", arg(&a)];
+    it.fleet.run(&[&args[..], &["--approval", arg(&b)]].concat()).ok();
+    it.kill(0);
+    let kinds: Vec<_> = it.acts(0).iter().map(|act| act["act"]["kind"].clone()).collect();
+    assert_eq!(kinds, ["share-good", "seen", "decided", "answered"]);
+    run(&it.home(0), &["custodian", "log", "verify"]).ok();
 }
 
 #[test]
@@ -398,7 +462,7 @@ impl Bench {
             disk: Arc::new(self.disk.clone()),
             clock: Arc::new(self.clock.clone()),
             rng: Box::new(OsRng),
-            signing: home.signing().expect("a key"),
+            signing: home.log_keys().expect("keys"),
             fleets: vec![FleetCard::open(&self.card).expect("a card")],
             rules: Rules::parse(self.rules.as_bytes()).expect("a policy"),
             shares: vec![share],
@@ -423,8 +487,8 @@ impl Bench {
             CustodianHome::open(&self.home).expect("a home"),
             FleetCard::open(&self.card).expect("a card").id(),
         );
-        let key = home.signing().expect("a key").public();
-        let log = read_log(Arc::new(self.disk.clone()), fleet, key).expect("good");
+        let keys = home.log_keys().expect("keys");
+        let log = read_log(Arc::new(self.disk.clone()), fleet, &keys).expect("good");
         log.expect("there is one").acts.into_iter().map(|it| it.act).collect()
     }
 }

@@ -761,6 +761,16 @@ def open_parcel(data, context, index, secret):
     return value
 
 
+def convicts(data, context, index, shared):
+    dealing = decode_dealing(data)
+    commitment, _, wrapped = dealing["parcels"][index]
+    plain = wrap_cipher(shared).open(wrapped, context + dealing["recipients"] + le(index))
+    if plain is None:
+        return False
+    value = scalar(plain)
+    return value is None or share_commitment(context, index, value) != commitment
+
+
 def interpolate_scalars(shares):
     weights = lagrange([i for i, _ in shares], 0)
     return sum(w * value for w, (_, value) in zip(weights, shares)) % L
@@ -932,6 +942,12 @@ def check_partials(v, groups, capsules, tally):
         tally.expect(f"opening: {o['name']}", o["expected"], opened)
 
 
+def places_of(v, of):
+    """Index and number of the key of each custodian of a capsule."""
+    capsule = next(c for c in v["capsules"] if c["name"] == of["capsule_of"])
+    return capsule["recipients"]["keys"]
+
+
 def check_quantum(v, groups, tally):
     keys = [bytes.fromhex(k["public"]) for k in v["keys"]]
     for k in v["keys"]:
@@ -982,6 +998,22 @@ def check_quantum(v, groups, tally):
             secret = bytes.fromhex(v["keys"][s["key"]]["secret"])
             share = lambda: le_scalar(open_parcel(capsule["half"], core, s["index"], secret)).hex()
             tally.expect(f"share {s['index']} of {of['capsule_of']}", s["expected"], share)
+    for c in v["convictions"]:
+        capsule, _, core, _, _ = scenes[c["capsule_of"]]
+        shown = bytes.fromhex(c["evidence"])
+        judged = lambda: convicts(capsule["half"], core, c["custodian"], shown)
+        name = f"conviction by {c['custodian']} over {c['capsule_of']}"
+        tally.expect(name, c["convicts"], judged)
+        if c["convicts"]:
+            place = next(n for i, n in places_of(v, c) if i == c["custodian"])
+            seed = derive_key(
+                "seawall 2026-11 custodian kem seed v1",
+                bytes.fromhex(v["keys"][place]["secret"]),
+                64,
+            )
+            parcel = decode_dealing(capsule["half"])["parcels"][c["custodian"]]
+            own = lambda: mlkem.decapsulate(seed, parcel[1]).hex()
+            tally.expect(f"{name}: what it decapsulates", c["evidence"], own)
     for o in v["openings"]:
         capsule, group, core, to, _ = scenes[o["capsule_of"]]
         partials = [verify_partial(bytes.fromhex(p), capsule, group) for p in o["partials"]]

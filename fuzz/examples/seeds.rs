@@ -13,7 +13,7 @@ use seawall_base::wire::Writer;
 use seawall_base::{FleetId, NodeId, ObjectId, Seconds, Sha256, Timestamp};
 use seawall_escrow::ceremony::dkg;
 use seawall_escrow::{
-    Capsule, HandOver, KdfCost, LabelFields, OneTimeSecret, Partial, ShareFile, SharePublic,
+    Capsule, Demand, HandOver, KdfCost, LabelFields, OneTimeSecret, Partial, ShareFile, SharePublic,
     ShareSecret,
 };
 use seawall_fuzz::{
@@ -22,11 +22,11 @@ use seawall_fuzz::{
 };
 use seawall_policy::retention::{Count, Period, Rules};
 use seawall_record::{
-    Base64, CeremonyMessage, CeremonyResult, CeremonyStep, Deleted, Deletion, DeletionFile,
-    Dossier, DossierParts, DrillKind, Enrolment, Epoch, EvidenceFile, Fleet, FleetCard, Forget,
-    Forgotten, Hex32, Introduction, KnowledgeProof, LogPoint, LogState, Manifest, ManifestCore,
-    MessageFile, Request, Retention, Role, Sighting, Subkey, Totals, Verdict, node_origin,
-    reference_set,
+    Arrival, BadShareFile, Base64, CeremonyMessage, CeremonyResult, CeremonyStep, Deleted, Deletion,
+    DeletionFile, Dossier, DossierParts, DrillKind, Enrolment, Epoch, EvidenceFile, Fleet,
+    FleetCard, Forget, Forgotten, Hex32, Introduction, KnowledgeProof, LogPoint, LogState, Manifest,
+    ManifestCore, MessageFile, Request, Retention, Role, ShareBad, ShareSubject, Sighting, Subkey,
+    Totals, Verdict, node_origin, reference_set,
 };
 use seawall_seal::{Domain, DomainScope, ObjectKey, ObjectRef};
 use seawall_sign::possession::{Call, Proof};
@@ -124,7 +124,7 @@ fn manifest() -> Manifest {
         tags: Vec::new(),
     };
     let label = LabelFields::of_manifest(&core);
-    let capsule = Capsule::seal(group(), &label, None, b"a root reference", &mut rng());
+    let capsule = Capsule::seal(group(), &label, Some(&recipients()), b"a root reference", &mut rng());
     Manifest {
         core,
         capsule: Base64(capsule.expect("a short payload").encode()),
@@ -169,6 +169,12 @@ fn sign_and_record() {
     write("record_evidence", "evidence", &evidence(introduction(&enrolled, &certified)));
     write("record_evidence", "epoch", &second_epoch(&enrolled, &certified));
     deletions();
+    let arrival = Arrival::new(introduction(&enrolled, &certified), &manifest);
+    write("record_evidence", "arrival", &arrival.to_json());
+    let report = bad_share(&manifest);
+    let report = BadShareFile::new(&fleet(), arrival, &report).to_json();
+    write("record_evidence", "bad-share", &report);
+    write("custodian_examine", "bad-share", &report);
     write("record_files", "card", &json(&FleetCard::new(&fleet())));
 
     let entries = [enrolled.to_json(), certified.to_json(), manifest.to_json()];
@@ -190,6 +196,33 @@ fn sign_and_record() {
 
 fn introduction(enrolled: &Envelope, certified: &Envelope) -> Introduction {
     Introduction::new(enrolled, std::slice::from_ref(certified))
+}
+
+/// A custodian complains, without a reason.
+fn bad_share(manifest: &Envelope) -> Envelope {
+    let it = Arrival::new(introduction_of_all(), manifest).open(&fleet()).expect("signed");
+    let core = &it.manifest.core;
+    let to = Demand::post_quantum(vec![recipients()], false);
+    let checked = Capsule::decode(&it.manifest.capsule.0)
+        .and_then(|capsule| capsule.check(group(), &LabelFields::of_manifest(core), &to))
+        .expect("a good capsule");
+    let share = ShareSubject {
+        fleet: fleet().id(),
+        manifest: manifest.digest(),
+        group: group().id(),
+        custodian: 2,
+        dealing: Hex32(checked.dealing().expect("suite 2")),
+        commitment: Hex32(*checked.share_commitment(2).expect("one of three")),
+    };
+    let evidence = Some(Hex32([4; 32]));
+    let report = ShareBad { share, reason: "none".into(), evidence, created: NOW };
+    report.statement().sign(&[&key(12)]).expect("it is small")
+}
+
+fn introduction_of_all() -> Introduction {
+    let enrolled = enrolment().statement().sign(&[&key(ROOT)]).expect("it is small");
+    let certified = subkey().statement().sign(&[&key(NODE)]).expect("it is small");
+    introduction(&enrolled, &certified)
 }
 
 /// Two roots of one size, both signed.
@@ -284,7 +317,7 @@ fn forgetting() -> Vec<u8> {
     };
     let core = ManifestCore { sequence: 2, previous: Some(digest(&first)), ..first.core.clone() };
     let label = LabelFields::of_manifest(&core);
-    let capsule = Capsule::seal(group(), &label, None, b"a root reference", &mut rng());
+    let capsule = Capsule::seal(group(), &label, Some(&recipients()), b"a root reference", &mut rng());
     let capsule = Base64(capsule.expect("a short payload").encode());
     let second = Manifest { core, capsule, path_index: Vec::new() };
     let forget = Forget {

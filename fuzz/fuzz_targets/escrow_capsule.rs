@@ -13,6 +13,9 @@ fuzz_target!(|data: &[u8]| {
     if let Ok(checked) = capsule.check(group(), &label_fields(), &demand) {
         for (index, key) in (1..).zip(kem_keys()) {
             let _ = checked.open_share(index, &key);
+            if let Some(evidence) = checked.evidence(index, &key) {
+                assert!(checked.convicts(index, &evidence));
+            }
         }
     }
     let other = LabelFields { sequence: 9, ..label_fields() };

@@ -1,16 +1,30 @@
-//! What strangers show as evidence or as an introduction, and logs of a later epoch.
+//! What strangers show as evidence, as an introduction or as a manifest, and logs of a later epoch.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use seawall_base::wire::Reader;
 use seawall_fuzz::{NODE, ROOT, SUBKEY, fleet, key, sign};
-use seawall_record::{EvidenceFile, Introduction, LogState, node_origin};
+use seawall_record::{
+    Arrival, BadShareFile, EvidenceFile, HandOverFile, Introduction, LogState, node_origin,
+};
 use seawall_tlog::{Pair, SignedCheckpoint};
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(it) = Introduction::parse(data) {
         Introduction::parse(&it.to_json()).expect("what it writes, it reads");
+        let _ = it.open(&fleet());
+    }
+    if let Ok(it) = Arrival::parse(data) {
+        Arrival::parse(&it.to_json()).expect("what it writes, it reads");
+        let _ = it.open(&fleet());
+    }
+    if let Ok(it) = BadShareFile::parse(data) {
+        BadShareFile::parse(&it.to_json()).expect("what it writes, it reads");
+        let _ = it.open();
+    }
+    if let Ok(it) = HandOverFile::parse(data) {
+        HandOverFile::parse(&it.to_json()).expect("what it writes, it reads");
         let _ = it.open(&fleet());
     }
     if let Ok(it) = EvidenceFile::parse(data) {

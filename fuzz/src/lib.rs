@@ -7,13 +7,14 @@ use std::sync::OnceLock;
 
 use seawall_base::{FleetId, NodeId, ObjectId, Seconds, Sha256, Timestamp};
 use seawall_escrow::{
-    Capsule, CheckedCapsule, Demand, Group, KemSecret, LabelFields, OneTimeSecret, Recipients,
+    Capsule, CheckedCapsule, Demand, Group, KemPublic, KemSecret, LabelFields, OneTimeSecret,
+    Recipients,
     SecretShare, ceremony as group_making,
 };
 use seawall_record::{
     Base64, Ceremony, CeremonyKind, CeremonyOpening, CustodianCard, CustodianRecord, DeletionRule,
     Enrolment, EscrowGroupRecord, Fleet, Genesis, Hex32, LogState, Manifest, ManifestCore,
-    Participant, ReferenceSet, Role, Subkey, Totals,
+    Participant, ReferenceSet, Role, SUITE_PQ, Subkey, Totals,
 };
 use seawall_sign::{Envelope, SigningKey, Statement};
 use seawall_sim::SeededRng;
@@ -71,6 +72,10 @@ pub fn kem_keys() -> Vec<KemSecret> {
     (1..=3).map(|n| KemSecret::from_bytes(&[n; 32])).collect()
 }
 
+fn post_quantum(index: u16) -> KemPublic {
+    kem_keys()[usize::from(index) - 1].public()
+}
+
 /// Whom a post-quantum half is dealt to.
 pub fn recipients() -> Recipients {
     let keys = (1..).zip(kem_keys().iter().map(KemSecret::public)).collect();
@@ -106,7 +111,7 @@ pub fn genesis() -> Genesis {
         name: format!("custodian {}", member.index()),
         signing_key: key(10 + member.index() as u8).public(),
         share: Hex32(member.verification_share()),
-        kem: None,
+        kem: Some(Base64(post_quantum(member.index()).as_bytes().to_vec())),
         endpoint: None,
     });
     Genesis {
@@ -122,6 +127,7 @@ pub fn genesis() -> Genesis {
             key: Hex32(group().key()),
             ceremony: "local".into(),
             share_epoch: 0,
+            suite: Some(SUITE_PQ),
             retired: false,
             custodians: custodians.collect(),
         }],
@@ -249,6 +255,7 @@ pub fn ceremony() -> Ceremony {
         previous: None,
         dealers: vec![],
         repaired: None,
+        suite: Some(SUITE_PQ),
         reason: "fuzzing".into(),
         created: Timestamp(1_700_000_000),
         nonce: Hex32([7; 32]),

@@ -3,6 +3,8 @@
 //! The node here has its own sealing, written from the format's description, so that it can do
 //! what no code of the house does.
 
+use std::path::Path;
+
 use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT as G;
 use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
@@ -15,6 +17,7 @@ use seawall_record::Totals;
 use super::bombs::{Forger, SealRoot, honest};
 use super::stopped;
 use crate::harness::{Fleet, Said, arg, run};
+use crate::machines::Machines;
 
 /// Repeats what the node drew, so that it knows its own secrets.
 struct Drawn(Vec<u8>);
@@ -119,6 +122,11 @@ fn third_is_cheated(g: &Group, f: &LabelFields, to: Option<&Recipients>, p: &[u8
     with_half_turned(g, f, to, p, &[THIRD + 34 + 500])
 }
 
+/// The share opens, and is not the one that was committed to.
+fn third_is_lied_to(g: &Group, f: &LabelFields, to: Option<&Recipients>, p: &[u8]) -> Vec<u8> {
+    with_half_turned(g, f, to, p, &[THIRD + 2])
+}
+
 fn two_are_cheated(g: &Group, f: &LabelFields, to: Option<&Recipients>, p: &[u8]) -> Vec<u8> {
     with_half_turned(g, f, to, p, &[THIRD + 34 + 500, 36 + 1170 + 10])
 }
@@ -142,11 +150,15 @@ fn re_randomised(g: &Group, f: &LabelFields, to: Option<&Recipients>, p: &[u8]) 
 fn published(seal_root: SealRoot) -> (Fleet, String) {
     let fleet = Fleet::found_with(&["--post-quantum"]);
     fleet.snapshot(&fleet.tree("tree"));
+    let id = publish(&fleet, seal_root);
+    (fleet, id)
+}
+
+fn publish(fleet: &Fleet, seal_root: SealRoot) -> String {
     let mut forger = Forger::open(&fleet.home());
     forger.seal_root = seal_root;
     let tree = forger.directory(std::iter::empty::<(String, EntryKind)>());
-    let id = forger.publish(&fleet.home(), tree, Totals::default());
-    (fleet, id)
+    forger.publish(&fleet.home(), tree, Totals::default())
 }
 
 /// Asks custodian `n` to answer, who must not.
@@ -156,6 +168,44 @@ fn refuses(fleet: &Fleet, id: &str, words: &[&str]) {
     let args = ["restore", "approve", arg(&request), "--share", arg(&share), "--yes", "--out"];
     let said = run(&fleet.path("nowhere"), &[&args[..], &[arg(&out)]].concat());
     stopped(&said.code(1).says(words).stderr);
+}
+
+#[test]
+fn inconsistent_post_quantum_shares_are_reported_on_arrival_and_convict_their_dealer() {
+    let mut it = Machines::of(Fleet::found_with(&["--post-quantum"]));
+    let id = publish(&it.fleet, third_is_lied_to);
+    it.start(0);
+    it.start(2);
+    let said = it.fleet.run(&["sync"]).code(1);
+    stopped(&said.says(&["custodian-3", "is not the committed one"]).stderr);
+    it.kill(0);
+    it.kill(2);
+    // Each writes down what it found; the third has what convicts the node.
+    let acts = it.acts(0);
+    assert!(acts.iter().all(|act| act["act"]["kind"] == "share-good"), "{acts:?}");
+    let acts = it.acts(2);
+    let bad: Vec<_> = acts.iter().filter(|act| act["act"]["kind"] == "share-bad").collect();
+    let of = serde_json::json!(format!("sha256:{id}"));
+    assert_eq!((bad.len(), &bad[0]["request"]), (1, &of));
+    assert!(bad[0]["act"]["evidence"].is_string(), "{bad:?}");
+    let report = it.home(2).join("custody").join(&it.fleet_id).join("bad-shares");
+    let report = report.join(format!("{id}.json"));
+    // Anybody judges that, with nothing else.
+    let nowhere = it.fleet.path("nowhere");
+    let verify = |file: &Path| run(&nowhere, &["log", "evidence", "verify", arg(file)]);
+    let proven = "PROVEN: node node-1 dealt custodian custodian-3";
+    let said = verify(&report).ok().stdout;
+    assert!(said.contains(proven), "{said}");
+    stopped(&said);
+    // A custodian without the evidence, or with another's, proves nothing.
+    let text = std::fs::read_to_string(&report).expect("a report");
+    let other = it.fleet.path("other.json");
+    std::fs::write(&other, text.replace("seawall-bad-share/1", "seawall-bad-share/2"))
+        .expect("written");
+    verify(&other).code(1);
+    // The snapshot opens with the other two, and names the dealer once more.
+    let said = it.fleet.restore(&it.fleet.home(), &id, &it.fleet.path("restored"));
+    stopped(&said.ok().says(&["node node-1 dealt wrong post-quantum shares", "[3]"]).stderr);
 }
 
 #[test]
@@ -177,6 +227,22 @@ fn a_node_deals_inconsistent_post_quantum_shares_to_a_majority() {
 fn a_node_leaves_the_post_quantum_half_out() {
     let (fleet, id) = published(without_half);
     refuses(&fleet, &id, &["no post-quantum half", "downgrade"]);
+    // Only a person's word, custodian by custodian and at the restore, gets it through.
+    let request = fleet.path("request.json");
+    let answers = [0, 1].map(|n| fleet.path(&format!("answer-{n}.json")));
+    for (n, answer) in answers.iter().enumerate() {
+        let share = fleet.shares()[n].clone();
+        let args = ["restore", "approve", arg(&request), "--share", arg(&share), "--yes"];
+        let more = ["--accept-classical", "--out", arg(answer)];
+        let said = run(&fleet.path("nowhere"), &[&args[..], &more].concat());
+        said.ok().says(&["check whose it is"]);
+    }
+    let to = fleet.path("restored");
+    let args = ["restore", "run", arg(&request), "--to", arg(&to)];
+    let with = ["--approval", arg(&answers[0]), "--approval", arg(&answers[1])];
+    let said = fleet.run(&[&args[..], &with].concat());
+    stopped(&said.code(1).says(&["no post-quantum half"]).stderr);
+    fleet.run(&[&args[..], &with, &["--accept-classical"]].concat()).ok();
 }
 
 #[test]

@@ -169,8 +169,8 @@ fn open_directories(from: &Path, to: &Path) -> Result<(), SanitiseError> {
         let (from, to) = (from.join(path), to.join(path));
         let meta = fs::symlink_metadata(&from).map_err(at(&from))?;
         let directory = File::open(&to).map_err(at(&to))?;
-        let mode = fs::Permissions::from_mode(meta.permissions().mode() & 0o777);
-        directory.set_permissions(mode).map_err(at(&to))?;
+        let allowed = fs::Permissions::from_mode(meta.permissions().mode() & 0o777);
+        directory.set_permissions(allowed).map_err(at(&to))?;
         directory.set_modified(meta.modified().map_err(at(&from))?).map_err(at(&to))?;
     }
     Ok(())

@@ -32,11 +32,11 @@ use seawall_record::{
     Ceremony, CeremonyKind, CeremonyMessage, CeremonyResult, CeremonyStep, Fleet, GroupFile, Hex32,
     KnowledgeProof, MessageFile, SealedPart,
 };
-use seawall_sign::SigningKey;
+use seawall_sign::StatementKey;
 
 pub use self::board::{Board, Waiting};
 pub use self::compute::check_group_file;
-pub use self::opening::{NewGroup, open_new, open_refresh, open_repair, open_reshare};
+pub use self::opening::{NewGroup, check_stay, open_new, open_refresh, open_repair, open_reshare};
 use crate::home::{Ask, AskPassphrase, CustodianHome, CustodyError, NO_FLEET};
 use compute::Computed;
 use journal::Journal;
@@ -273,7 +273,7 @@ impl Actor<'_, '_> {
         Ok(MessageFile { message: envelope, sealed, seen })
     }
 
-    fn signing(&self) -> Result<SigningKey, CustodyError> {
+    fn signing(&self) -> Result<StatementKey, CustodyError> {
         self.home.signing()
     }
 

@@ -7,6 +7,7 @@
 //! fleets/<fleet id>.json         fleet cards: the genesis statement and the policies since
 //! shares/<group id>-<epoch>.json share files, each sealed under a passphrase
 //! ceremonies/<id>/               own statements, and secrets of unfinished steps
+//! hand-overs/*.json              post-quantum shares of snapshots, handed over by others
 //! ```
 //!
 //! Who has the home has the signing key, and can speak as this custodian; a share needs its
@@ -17,16 +18,19 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use seawall_base::{Disk, DiskFile, FleetId, GroupId, LockMode, OpenMode, Rng};
+use crate::LogKeys;
+use seawall_base::{Disk, DiskFile, FleetId, GroupId, LockMode, OpenMode, Rng, Sha256};
 use seawall_base::{read_file, write_atomic};
 use seawall_escrow::{
     CeremonyError, GroupError, KdfCost, KemSecret, MAX_SHARE_FILE, OneTimeError, OneTimeSecret,
     ShareFile, ShareFileError, SharePublic, ShareSecret,
 };
 use seawall_host::FsDisk;
-use seawall_record::{Base64, CustodianCard, Fleet, FleetCard, MAX_BUNDLE, RecordError};
+use seawall_record::{
+    Base64, CustodianCard, Fleet, FleetCard, HandOverFile, MAX_BUNDLE, MAX_HAND_OVERS, RecordError,
+};
 use seawall_sign::key_file::{self, KeyFileError, Purpose};
-use seawall_sign::{SignError, SigningKey};
+use seawall_sign::{Algorithm, SignError, SigningKey, StatementKey, VerifyingKey};
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -37,6 +41,7 @@ const SIGNING: &str = "keys/signing.key";
 const RECIPIENT: &str = "keys/recipient.key";
 const KEM: &str = "keys/kem.key";
 const WITNESS: &str = "keys/witness.key";
+const HAND_OVERS: &str = "hand-overs";
 const TRANSPORT: &str = "keys/transport.key";
 
 /// The fleet id in a share whose fleet is still to be founded.
@@ -146,6 +151,9 @@ struct Config {
     format: String,
     name: String,
     operator: String,
+    /// Of the signing key; absent for Ed25519.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    algorithm: Option<String>,
 }
 
 /// An open home.
@@ -153,6 +161,7 @@ pub struct CustodianHome {
     disk: Arc<FsDisk>,
     name: String,
     operator: String,
+    algorithm: Algorithm,
     cost: KdfCost,
 }
 
@@ -169,7 +178,18 @@ impl CustodianHome {
         operator: &str,
         rng: &mut dyn Rng,
     ) -> Result<Self, CustodyError> {
-        Self::create_with(path, name, operator, None, rng)
+        Self::create_of(path, name, operator, Algorithm::Ed25519, rng)
+    }
+
+    /// Makes a home with fresh keys, the signing key of this algorithm.
+    pub fn create_of(
+        path: &Path,
+        name: &str,
+        operator: &str,
+        algorithm: Algorithm,
+        rng: &mut dyn Rng,
+    ) -> Result<Self, CustodyError> {
+        Self::create_with(path, name, operator, &StatementKey::generate(algorithm, rng), rng)
     }
 
     /// Makes a home for the custodian of a share file, whose signing key it takes over.
@@ -182,7 +202,9 @@ impl CustodianHome {
     ) -> Result<Self, CustodyError> {
         let secret = share.open(passphrase)?;
         let name = &share.public().custodian;
-        let home = Self::create_with(path, name, operator, Some(&secret.signing_seed), rng)?;
+        let named: VerifyingKey = share.public().signing_key.parse()?;
+        let signing = StatementKey::of_public(&named, &secret.signing_seed)?;
+        let home = Self::create_with(path, name, operator, &signing, rng)?;
         home.keep_share(share)?;
         Ok(home)
     }
@@ -191,7 +213,7 @@ impl CustodianHome {
         path: &Path,
         name: &str,
         operator: &str,
-        signing: Option<&[u8; 32]>,
+        signing: &StatementKey,
         rng: &mut dyn Rng,
     ) -> Result<Self, CustodyError> {
         if path.join(CONFIG).exists() {
@@ -201,13 +223,12 @@ impl CustodianHome {
         for dir in ["keys", "fleets", "shares", "ceremonies"] {
             disk.create_dir_all(dir).map_err(CustodyError::io(dir))?;
         }
-        if let Some(seed) = signing {
-            key_file::write(&disk, SIGNING, Purpose::Custodian, seed)?;
-        }
+        key_file::write(&disk, SIGNING, Purpose::Custodian, &signing.seed())?;
+        // The share file brings this key along: nobody needs the home to answer with the share.
+        let kem = KemSecret::of_share_file(&signing.seed()).to_bytes();
+        key_file::write(&disk, KEM, Purpose::Kem, &kem)?;
         for (path, purpose) in [
-            (SIGNING, Purpose::Custodian),
             (RECIPIENT, Purpose::Recipient),
-            (KEM, Purpose::Kem),
             (WITNESS, Purpose::Witness),
             (TRANSPORT, Purpose::Transport),
         ] {
@@ -218,13 +239,15 @@ impl CustodianHome {
             }
         }
         let (name, operator) = (name.to_owned(), operator.to_owned());
-        let home = Self { disk: Arc::new(disk), name, operator, cost: KdfCost::DEFAULT };
+        let (disk, algorithm) = (Arc::new(disk), signing.algorithm());
+        let home = Self { disk, name, operator, algorithm, cost: KdfCost::DEFAULT };
         // A card that nobody would take is found out now.
         CustodianCard::parse(&home.card(None)?.to_json())?;
         let config = Config {
             format: FORMAT.to_owned(),
             name: home.name.clone(),
             operator: home.operator.clone(),
+            algorithm: (algorithm != Algorithm::Ed25519).then(|| algorithm.to_string()),
         };
         home.write_json(CONFIG, &config)?;
         Ok(home)
@@ -236,8 +259,9 @@ impl CustodianHome {
             return Err(CustodyError::NotAHome(path.to_owned()));
         }
         let disk = FsDisk::create(path).map_err(CustodyError::io(&path.display().to_string()))?;
-        let (name, operator) = (String::new(), String::new());
-        let mut home = Self { disk: Arc::new(disk), name, operator, cost: KdfCost::DEFAULT };
+        let (name, operator, algorithm) = (String::new(), String::new(), Algorithm::Ed25519);
+        let disk = Arc::new(disk);
+        let mut home = Self { disk, name, operator, algorithm, cost: KdfCost::DEFAULT };
         let config: Config = serde_json::from_slice(&home.require(CONFIG, MAX_CONFIG)?)
             .map_err(|e| CustodyError::damaged(CONFIG, e.to_string()))?;
         if config.format != FORMAT {
@@ -245,6 +269,11 @@ impl CustodianHome {
         }
         home.name = config.name;
         home.operator = config.operator;
+        if let Some(algorithm) = config.algorithm {
+            home.algorithm = algorithm
+                .parse()
+                .map_err(|e: SignError| CustodyError::damaged(CONFIG, e.to_string()))?;
+        }
         Ok(home)
     }
 
@@ -287,8 +316,19 @@ impl CustodianHome {
     }
 
     /// Signs approvals and this custodian's part in ceremonies.
-    pub fn signing(&self) -> Result<SigningKey, CustodyError> {
-        Ok(SigningKey::from_seed(&*self.key(SIGNING, Purpose::Custodian)?))
+    pub fn signing(&self) -> Result<StatementKey, CustodyError> {
+        let seed = self.key(SIGNING, Purpose::Custodian)?;
+        Ok(StatementKey::from_seed(self.algorithm, &seed))
+    }
+
+    /// What the log of this custodian's machine is signed with.
+    pub fn log_keys(&self) -> Result<LogKeys, CustodyError> {
+        let statements = self.signing()?;
+        let checkpoints = match &statements {
+            StatementKey::Ed25519(key) => SigningKey::from_seed(&key.seed()),
+            StatementKey::MlDsa44(_) => self.transport()?,
+        };
+        Ok(LogKeys { statements, checkpoints })
     }
 
     /// Cosigns logs.
@@ -372,6 +412,28 @@ impl CustodianHome {
             return Err(CustodyError::damaged(&path, "it holds another share"));
         }
         Ok(Some(share))
+    }
+
+    /// What was handed over to this custodian, or to others.
+    pub fn hand_overs(&self) -> Result<Vec<HandOverFile>, CustodyError> {
+        let names = self.disk.list(HAND_OVERS).map_err(CustodyError::io(HAND_OVERS))?;
+        let mut out = Vec::new();
+        for name in names.into_iter().filter(|n| n.ends_with(".json")) {
+            let path = format!("{HAND_OVERS}/{name}");
+            let bytes = self.require(&path, MAX_HAND_OVERS)?;
+            let file = HandOverFile::parse(&bytes);
+            out.push(file.map_err(|e| CustodyError::damaged(&path, e.to_string()))?);
+        }
+        Ok(out)
+    }
+
+    /// Keeps a file of hand-overs under the hash of its bytes. Returns its path below the home.
+    pub fn keep_hand_over(&self, json: &[u8]) -> Result<String, CustodyError> {
+        HandOverFile::parse(json)?;
+        let path = format!("{HAND_OVERS}/{}.json", Sha256::of(json).to_hex());
+        self.disk.create_dir_all(HAND_OVERS).map_err(CustodyError::io(HAND_OVERS))?;
+        write_atomic(self.disk.as_ref(), &path, json).map_err(CustodyError::io(&path))?;
+        Ok(path)
     }
 
     /// Keeps a share file, replacing one of the same group and epoch. Returns its path below the

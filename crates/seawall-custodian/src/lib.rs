@@ -12,29 +12,30 @@
 
 pub mod ceremony;
 mod deletion;
+mod hand_over;
 mod home;
 mod quorum;
 mod witness;
 
 pub use deletion::sign_deletion;
+pub use hand_over::{HandedOn, hand_on, hand_over_shares, hand_overs_to, shares_of};
 pub use home::{Ask, AskPassphrase, CustodianHome, CustodyError, HomeLock, Joined, NO_FLEET};
 pub mod message;
 mod notify;
 mod office;
+mod post_quantum;
 mod routes;
 mod serving;
 
 pub use notify::{Notifier, parse_webhook};
 pub use office::{
-    CASES, CaseList, HeldShare, ListedCase, Notice, Office, OfficeError, OfficeParts, ReadLog,
-    Rules, ShareTrouble, VERDICTS, read_log,
+    CASES, CaseList, HeldShare, ListedCase, LogKeys, Notice, Office, OfficeError, OfficeParts,
+    ReadLog, Rules, ShareTrouble, VERDICTS, read_log,
 };
+pub use post_quantum::{ArrivedManifest, JudgedShare, ShareReport, judge_bad_share, kem_keys};
 pub use quorum::{quorum, reached, roster};
 pub use serving::run_until_signal;
 pub use witness::{DeskError, WitnessDesk};
-mod post_quantum;
-
-pub use post_quantum::{ArrivedManifest, ShareReport, hand_over_shares};
 
 use seawall_base::{Clock, GroupId, Rng, Sha256, Timestamp};
 use seawall_escrow::{
@@ -147,12 +148,31 @@ pub struct Examined {
     pub witnessed: Reached,
 }
 
+/// What to think of a capsule without a post-quantum half, made more than ninety days after its
+/// group had demanded one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Classical {
+    /// A downgrade.
+    Refused,
+    /// Of a node that was cut off so long: somebody who knows it said so.
+    Accepted,
+}
+
 /// Checks a request file against the pinned fleet id, or against all that is known of the fleet.
 pub fn examine<'p>(json: &[u8], pin: impl Into<Pin<'p>>) -> Result<Examined, CustodianError> {
+    examine_with(json, pin, Classical::Refused)
+}
+
+/// As [`examine`], where a person may have said what else to accept. Machines do not.
+pub fn examine_with<'p>(
+    json: &[u8],
+    pin: impl Into<Pin<'p>>,
+    classical: Classical,
+) -> Result<Examined, CustodianError> {
     let parts = Dossier::parse(json)?;
     let dossier = parts.verify(pin)?;
     let log_size = check_inclusion(&parts, &dossier)?;
-    let (group, capsule) = check_capsule(&dossier.fleet, &dossier.manifest)?;
+    let (group, capsule) = check_capsule(&dossier.fleet, &dossier.manifest, classical)?;
     let signed = SignedCheckpoint::parse(parts.checkpoint.as_bytes())?;
     let witnessed = reached(&dossier.fleet, &roster(&dossier.fleet)?, [&signed]);
     // Never a dead end: who asks may say why it cannot wait, and everybody is shown that.
@@ -167,10 +187,12 @@ pub fn examine<'p>(json: &[u8], pin: impl Into<Pin<'p>>) -> Result<Examined, Cus
 fn check_capsule(
     fleet: &Fleet,
     manifest: &Manifest,
+    classical: Classical,
 ) -> Result<(Group, CheckedCapsule), CustodianError> {
     let core = &manifest.core;
     let group = Group::of_record(group_record(fleet, core.group)?)?;
     let demand = Demand::of_history(&fleet.group_history(core.group), core.created);
+    let demand = if classical == Classical::Accepted { demand.or_classical() } else { demand };
     let capsule = Capsule::decode(&manifest.capsule.0)?;
     let capsule = capsule.check(&group, &LabelFields::of_manifest(core), &demand)?;
     Ok((group, capsule))
@@ -247,28 +269,23 @@ impl Examined {
         Ok(())
     }
 
-    /// Answers the request with one share: a signed statement around an encrypted partial. The
-    /// post-quantum share is opened with the key that is derived from the share file.
+    /// Answers the request with one share: a signed statement around an encrypted partial, and
+    /// beside it the post-quantum share that one of `keys` opens (see [`kem_keys`]). Without one
+    /// the answer still helps: others may have theirs.
     pub fn approve(
         &self,
         public: &SharePublic,
         secret: &ShareSecret,
+        keys: &[KemSecret],
         clock: &dyn Clock,
         rng: &mut dyn Rng,
     ) -> Result<Envelope, CustodianError> {
-        let own = KemSecret::of_share_file(&secret.signing_seed);
-        let shares = self.own_shares(public.index, &[own]);
+        let shares = self.capsule.open_own_share(keys).into_iter().collect();
         self.approve_with(public, secret, shares, clock, rng)
     }
 
-    /// The custodian's share of the capsule's own post-quantum half, if one of `keys` opens it.
-    /// Without it the answer still helps: others may have theirs.
-    pub fn own_shares(&self, index: u16, keys: &[KemSecret]) -> Vec<PqShare> {
-        keys.iter().find_map(|key| self.capsule.open_share(index, key).ok()).into_iter().collect()
-    }
-
-    /// Answers the request with one share and these post-quantum shares: the custodian's own
-    /// ([`Examined::own_shares`]), or those handed over to it.
+    /// Answers the request with one share and these post-quantum shares: the custodian's own, or
+    /// those handed over to it.
     pub fn approve_with(
         &self,
         public: &SharePublic,

@@ -78,6 +78,30 @@ impl RequestStatus {
     }
 }
 
+/// What a custodian found in a manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ShareFound {
+    /// Its post-quantum share is as it should be.
+    Good,
+    /// It does not open, or is not the committed one.
+    Bad,
+    /// There is none for it.
+    None,
+}
+
+/// The answer to `POST /v1/manifest`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArrivalStatus {
+    /// Digest of the manifest statement.
+    pub manifest: Sha256,
+    /// What was found, and is in the custodian's log.
+    pub share: ShareFound,
+    /// In words, where it is not good.
+    pub why: String,
+}
+
 /// `POST /v1/custodian`: are you there, and what would you do for me?
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

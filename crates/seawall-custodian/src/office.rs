@@ -13,6 +13,7 @@
 //! Not written down: what is no valid request of an enrolled node to a fleet served here. Anybody
 //! can make such things without end, and they would fill the log.
 
+mod arrivals;
 mod docket;
 mod inbox;
 mod rules;
@@ -29,12 +30,13 @@ use seawall_policy::custodian::{Decision, PolicyError};
 use seawall_record::{
     Act, Alive, AliveOutlook, Dossier, Enrolment, Fleet, Introduction, RecordError, Request, Role,
 };
-use seawall_sign::{SignError, Signer, SigningKey, Statement, VerifyingKey};
+use seawall_sign::{SignError, Signer, Statement, VerifyingKey};
 use seawall_tlog::{Judgement, LogError};
 use serde::{Deserialize, Serialize};
 
+use self::arrivals::Arrivals;
 use self::docket::{Case, Docket, Stand, kind};
-pub use self::docket::{ReadLog, read_log};
+pub use self::docket::{LogKeys, ReadLog, read_log};
 pub use self::inbox::VERDICTS;
 pub use self::rules::Rules;
 pub use self::shares::{HeldShare, ShareTrouble};
@@ -119,8 +121,8 @@ pub struct OfficeParts {
     pub clock: Arc<dyn Clock>,
     /// Randomness for partials.
     pub rng: Box<dyn Rng>,
-    /// The custodian's signing key.
-    pub signing: SigningKey,
+    /// What its log, and its signs of life, are signed with.
+    pub signing: LogKeys,
     /// The fleets it serves.
     pub fleets: Vec<Fleet>,
     /// The policy.
@@ -211,7 +213,7 @@ pub struct Office {
     disk: Arc<dyn Disk>,
     time: LatestTime,
     rng: Box<dyn Rng>,
-    signing: SigningKey,
+    signing: LogKeys,
     rules: Rules,
     shares: Vec<HeldShare>,
     witness: WitnessDesk,
@@ -219,6 +221,7 @@ pub struct Office {
     members: BTreeMap<VerifyingKey, BTreeSet<FleetId>>,
     notices: Vec<Notice>,
     published: Option<CaseList>,
+    arrivals: Arrivals,
     /// Since trouble with a share.
     troubled: Option<Timestamp>,
 }
@@ -248,6 +251,7 @@ impl Office {
             members,
             notices,
             published: None,
+            arrivals: Arrivals::default(),
             troubled: None,
         };
         let behind = it.time.behind();
@@ -441,7 +445,7 @@ impl Office {
         let alive = Alive { fleet, nonce: asked.nonce, at: now, outlook: outlook.collect() };
         let own = self.shares.iter().filter(|share| share.public().fleet == fleet);
         let mut keys: Vec<&dyn Signer> = own.map(|share| share.signing() as &dyn Signer).collect();
-        keys.push(&self.signing);
+        keys.push(&self.signing.statements);
         keys.sort_by_key(|key| key.public());
         keys.dedup_by_key(|key| key.public());
         let signed = alive.statement().sign(&keys).map_err(OfficeError::from)?;

@@ -1,15 +1,24 @@
-//! A custodian's post-quantum shares: looked at on arrival, reported, and given on when it leaves.
+//! A custodian's post-quantum shares: looked at on arrival, and reported.
 
-use seawall_base::{Clock, Sha256};
-use seawall_escrow::{
-    CheckedCapsule, DealingError, Group, HandOver, KemSecret, PqShare, Recipients,
-};
+use seawall_base::{Clock, GroupId, Sha256};
+use seawall_escrow::{CheckedCapsule, DealingError, Group, KemSecret, PqShare, ShareSecret};
 use seawall_record::{
-    Fleet, HandedOver, Hex32, Manifest, ShareBad, ShareGood, ShareHandOver, ShareSubject,
+    BadShareFile, Fleet, Hex32, Manifest, OpenedBadShare, ShareBad, ShareGood, ShareSubject,
 };
 use seawall_sign::{Envelope, Signer, Statement};
 
-use crate::{CustodianError, check_capsule};
+use crate::{Classical, CustodianError, CustodianHome, CustodyError, check_capsule};
+
+/// The keys that a custodian's post-quantum shares may be sealed to: that of its home, if it has
+/// one, and the one that is derived from its share file. Homes made from a share file, and those
+/// made since, have one and the same; older ones have two.
+pub fn kem_keys(
+    secret: &ShareSecret,
+    home: Option<&CustodianHome>,
+) -> Result<Vec<KemSecret>, CustodyError> {
+    let own = home.map(CustodianHome::kem).transpose()?;
+    Ok(own.into_iter().chain([KemSecret::of_share_file(&secret.signing_seed)]).collect())
+}
 
 /// A manifest that a custodian has come to see, its capsule checked as anybody can check it.
 ///
@@ -27,8 +36,12 @@ pub struct ArrivedManifest {
 /// What a custodian finds when it opens its share.
 #[derive(Debug)]
 pub struct ShareReport {
-    /// The signed statement, for the custodian's log.
+    /// What it is about.
+    pub about: ShareSubject,
+    /// The signed statement.
     pub statement: Envelope,
+    /// What convicts the dealer before anybody, if anything does.
+    pub evidence: Option<[u8; 32]>,
     /// The share, or what is wrong with it. In the second case the node that made the snapshot is
     /// accused; see `seawall_escrow::Opened::misdealt` for how that is settled.
     pub share: Result<PqShare, DealingError>,
@@ -38,13 +51,18 @@ impl ArrivedManifest {
     /// Checks the capsule of a manifest whose signature and place in its log were checked before.
     pub fn check(fleet: &Fleet, manifest: &Envelope) -> Result<Self, CustodianError> {
         let it = Statement::<Manifest>::read_unverified(manifest)?.predicate;
-        let (group, capsule) = check_capsule(fleet, &it)?;
+        let (group, capsule) = check_capsule(fleet, &it, Classical::Refused)?;
         Ok(Self { fleet: fleet.clone(), manifest: manifest.digest(), group, capsule })
     }
 
     /// The checked capsule.
     pub const fn capsule(&self) -> &CheckedCapsule {
         &self.capsule
+    }
+
+    /// The escrow group it is sealed to.
+    pub fn group(&self) -> GroupId {
+        self.group.id()
     }
 
     /// Opens custodian `index`'s share with its key and says how it is, signed with the
@@ -71,33 +89,44 @@ impl ArrivedManifest {
         };
         let share = self.capsule.open_share(index, key);
         let created = clock.now();
+        let subject = about.clone();
+        let mut evidence = None;
         let statement = match &share {
-            Ok(_) => ShareGood { share: about, created }.statement().sign(&[signer])?,
+            Ok(_) => ShareGood { share: subject, created }.statement().sign(&[signer])?,
             Err(why) => {
-                let reason = why.to_string();
-                ShareBad { share: about, reason, created }.statement().sign(&[signer])?
+                evidence = self.capsule.evidence(index, key);
+                let (reason, evidence) = (why.to_string(), evidence.map(Hex32));
+                ShareBad { share: subject, reason, evidence, created }
+                    .statement()
+                    .sign(&[signer])?
             }
         };
-        Ok(Some(ShareReport { statement, share }))
+        Ok(Some(ShareReport { about, statement, evidence, share }))
     }
 }
 
-/// Deals a leaving custodian's shares of some snapshots to those who come after it: the statement
-/// it signs, and the dealings, in the same order. `shares` are pairs of a manifest's digest and
-/// the share, at most [`ShareHandOver::MAX_SHARES`].
-pub fn hand_over_shares(
-    about: &ShareHandOver,
-    shares: &[(Sha256, PqShare)],
-    recipients: &Recipients,
-    signer: &dyn Signer,
-) -> Result<(Envelope, Vec<HandOver>), CustodianError> {
-    let mut dealings = Vec::new();
-    let mut handed = Vec::new();
-    for (manifest, share) in shares {
-        let dealing = HandOver::make(share, recipients);
-        handed.push(HandedOver { manifest: *manifest, dealing: Hex32(dealing.digest()) });
-        dealings.push(dealing);
+/// What a custodian's report of a bad share comes to.
+#[derive(Debug)]
+pub struct JudgedShare {
+    /// The file, its signatures checked.
+    pub opened: OpenedBadShare,
+    /// The node is convicted: what it sealed for the custodian is not what it committed to. If
+    /// not, the custodian's word stands against the node's until somebody opens the snapshot.
+    pub is_proven: bool,
+}
+
+/// Judges a report as anybody can, with nothing but the file.
+pub fn judge_bad_share(json: &[u8]) -> Result<JudgedShare, CustodianError> {
+    let opened = BadShareFile::parse(json)?.open()?;
+    let (_, capsule) = check_capsule(&opened.fleet, &opened.arrived.manifest, Classical::Refused)?;
+    let share = &opened.report.share;
+    let same = capsule.dealing() == Some(share.dealing.0)
+        && capsule.share_commitment(share.custodian) == Some(&share.commitment.0);
+    if !same {
+        let why = "is of another dealing than the manifest's".to_owned();
+        return Err(CustodianError::Misplaced(why));
     }
-    let statement = ShareHandOver { shares: handed, ..about.clone() }.statement();
-    Ok((statement.sign(&[signer])?, dealings))
+    let evidence = opened.report.evidence.as_ref();
+    let is_proven = evidence.is_some_and(|it| capsule.convicts(share.custodian, &it.0));
+    Ok(JudgedShare { opened, is_proven })
 }

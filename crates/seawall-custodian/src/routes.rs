@@ -13,7 +13,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use seawall_base::Sha256;
 use seawall_link::{BodyError, Handler, JSON, OCTETS, Reply, Room, Session, TEXT};
-use seawall_record::{MAX_BUNDLE, MAX_DOSSIER};
+use seawall_record::{MAX_ARRIVAL, MAX_BUNDLE, MAX_DOSSIER};
 use seawall_sign::VerifyingKey;
 use seawall_tlog::witness::MAX_ADD_CHECKPOINT;
 
@@ -85,6 +85,12 @@ impl Routes {
             (&Method::POST, "/v1/custodian") => {
                 self.work(&self.small, request, MAX_ALIVE_BODY, move |office, body| {
                     Ok(Reply::new(JSON, office.alive(peer, &body)?))
+                })
+                .await
+            }
+            (&Method::POST, "/v1/manifest") => {
+                self.work(&self.small, request, MAX_ARRIVAL, move |office, body| {
+                    Ok(Reply::json(&office.arrive(peer, &body)?))
                 })
                 .await
             }

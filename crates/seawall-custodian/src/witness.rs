@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use seawall_base::{Disk, FleetId, Sha256, Timestamp, read_file, write_atomic};
 use seawall_record::{Fleet, Introduced, Introduction, MAX_INTRODUCTION, RecordError};
-use seawall_sign::{SigningKey, VerifyingKey};
+use seawall_sign::{Algorithm, SigningKey, VerifyingKey};
 use seawall_tlog::{
     Cosigner, Judgement, Kind, LogError, NoteError, Origin, SignedCheckpoint, Verifier, Witness,
 };
@@ -206,12 +206,17 @@ fn keys_of(
     custodian_of(fleets, origin).map(|key| vec![key])
 }
 
-/// The signing key of the custodian whose log has this origin: `seawall/<fleet>/custodian/<id>`.
+/// The key that signs the log of this origin, `seawall/<fleet>/custodian/<id>`: the custodian's
+/// signing key, or beside one that signs no checkpoints, that of its connections.
 fn custodian_of(fleets: &[Fleet], origin: &Origin) -> Option<VerifyingKey> {
     let (fleet, id) = origin.as_str().strip_prefix("seawall/")?.split_once("/custodian/")?;
     let fleet = FleetId::from_hex(fleet).ok()?;
     let fleet = fleets.iter().find(|it| it.id() == fleet)?;
     let custodians = fleet.groups().iter().flat_map(|group| &group.custodians);
-    let mut keys = custodians.map(|custodian| custodian.signing_key);
-    keys.find(|key| key.node_id().to_hex() == id)
+    let mut named = custodians.filter(|it| it.signing_key.node_id().to_hex() == id);
+    let custodian = named.next()?;
+    match custodian.signing_key.algorithm() {
+        Algorithm::Ed25519 => Some(custodian.signing_key),
+        Algorithm::MlDsa44 => custodian.endpoint.as_ref().map(|endpoint| endpoint.transport),
+    }
 }

@@ -2,15 +2,18 @@
 //! keys to make them: what no bit flipped in a file can show.
 
 use seawall_base::{Clock, Rng, Seconds, Sha256, Timestamp};
-use seawall_custodian::{ArrivedManifest, CustodianError, Examined, examine, hand_over_shares};
+use seawall_custodian::{
+    ArrivedManifest, CustodianError, Examined, examine, hand_over_shares, hand_overs_to, shares_of,
+};
 use seawall_escrow::{
-    Capsule, CapsuleError, Group, KemSecret, LabelFields, OneTimePublic, OneTimeSecret, Partial,
-    PartialError, Recipients, SecretShare, SharePublic, ShareSecret, VerifiedPartial, ceremony,
+    Capsule, CapsuleError, Group, HandOver, KemSecret, LabelFields, OneTimePublic, OneTimeSecret,
+    Partial, PartialError, Recipients, SUITE_PQ, SecretShare, SharePublic, ShareSecret,
+    VerifiedPartial, ceremony,
 };
 use seawall_record::{
     Approval, Base64, CustodianRecord, Dossier, DossierParts, Enrolment, EscrowGroupRecord, Fleet,
-    Genesis, Hex32, Manifest, ManifestCore, RecordError, ReferenceSet, Request, Role, ShareBad,
-    ShareGood, ShareHandOver, Subkey, Totals,
+    Genesis, HandOverFile, Hex32, Manifest, ManifestCore, RecordError, ReferenceSet, Request, Role,
+    ShareBad, ShareGood, ShareHandOver, Subkey, Totals,
 };
 use seawall_sign::{Envelope, SignError, SigningKey, Statement};
 use seawall_tlog::{Checkpoint, NoteError, Origin, SignedCheckpoint, merkle};
@@ -63,6 +66,11 @@ struct World {
 }
 
 /// The signing key of custodian `index` of group `group`.
+/// The post-quantum key of a custodian who has a share file.
+fn own_kem(secret: &ShareSecret) -> KemSecret {
+    KemSecret::of_share_file(&secret.signing_seed)
+}
+
 fn custodian_key(group: usize, index: u16) -> SigningKey {
     key(100 + 10 * group as u8 + index as u8)
 }
@@ -88,6 +96,7 @@ fn record(group: &Group, number: usize) -> EscrowGroupRecord {
         key: Hex32(group.key()),
         ceremony: "local".to_owned(),
         share_epoch: 0,
+        suite: (number == 1).then_some(SUITE_PQ),
         retired: false,
         custodians: group.members().iter().map(custodian).collect(),
     }
@@ -258,7 +267,8 @@ impl World {
     fn answer(&mut self, it: &Examined, index: u16) -> Envelope {
         let group = usize::from(it.group.id() == self.groups[1].0.id());
         let (public, secret) = self.share(group, index);
-        it.approve(&public, &secret, &At(NOW), &mut self.rng).expect("answered")
+        it.approve(&public, &secret, &[own_kem(&secret)], &At(NOW), &mut self.rng)
+            .expect("answered")
     }
 
     /// What custodian `index` honestly makes of the capsule.
@@ -400,7 +410,7 @@ fn leaving_custodians_hand_their_shares_on_and_those_after_them_open() {
     let (mut given, mut shares) = (Vec::new(), vec![Vec::new(), Vec::new()]);
     for leaver in [1, 3] {
         let signer = custodian_key(1, leaver);
-        let own = it.own_shares(leaver, &[KemSecret::of_share_file(&signer.seed())]);
+        let own = it.capsule.open_own_share(&[KemSecret::of_share_file(&signer.seed())]);
         let batch: Vec<_> = own.into_iter().map(|s| (parts.manifest.digest(), s)).collect();
         let about = ShareHandOver {
             fleet: world.fleet.id(),
@@ -437,11 +447,68 @@ fn leaving_custodians_hand_their_shares_on_and_those_after_them_open() {
 }
 
 #[test]
+fn a_file_of_hand_overs_counts_as_its_signer_wrote_it() {
+    let mut world = World::new();
+    let manifest = world.manifest(1, 1);
+    let parts = world.parts(manifest);
+    let it = world.examine(&parts).expect("nothing is wrong with it");
+    let keys = [1, 2, 3].map(|i| KemSecret::of_share_file(&custodian_key(1, i).seed()));
+    let to = Recipients::of_record(&world.fleet.groups()[1]).expect("keys").expect("suite 2");
+    let hand = |by: &SigningKey| {
+        let own = it.capsule.open_own_share(&keys[2..]).expect("the third's share");
+        let about = ShareHandOver {
+            fleet: world.fleet.id(),
+            group: it.group.id(),
+            custodian: 3,
+            share_epoch: 0,
+            shares: Vec::new(),
+            created: NOW,
+        };
+        let batch = [(parts.manifest.digest(), own)];
+        let (said, dealings) = hand_over_shares(&about, &batch, &to, by).expect("it is small");
+        (said, dealings.iter().map(HandOver::encode).collect::<Vec<_>>())
+    };
+    let (said, dealings) = hand(&custodian_key(1, 3));
+    let with = |dealings: &[Vec<u8>]| {
+        let file = HandOverFile::new(vec![(said.clone(), dealings.to_vec())]);
+        [HandOverFile::parse(&file.to_json()).expect("what it writes, it reads")]
+    };
+    let reach = |files: &[HandOverFile]| hand_overs_to(&it.capsule, &world.fleet, files);
+    assert_eq!(reach(&with(&dealings)).expect("good").len(), 1);
+    // The first answers with its own share and with what it was dealt of the third's.
+    let shares = shares_of(&it.capsule, &world.fleet, &with(&dealings), &keys[..1]);
+    assert_eq!(shares.expect("good").len(), 2);
+    let mut altered = dealings.clone();
+    altered[0][100] ^= 1;
+    for (dealings, words) in [
+        (altered, "not the one signed for"),
+        (vec![dealings[0][1..].to_vec()], "a hand-over that is none"),
+        (Vec::new(), "other dealings than it has"),
+    ] {
+        let why = reach(&with(&dealings)).expect_err("refused").to_string();
+        assert!(why.contains(words), "{why}");
+    }
+    let (said, dealings) = hand(&custodian_key(1, 1));
+    let why = reach(&[HandOverFile::new(vec![(said, dealings)])]).expect_err("another signer");
+    assert!(why.to_string().contains("not signed by the custodian"), "{why}");
+    // Another snapshot's are passed over.
+    let (said, dealings) = hand(&custodian_key(1, 3));
+    let files = [HandOverFile::new(vec![(said, dealings)])];
+    let other = world.manifest(2, 1);
+    let other = world.parts(other);
+    let other = world.examine(&other).expect("nothing is wrong with it");
+    let reached = hand_overs_to(&other.capsule, &world.fleet, &files).expect("good");
+    assert!(reached.is_empty());
+}
+
+#[test]
 fn only_the_time_between_made_and_expired_is_answered() {
     let mut world = World::new();
     let it = world.asked(1);
     let (public, secret) = world.share(0, 1);
-    let mut answer = |now| it.approve(&public, &secret, &At(now), &mut world.rng).map(|_| ());
+    let mut answer = |now| {
+        it.approve(&public, &secret, &[own_kem(&secret)], &At(now), &mut world.rng).map(|_| ())
+    };
     let end = NOW.after(Seconds::hours(72));
     for good in [NOW, NOW.before(Seconds(300)), end] {
         answer(good).expect("in time");
@@ -544,17 +611,23 @@ fn a_share_helps_only_its_own_group_and_signer() {
     let mut world = World::new();
     let it = world.asked(1);
     let (public, secret) = world.share(1, 1);
-    let why = it.approve(&public, &secret, &At(NOW), &mut world.rng).expect_err("other group");
+    let why = it
+        .approve(&public, &secret, &[own_kem(&secret)], &At(NOW), &mut world.rng)
+        .expect_err("other group");
     assert!(matches!(why, CustodianError::OtherGroup { .. }), "{why}");
     assert!(why.to_string().contains("use the share of that group"), "{why}");
     let (public, mut secret) = world.share(0, 1);
     secret.signing_seed = key(99).seed();
-    let why = it.approve(&public, &secret, &At(NOW), &mut world.rng).expect_err("other signer");
+    let why = it
+        .approve(&public, &secret, &[own_kem(&secret)], &At(NOW), &mut world.rng)
+        .expect_err("other signer");
     assert!(matches!(why, CustodianError::OtherSigner(1)), "{why}");
     // A share of before the fleet was founded anew, under today's signing key.
     let (public, mut secret) = world.share(0, 1);
     secret.share = World::seeded(7).share(0, 1).1.share;
-    let why = it.approve(&public, &secret, &At(NOW), &mut world.rng).expect_err("old share");
+    let why = it
+        .approve(&public, &secret, &[own_kem(&secret)], &At(NOW), &mut world.rng)
+        .expect_err("old share");
     assert!(matches!(why, CustodianError::Partial(PartialError::WrongShare { index: 1 })), "{why}");
 }
 

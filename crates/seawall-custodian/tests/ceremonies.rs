@@ -7,10 +7,10 @@ use seawall_custodian::ceremony::{
     self, Board, NewGroup, Progress, check_group_file, open_new, open_refresh, open_repair,
     open_reshare,
 };
-use seawall_custodian::{Ask, CustodianHome, CustodyError};
+use seawall_custodian::{Ask, CustodianHome, CustodyError, kem_keys};
 use seawall_escrow::{
-    Capsule, CheckedCapsule, Demand, Group, KdfCost, LabelFields, OpenError, Partial, SecretShare,
-    open,
+    Capsule, CheckedCapsule, Demand, Group, KdfCost, LabelFields, OpenError, Partial, Recipients,
+    SecretShare, VerifiedPartial, open,
 };
 use seawall_record::{
     Ceremony, CeremonyMessage, CeremonyStep, CustodianCard, EscrowGroupRecord, GroupFile,
@@ -151,15 +151,19 @@ fn group(record: &EscrowGroupRecord) -> Group {
     Group::of_record(record).expect("a sound group")
 }
 
-fn capsule(group: &Group) -> CheckedCapsule {
-    let fields = LabelFields {
+fn fields(group: &Group) -> LabelFields {
+    LabelFields {
         fleet: FleetId([1; 32]),
         group: group.id(),
         node: NodeId([2; 32]),
         origin: "fleet/node/1".to_owned(),
         sequence: 1,
         manifest_core: Sha256([5; 32]),
-    };
+    }
+}
+
+fn capsule(group: &Group) -> CheckedCapsule {
+    let fields = fields(group);
     Capsule::seal(group, &fields, None, b"a root reference", &mut Counter(7))
         .and_then(|c| c.check(group, &fields, &Demand::classical()))
         .expect("sealed to this group")
@@ -567,6 +571,128 @@ fn a_lost_share_is_given_again_to_a_new_home() {
     assert_eq!(new.custodian(2).expect("bob").signing_key, card.signing_key);
     assert_eq!((new.custodian(1), new.custodian(3)), (old.custodian(1), old.custodian(3)));
     assert_eq!(*people.share("bob", new).to_bytes(), *lost.to_bytes(), "to the bit");
+}
+
+/// A capsule of suite 2 for the custodians of `record`.
+fn quantum(record: &EscrowGroupRecord) -> CheckedCapsule {
+    let (group, to) = (group(record), Recipients::of_record(record).expect("keys"));
+    let fields = fields(&group);
+    let capsule = Capsule::seal(&group, &fields, to.as_ref(), b"a root reference", &mut Counter(7));
+    let demand = Demand::post_quantum(vec![to.expect("a post-quantum group")], false);
+    capsule.and_then(|c| c.check(&group, &fields, &demand)).expect("sealed to this group")
+}
+
+impl People {
+    /// What a custodian answers, under the group as `record` has it.
+    fn answer(
+        &self,
+        name: &str,
+        record: &EscrowGroupRecord,
+        capsule: &CheckedCapsule,
+    ) -> VerifiedPartial {
+        let home = self.home(name);
+        let file = home.share(record.id, record.share_epoch).expect("readable").expect("a share");
+        let secret = file.open(PASSPHRASE).expect("opens");
+        let own = capsule.open_own_share(&kem_keys(&secret, Some(home)).expect("a key"));
+        let alone = capsule.open_own_share(&kem_keys(&secret, None).expect("a key"));
+        assert_eq!(own.is_some(), alone.is_some(), "the share file does without the home");
+        let group = group(record);
+        Partial::make(capsule, &secret.share, &group, record.share_epoch, &mut Counter(8))
+            .expect("answers")
+            .with_shares(own.into_iter().collect())
+            .verify(capsule, &group)
+            .expect("verifies")
+    }
+
+    fn open_with(
+        &self,
+        names: [&str; 2],
+        record: &EscrowGroupRecord,
+        capsule: &CheckedCapsule,
+    ) -> Result<(), OpenError> {
+        let partials = names.map(|name| self.answer(name, record, capsule));
+        let opened = open(capsule, &group(record), &[], &partials)?;
+        assert_eq!(opened.payload(), b"a root reference");
+        assert!(opened.misdealt().is_empty());
+        Ok(())
+    }
+}
+
+#[test]
+fn a_group_between_machines_is_post_quantum_from_the_start_and_stays_so() {
+    let mut people = People::of(&["anna", "bob", "carla", "dora"]);
+    let (_, _, file) = people.new_group(&THREE, 2);
+    let first = file.record().clone();
+    assert_eq!((first.suite, first.ceremony.as_str()), (Some(2), "distributed"));
+    let capsule = quantum(&first);
+    for pair in [["anna", "bob"], ["bob", "carla"], ["anna", "carla"]] {
+        assert_eq!(people.open_with(pair, &first, &capsule), Ok(()));
+    }
+    // A refresh: the same people, the same keys.
+    let with = (&At(NOW) as _, &mut Counter(7) as _);
+    let cards = people.cards(&THREE);
+    let refresh = open_refresh(people.home("anna"), &first, cards, None, "x", with).expect("opens");
+    let refreshed = people.run(&THREE, &refresh).1.record().clone();
+    assert_eq!(Recipients::of_record(&refreshed), Recipients::of_record(&first));
+    assert_eq!(people.open_with(["carla", "bob"], &refreshed, &capsule), Ok(()));
+    // A repair: whoever lost its home gets its share again, under a key of its new home.
+    std::fs::remove_dir_all(people.home("bob").path()).expect("burnt");
+    people.add("bob");
+    let card = people.cards(&["bob"]).remove(0);
+    let helpers = people.cards(&["anna", "carla"]);
+    let with = (&At(NOW) as _, &mut Counter(9) as _);
+    let repair =
+        open_repair(people.home("anna"), &refreshed, (2, card.clone()), helpers, None, "x", with)
+            .expect("opens");
+    let repaired = people.run(&THREE, &repair).1.record().clone();
+    assert_eq!(repaired.suite, Some(2));
+    assert_eq!(repaired.custodian(2).and_then(|c| c.kem.clone()), Some(card.kem));
+    assert_eq!(people.open_with(["anna", "bob"], &repaired, &quantum(&repaired)), Ok(()));
+    // Its shares of what was sealed before are gone with the old home; the others have theirs.
+    assert_eq!(people.open_with(["anna", "carla"], &repaired, &capsule), Ok(()));
+    let lost = people.open_with(["anna", "bob"], &repaired, &capsule).expect_err("one share short");
+    assert!(matches!(lost, OpenError::NotEnoughShares { have: 1, need: 2, .. }), "{lost}");
+    // A re-sharing gives those who stay another index, not another key.
+    let names = ["dora", "carla", "anna"];
+    let cards = people.cards(&names);
+    assert!(ceremony::check_stay(&repaired, &cards).is_ok());
+    let e = ceremony::check_stay(&repaired, &cards[..2]).expect_err("one of them stays");
+    assert!(e.to_string().contains("1 would stay, and it takes 2"), "{e}");
+    let with = (&At(NOW) as _, &mut Counter(11) as _);
+    let reshare =
+        open_reshare(people.home("anna"), &repaired, (2, cards), vec![1, 2], None, "x", with)
+            .expect("opens");
+    let reshared = people.run(&["anna", "bob", "dora", "carla"], &reshare).1.record().clone();
+    assert_eq!(people.open_with(["anna", "carla"], &reshared, &capsule), Ok(()));
+    assert_eq!(people.open_with(["dora", "carla"], &reshared, &quantum(&reshared)), Ok(()));
+}
+
+#[test]
+fn a_group_from_before_stays_as_it_is_until_a_refresh_raises_it() {
+    let mut people = People::of(&THREE);
+    let today = people.open_new(&THREE, 2);
+    let mut opening = today.opening.clone();
+    opening.suite = None;
+    let key = people.home("anna").signing().expect("a key");
+    let signed = opening.statement().expect("sound").sign(&[&key]).expect("signed");
+    let before = Ceremony::new(signed, today.cards).expect("sound");
+    let old = people.run(&THREE, &before).1.record().clone();
+    assert!(old.suite.is_none() && old.custodians.iter().all(|c| c.kem.is_some()));
+    assert_eq!(Recipients::of_record(&old), Ok(None), "its capsules have no such half");
+    assert!(!serde_json::to_string(&old).expect("JSON").contains("suite"));
+    // A repair leaves the others' entries alone, and so the suite.
+    let (card, helpers) = (people.cards(&["bob"]).remove(0), people.cards(&["anna", "carla"]));
+    let with = (&At(NOW) as _, &mut Counter(9) as _);
+    let repair = open_repair(people.home("anna"), &old, (2, card), helpers, None, "x", with);
+    assert_eq!(repair.expect("opens").opening.suite, None);
+    let with = (&At(NOW) as _, &mut Counter(7) as _);
+    let cards = people.cards(&THREE);
+    let refresh = open_refresh(people.home("anna"), &old, cards, None, "x", with).expect("opens");
+    let new = people.run(&THREE, &refresh).1.record().clone();
+    assert_eq!(people.open_with(["anna", "bob"], &new, &quantum(&new)), Ok(()));
+    // What was sealed before the refresh opens as ever.
+    let shares = ["anna", "carla"].map(|n| people.share(n, &new));
+    assert!(opens(&capsule(&group(&old)), &new, &shares));
 }
 
 #[test]

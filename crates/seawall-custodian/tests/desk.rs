@@ -47,6 +47,7 @@ fn fleet() -> Fleet {
         key: Hex32([5; 32]),
         ceremony: "local".to_owned(),
         share_epoch: 0,
+        suite: None,
         retired: false,
         custodians: vec![custodian],
     };

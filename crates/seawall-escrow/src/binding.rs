@@ -12,9 +12,6 @@ use crate::{DealingError, Demand, Group, GroupError, KemPublic, LabelFields, Rec
 /// believed to come from a node that could not know: a site may be cut off for months.
 pub const CLASSICAL_GRACE: Seconds = Seconds::days(90);
 
-/// A group that was made in one process.
-const LOCAL: &str = "local";
-
 impl Group {
     /// The group a genesis statement records, with every point checked and its id recomputed.
     pub fn of_record(record: &EscrowGroupRecord) -> Result<Self, GroupError> {
@@ -29,20 +26,16 @@ impl Group {
 }
 
 impl Recipients {
-    /// The custodians of a recorded group if every one of them has a post-quantum key; `None` if
-    /// one has not, and the group's capsules have no post-quantum half.
-    ///
-    /// A group made between machines has none either, though its custodians' cards have keys: it
-    /// can be shared anew, and as long as no command hands post-quantum shares over, what is
-    /// sealed now would not open after that.
+    /// The custodians of a group whose record demands suite 2; `None` of one that does not, though
+    /// its custodians may have keys: records from before had them for what was to come.
     pub fn of_record(record: &EscrowGroupRecord) -> Result<Option<Self>, DealingError> {
-        if record.ceremony != LOCAL {
+        if record.suite.is_none() {
             return Ok(None);
         }
         let mut keys = Vec::new();
         for custodian in &record.custodians {
-            let Some(key) = &custodian.kem else { return Ok(None) };
             let index = custodian.index;
+            let key = custodian.kem.as_ref().ok_or(DealingError::Key { index })?;
             let key = KemPublic::from_bytes(&key.0).map_err(|_| DealingError::Key { index })?;
             keys.push((index, key));
         }
@@ -96,7 +89,7 @@ mod tests {
 
     use super::*;
     use crate::testkit::{kem_keys, three_of_five};
-    use crate::{Capsule, CapsuleError, LabelError, SUITE};
+    use crate::{Capsule, CapsuleError, LabelError, SUITE, SUITE_PQ};
 
     /// The record of a group, with the Ed25519 base point as everyone's signing key.
     fn record(group: &Group) -> EscrowGroupRecord {
@@ -161,19 +154,25 @@ mod tests {
         for (custodian, key) in it.custodians.iter_mut().zip(kem_keys(seed, 5)) {
             custodian.kem = Some(Base64(key.public().as_bytes().to_vec()));
         }
+        it.suite = Some(SUITE_PQ);
         it
     }
 
     #[test]
-    fn a_group_is_post_quantum_once_every_custodian_has_a_key() {
+    fn a_group_is_post_quantum_where_its_record_says_so_and_every_custodian_has_a_key() {
         let (group, _) = three_of_five("record");
         assert_eq!(Recipients::of_record(&record(&group)), Ok(None));
         let mut it = with_keys(&group, "a");
         let to = Recipients::of_record(&it).expect("keys").expect("all have one");
         assert_eq!((to.threshold(), to.keys().len()), (3, 5));
+        it.ceremony = "distributed".to_owned();
+        assert!(matches!(Recipients::of_record(&it), Ok(Some(_))), "however it was made");
         it.custodians[4].kem = Some(Base64(vec![0xff; 1184]));
         assert_eq!(Recipients::of_record(&it), Err(DealingError::Key { index: 5 }));
         it.custodians[4].kem = None;
+        assert_eq!(Recipients::of_record(&it), Err(DealingError::Key { index: 5 }));
+        // Records of ceremonies before suite 2 have keys, and nobody sealed anything to them.
+        it.suite = None;
         assert_eq!(Recipients::of_record(&it), Ok(None));
     }
 

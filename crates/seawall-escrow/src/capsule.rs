@@ -27,9 +27,8 @@ use zeroize::Zeroizing;
 
 use crate::aead;
 use crate::curve::{Element, decode_scalar, hash_to_scalar, random_scalar, second_generator};
-use crate::dealing::{Dealing, DealingError, MAX_DEALING, PqShare, Recipients};
+use crate::dealing::{Dealing, DealingError, MAX_DEALING, Recipients};
 use crate::group::Group;
-use crate::kem::KemSecret;
 use crate::label::{Label, LabelError, LabelFields};
 
 /// The suite without a post-quantum half.
@@ -71,7 +70,8 @@ pub enum CapsuleError {
     /// No post-quantum half where the group demands one.
     #[error(
         "capsule has no post-quantum half, and its escrow group had demanded one when it was \
-         made: a downgrade, or a node that had not learnt of the group's new keys"
+         made: a downgrade, or a node that had not learnt of the group's new keys; make a new \
+         snapshot, or see --accept-classical if its node is known and gone"
     )]
     Downgraded,
     /// The post-quantum half is not for the custodians of the group.
@@ -132,6 +132,12 @@ impl Demand {
     /// from before the group had keys, none will do as well.
     pub const fn post_quantum(recipients: Vec<Recipients>, or_classical: bool) -> Self {
         Self { recipients, classical: or_classical }
+    }
+
+    /// The same, with no post-quantum half doing as well.
+    #[must_use]
+    pub fn or_classical(self) -> Self {
+        Self { classical: true, ..self }
     }
 
     fn admit(&self, half: Option<&Dealing>) -> Result<Option<Recipients>, CapsuleError> {
@@ -390,27 +396,6 @@ impl CheckedCapsule {
     /// The capsule as it was received.
     pub const fn capsule(&self) -> &Capsule {
         &self.capsule
-    }
-
-    /// What names the capsule's post-quantum half; `None` in suite 1.
-    pub fn dealing(&self) -> Option<[u8; 32]> {
-        self.capsule.half.as_ref().map(|half| half.digest(&self.context))
-    }
-
-    /// Indices of the custodians the post-quantum half has shares for; none in suite 1.
-    pub fn addressed(&self) -> impl Iterator<Item = u16> + '_ {
-        self.capsule.half.iter().flat_map(Dealing::indices)
-    }
-
-    /// The commitment to a custodian's post-quantum share.
-    pub fn share_commitment(&self, index: u16) -> Option<&[u8; 32]> {
-        self.capsule.half.as_ref().and_then(|half| half.commitment(index))
-    }
-
-    /// Takes custodian `index`'s post-quantum share out and checks it against its commitment.
-    pub fn open_share(&self, index: u16, key: &KemSecret) -> Result<PqShare, DealingError> {
-        let half = self.capsule.half.as_ref().ok_or(DealingError::NotAddressed { index })?;
-        half.open(&self.context, index, key)
     }
 
     /// The post-quantum half, its context and whom it is for.

@@ -266,21 +266,51 @@ impl Dealing {
     ) -> Result<PqShare, DealingError> {
         let parcel = self.parcel(index).ok_or(DealingError::NotAddressed { index })?;
         let shared = key.decapsulate(&parcel.encapsulated);
-        let plain = aead::open(
-            &wrap_key(&shared),
-            &associated_data(context, &self.recipients, index),
-            &parcel.wrapped,
-        )
-        .ok_or(DealingError::Sealed { index })?;
-        let mut bytes = Zeroizing::new([0; 32]);
-        bytes.copy_from_slice(&plain);
-        let value = decode_scalar(*bytes).ok_or(DealingError::Committed { index })?;
+        let plain = self.unwrap(context, parcel, &shared).ok_or(DealingError::Sealed { index })?;
+        let value = decode_scalar(*plain).ok_or(DealingError::Committed { index })?;
         let share = PqShare { dealing: self.digest(context), index, value: Zeroizing::new(value) };
         if self.commits_to(context, index, &share.value) {
             Ok(share)
         } else {
             Err(DealingError::Committed { index })
         }
+    }
+
+    /// What is sealed in a parcel under the secret that was encapsulated in it.
+    fn unwrap(
+        &self,
+        context: &[u8; 32],
+        parcel: &Parcel,
+        shared: &[u8; 32],
+    ) -> Option<Zeroizing<[u8; 32]>> {
+        let aad = associated_data(context, &self.recipients, parcel.index);
+        let plain = aead::open(&wrap_key(shared), &aad, &parcel.wrapped)?;
+        let mut bytes = Zeroizing::new([0; 32]);
+        bytes.copy_from_slice(&plain);
+        Some(bytes)
+    }
+
+    /// What was encapsulated to custodian `index`, if publishing it convicts the dealer. That of a
+    /// good parcel is never given out: it opens the share.
+    pub(crate) fn evidence(
+        &self,
+        context: &[u8; 32],
+        index: u16,
+        key: &KemSecret,
+    ) -> Option<[u8; 32]> {
+        let shared = key.decapsulate(&self.parcel(index)?.encapsulated);
+        self.convicts(context, index, &shared).then_some(*shared)
+    }
+
+    /// Whether the dealer sealed something else for custodian `index` than it committed to, shown
+    /// by what was encapsulated to that custodian.
+    ///
+    /// Anybody may check this. The parcel authenticates under the hash of the right secret only, so
+    /// no other convicts an honest dealer: a forger would have to find one among 2^128 hashes.
+    pub(crate) fn convicts(&self, context: &[u8; 32], index: u16, shared: &[u8; 32]) -> bool {
+        let Some(parcel) = self.parcel(index) else { return false };
+        let Some(plain) = self.unwrap(context, parcel, shared) else { return false };
+        decode_scalar(*plain).is_none_or(|value| !self.commits_to(context, index, &value))
     }
 
     /// Whether `value` is the share that was committed to for custodian `index`.
@@ -472,6 +502,25 @@ mod tests {
         dealing.open(&CONTEXT, 1, &keys[0]).expect("its own is good");
         let refused = Some(DealingError::Committed { index: 3 });
         assert_eq!(dealing.open(&CONTEXT, 3, &keys[2]).err(), refused);
+    }
+
+    #[test]
+    fn a_wrong_commitment_convicts_its_dealer_before_anybody() {
+        let (_, _, keys, good) = dealt(2, &[1, 2, 3]);
+        let mut bad = good.clone();
+        bad.parcels[2].commitment[0] ^= 1;
+        let evidence = bad.evidence(&CONTEXT, 3, &keys[2]).expect("it opens");
+        assert!(bad.convicts(&CONTEXT, 3, &evidence));
+        // Neither in another place nor of an honest dealing; and nobody's good share is shown.
+        assert!(!bad.convicts(&CONTEXT, 2, &evidence) && !bad.convicts(&CONTEXT, 9, &evidence));
+        assert!(!bad.convicts(&[8; 32], 3, &evidence) && !good.convicts(&CONTEXT, 3, &evidence));
+        assert_eq!(bad.evidence(&CONTEXT, 1, &keys[0]), None);
+        assert_eq!(good.evidence(&CONTEXT, 3, &keys[2]), None);
+        // What does not open at all is a word against a word until the capsule is opened.
+        let mut torn = good;
+        torn.parcels[2].wrapped[0] ^= 1;
+        assert_eq!(torn.evidence(&CONTEXT, 3, &keys[2]), None);
+        assert!(!torn.convicts(&CONTEXT, 3, &[0; 32]));
     }
 
     #[test]

@@ -100,6 +100,12 @@ impl CheckedHandOver {
         self.hand_over.dealing.open(&self.hand_over.context(), index, key)
     }
 
+    /// Takes the share out that one of `keys` opens, whatever its index.
+    pub fn open_own_share(&self, keys: &[KemSecret]) -> Option<PqShare> {
+        let mut indices = self.recipients.keys().iter().map(|(index, _)| *index);
+        indices.find_map(|index| keys.iter().find_map(|key| self.open_share(index, key).ok()))
+    }
+
     pub(crate) fn parts(&self) -> (&Dealing, [u8; 32], &Recipients) {
         (&self.hand_over.dealing, self.hand_over.context(), &self.recipients)
     }

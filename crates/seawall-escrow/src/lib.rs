@@ -24,6 +24,7 @@ pub mod ceremony;
 mod curve;
 mod dealing;
 mod group;
+mod half;
 mod hand_over;
 mod kem;
 mod label;

@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use seawall_base::{Sha256, Timestamp};
+use seawall_custodian::Classical;
 use seawall_record::{
     Accepted, Approval, CustodianRecord, Ending, Fleet, Forgotten, LogState, Use,
 };
@@ -23,7 +24,7 @@ use seawall_tlog::{Checkpoint, Hash, Kind, Log, Origin, SignedCheckpoint, Verifi
 use crate::drill::{kind_word, word};
 use crate::evidence;
 use crate::home::{Home, HomeError};
-use crate::opening::examine_request;
+use crate::opening::examine_request_with;
 use crate::tiers::PulledLog;
 
 /// Where something that happened is written, so that somebody else can check it.
@@ -280,7 +281,7 @@ fn happening(accepted: &Accepted, actor: String, statement: Sha256, proof: Proof
 fn of_evidence(home: &Home, fleet: &Fleet) -> Result<Vec<Happening>, HomeError> {
     let mut out = Vec::new();
     for kept in evidence::kept(home)? {
-        let examined = examine_request(home, &kept.request)?;
+        let examined = examine_request_with(home, &kept.request, Classical::Accepted)?;
         let it = &examined.dossier;
         let (request, snapshot) = (it.request_digest, it.manifest_digest);
         let drill = if it.request.drill { ", for a drill" } else { "" };

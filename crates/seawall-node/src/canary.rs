@@ -57,6 +57,7 @@ impl Canary {
             key: Hex32(self.group.key()),
             ceremony: "local".to_owned(),
             share_epoch: 0,
+            suite: None,
             retired: false,
             custodians: vec![CustodianRecord {
                 index: member.index(),
@@ -135,5 +136,5 @@ pub fn approve_canary(
     let refused = |e: seawall_custodian::CustodianError| HomeError::refused(e.to_string());
     examined.check_share(file.public()).map_err(refused)?;
     let secret = file.open(&passphrase)?;
-    examined.approve(file.public(), &secret, clock, rng).map_err(refused)
+    examined.approve(file.public(), &secret, &[], clock, rng).map_err(refused)
 }

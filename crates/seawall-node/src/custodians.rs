@@ -19,7 +19,7 @@ use crate::home::{Home, HomeError};
 use crate::restore::one_time_secret;
 
 /// How long one custodian may take: its machine may have to unwrap a share in a token.
-const PATIENCE: Patience =
+pub(crate) const PATIENCE: Patience =
     Patience { connect: Duration::from_secs(5), request: Duration::from_mins(1) };
 
 /// Why a custodian did not say what it was asked for.
@@ -180,10 +180,15 @@ fn ok(answer: Answer) -> Result<Bytes, AskError> {
     if answer.status == StatusCode::OK {
         return Ok(answer.body);
     }
+    let (why, remedy) = refusal(&answer);
+    Err(AskError::Refused { why, remedy })
+}
+
+/// Why something was refused, and what to do.
+pub(crate) fn refusal(answer: &Answer) -> (String, String) {
     let printable = |text: String| text.chars().filter(|c| !c.is_control()).take(500).collect();
-    let (why, remedy) = match serde_json::from_slice::<ErrorBody>(&answer.body) {
+    match serde_json::from_slice::<ErrorBody>(&answer.body) {
         Ok(body) => (printable(body.error), printable(body.remedy)),
         Err(_) => (format!("status {}", answer.status), "see its log".to_owned()),
-    };
-    Err(AskError::Refused { why, remedy })
+    }
 }

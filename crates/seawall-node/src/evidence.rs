@@ -13,11 +13,12 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use seawall_base::{Clock, Disk as _, Rng, Sha256, Timestamp, write_atomic};
+use seawall_custodian::Classical;
 use seawall_record::{Dossier, Ending, Restored, SnapshotPlace, Use};
 use serde::{Deserialize, Serialize};
 
 use crate::home::{Home, HomeError, append};
-use crate::opening::{Opened, examine_request};
+use crate::opening::{Opened, examine_request_with};
 
 const EVIDENCE: &str = "evidence";
 const PROVENANCE: &str = "provenance";
@@ -181,7 +182,7 @@ pub struct OriginProof {
 pub fn prove_origin(home: &Home, record: &Provenance) -> Result<Option<OriginProof>, HomeError> {
     let path = format!("{}/request.json", dir_of(record.request));
     let Some(request) = home.read(&path)? else { return Ok(None) };
-    let examined = examine_request(home, &request)?;
+    let examined = examine_request_with(home, &request, Classical::Accepted)?;
     let it = &examined.dossier;
     if (it.request_digest, it.manifest_digest) != (record.request, record.snapshot.manifest) {
         return Err(HomeError::damaged(&path, "it is another request than the record's"));

@@ -7,7 +7,7 @@ use seawall_escrow::{
     Group, KdfCost, KemSecret, MAX_RECIPIENTS, SecretShare, ShareFile, SharePublic, ShareSecret,
     ceremony,
 };
-use seawall_record::{Base64, CustodianRecord, EscrowGroupRecord, Fleet, Genesis, Hex32};
+use seawall_record::{Base64, CustodianRecord, EscrowGroupRecord, Fleet, Genesis, Hex32, SUITE_PQ};
 use seawall_sign::{Algorithm, Statement, StatementKey};
 use zeroize::Zeroizing;
 
@@ -314,6 +314,7 @@ fn record(local: &LocalGroup<'_>, group: &Group, signers: &[StatementKey]) -> Es
         key: Hex32(group.key()),
         ceremony: "local".to_owned(),
         share_epoch: 0,
+        suite: local.post_quantum.then_some(SUITE_PQ),
         retired: false,
         custodians,
     }

@@ -7,6 +7,7 @@
 //!
 //! It must not know: how commands are spelled, what is printed, who is asked for a passphrase.
 
+mod arrivals;
 mod audit;
 mod browse;
 mod bucket;
@@ -47,6 +48,7 @@ mod verify;
 mod witness_link;
 mod witnesses;
 
+pub use arrivals::{Brought, capsules};
 pub use audit::{Happening, Proof, audit, audit_exported, in_words};
 pub use browse::{Reach, view};
 pub use bucket::{Bucket, BucketError, BucketPushed};
@@ -83,7 +85,9 @@ pub use home::{Home, HomeError, Lock};
 pub use hooks::{CommandError, Commands, Hook, on_interruption};
 pub use input::{Input, Survey, Trees, survey};
 pub use mount::{MountOptions, Unmounted, mount};
-pub use opening::{Answer, Opened, examine_request, open_request};
+pub use opening::{
+    Answer, Opened, examine_request, examine_request_with, keep_hand_over, open_request,
+};
 pub use operators::{PolicyChange, change_index_policy, index_policy, operator_card};
 pub use prune::{PrunePlan, PruneStep, Pruned, REWRITE_BELOW, plan_prune, prune};
 pub use recovery::{CardSource, export_root_key, new_root_key, recover};

@@ -1,14 +1,18 @@
 //! From a request and its approvals to the snapshot's root: the checks before any object is read.
 
-use seawall_base::Sha256;
 use seawall_base::wire::Reader;
-use seawall_custodian::{CustodianError, Examined, examine};
+use seawall_base::{Disk as _, Sha256, read_file, write_atomic};
+use seawall_custodian::{Classical, CustodianError, Examined, examine_with, hand_overs_to};
 use seawall_escrow::{Dealer, Misdealt, OneTimeSecret, VerifiedPartial};
+use seawall_record::{HandOverFile, MAX_HAND_OVERS};
 use seawall_seal::ObjectRef;
 use seawall_sign::Envelope;
 
 use crate::home::{Home, HomeError, Lock};
 use crate::restore::one_time_secret;
+
+/// Where hand-overs of post-quantum shares lie.
+const HAND_OVERS: &str = "hand-overs";
 
 /// An approval as it was handed over.
 #[derive(Debug, Clone)]
@@ -40,7 +44,16 @@ pub struct Opened {
 
 /// Checks a request file against this home's fleet.
 pub fn examine_request(home: &Home, request: &[u8]) -> Result<Examined, HomeError> {
-    examine(request, &home.fleet()?).map_err(|e| HomeError::refused(e.to_string()))
+    examine_request_with(home, request, Classical::Refused)
+}
+
+/// As [`examine_request`], where a person may have said what else to accept.
+pub fn examine_request_with(
+    home: &Home,
+    request: &[u8],
+    classical: Classical,
+) -> Result<Examined, HomeError> {
+    examine_with(request, &home.fleet()?, classical).map_err(|e| HomeError::refused(e.to_string()))
 }
 
 /// Opens the snapshot of a request with its approvals.
@@ -61,7 +74,10 @@ pub fn open_request(
         ))
     })?;
     let (partials, approvals, refused) = accept_all(&examined, &secret, approvals);
-    let opened = seawall_escrow::open(&examined.capsule, &examined.group, &[], &partials)
+    let given = hand_overs(home)?;
+    let given = hand_overs_to(&examined.capsule, &examined.dossier.fleet, &given)
+        .map_err(|e| HomeError::refused(format!("{HAND_OVERS}/: {e}")))?;
+    let opened = seawall_escrow::open(&examined.capsule, &examined.group, &given, &partials)
         .map_err(|e| HomeError::refused(explain(&e.to_string(), &refused)))?;
     let mut r = Reader::new(opened.payload());
     let root = ObjectRef::decode(&mut r)
@@ -81,6 +97,33 @@ pub fn open_request(
     let reading = home.reading(examined.dossier.manifest_digest);
     let custodians = partials.iter().map(VerifiedPartial::index).collect();
     Ok(Opened { examined, root, custodians, approvals, misdealt, refused, reading })
+}
+
+/// What custodians have handed over to others, as it lies in the home.
+fn hand_overs(home: &Home) -> Result<Vec<HandOverFile>, HomeError> {
+    let disk = home.disk();
+    let names = disk.list(HAND_OVERS).map_err(HomeError::io(HAND_OVERS))?;
+    let mut out = Vec::new();
+    for name in names.into_iter().filter(|name| name.ends_with(".json")) {
+        let path = format!("{HAND_OVERS}/{name}");
+        let bytes =
+            read_file(disk.as_ref(), &path, MAX_HAND_OVERS).map_err(HomeError::io(&path))?;
+        let file = bytes.map(|bytes| HandOverFile::parse(&bytes)).transpose()?;
+        out.extend(file);
+    }
+    Ok(out)
+}
+
+/// Keeps a file of hand-overs, so that what it leads to opens from now on.
+pub fn keep_hand_over(home: &Home, json: &[u8]) -> Result<(), HomeError> {
+    let count = HandOverFile::parse(json)?.open(&home.fleet()?)?.len();
+    if count == 0 {
+        return Err(HomeError::refused("the file hands nothing of this fleet over"));
+    }
+    let disk = home.disk();
+    disk.create_dir_all(HAND_OVERS).map_err(HomeError::io(HAND_OVERS))?;
+    let path = format!("{HAND_OVERS}/{}.json", Sha256::of(json).to_hex());
+    write_atomic(disk.as_ref(), &path, json).map_err(HomeError::io(&path))
 }
 
 type Refusals = Vec<(String, CustodianError)>;

@@ -14,6 +14,7 @@ use seawall_sync::{Push, Pushed, Receipts, SyncError, Tier, TierError, read_entr
 use seawall_tlog::merkle::{self, Frontier, HashReader};
 use seawall_tlog::{Hash, Kind, Log, Origin, SignedCheckpoint, Verifier};
 
+use crate::arrivals::{Brought, bring_manifests};
 use crate::bucket::{Bucket, BucketPushed};
 use crate::epoch::{make_provisional, provisional, take_left_behind};
 use crate::home::{Home, HomeError, file_name};
@@ -84,6 +85,8 @@ pub enum SyncDone {
     Bucket(BucketPushed),
     /// A witness, which cosigned the log at this time.
     Witness(Timestamp),
+    /// A custodian, which looked at its shares of new snapshots.
+    Custodian(Brought),
 }
 
 /// Where the receipts of a region are kept.
@@ -205,7 +208,7 @@ fn learn(home: &Home, fleet: &Fleet, link: &RegionLink) -> Result<(), HomeError>
 }
 
 /// Brings the log's checkpoint to every witness of the policy that says where it is, and keeps what
-/// they cosign. One that fails does not stop the others.
+/// they cosign; then its new manifests to custodians. One that fails does not stop the others.
 fn bring_to_witnesses(
     home: &Home,
     fleet: &Fleet,
@@ -228,6 +231,7 @@ fn bring_to_witnesses(
         }
         outcomes.push(SyncOutcome { region: link.record().name.clone(), result });
     }
+    bring_manifests(home, fleet, log, &state, outcomes);
     Ok(())
 }
 

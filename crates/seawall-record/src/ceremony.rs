@@ -21,7 +21,8 @@ use serde_json::value::RawValue;
 use crate::bundle::{envelope, parse, raw};
 use crate::custodian_card::fingerprint;
 use crate::{
-    Base64, CustodianCard, CustodianRecord, EscrowGroupRecord, Hex32, RecordError, check_text,
+    Base64, CustodianCard, CustodianRecord, EscrowGroupRecord, Hex32, RecordError, SUITE_PQ,
+    check_text,
 };
 
 const WHAT: &str = "ceremony's opening";
@@ -98,6 +99,10 @@ pub struct CeremonyOpening {
     /// Who lost its share.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub repaired: Option<u16>,
+    /// The suite of the group that results; see [`EscrowGroupRecord::suite`]. A repair keeps the
+    /// group's; nothing else goes back to an earlier one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<u8>,
     /// Why, for the people who decide whether to take part.
     pub reason: String,
     /// When it was opened.
@@ -198,6 +203,7 @@ impl CeremonyOpening {
             key,
             ceremony: previous.map_or("distributed", |p| &p.ceremony).to_owned(),
             share_epoch: epoch + u32::from(self.raises_epoch()),
+            suite: self.suite,
             retired: previous.is_some_and(|p| p.retired),
             custodians,
         };
@@ -262,12 +268,27 @@ impl CeremonyOpening {
                 "at a threshold of 1 every share is the group's secret, which a ceremony never assembles; choose 2 or more",
             );
         }
+        self.check_suite()?;
         match (&self.previous, self.kind) {
             (None, CeremonyKind::New) => self.check_new(),
             (Some(previous), CeremonyKind::Refresh) => self.check_refresh(previous),
             (Some(previous), CeremonyKind::Repair) => self.check_repair(previous),
             (Some(previous), CeremonyKind::Reshare) => self.check_reshare(previous),
             _ => refuse("a new group has no previous one, every other ceremony has one"),
+        }
+    }
+
+    /// Openings from before suite 2 name none. Who strips it off a group that has it is refused.
+    fn check_suite(&self) -> Result<(), RecordError> {
+        let refuse = |why: &str| Err(RecordError::refused(WHAT, why));
+        let before = self.previous.as_ref().and_then(|p| p.suite);
+        match self.suite {
+            None if before.is_some() => refuse("it takes the group's post-quantum half away"),
+            suite if self.kind == CeremonyKind::Repair && suite != before => {
+                refuse("a repair keeps the group's suite; refresh the group to raise it")
+            }
+            None | Some(SUITE_PQ) => Ok(()),
+            Some(_) => refuse("it demands a suite that this version does not know; upgrade"),
         }
     }
 

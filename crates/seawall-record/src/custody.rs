@@ -8,7 +8,7 @@ use seawall_base::{FleetId, GroupId, NodeId, Sha256, Timestamp};
 use seawall_sign::{Envelope, Predicate, Statement, Subject, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
-use crate::{Hex32, RecordError, check_text};
+use crate::{Hex32, RecordError, ShareSubject, check_text};
 
 /// One entry of a custodian's log.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,7 +16,7 @@ use crate::{Hex32, RecordError, check_text};
 pub struct CustodianAct {
     /// The fleet.
     pub fleet: FleetId,
-    /// Digest of the request statement.
+    /// Digest of the request statement; of the manifest statement in what is said of a share.
     pub request: Sha256,
     /// When, by the latest time the custodian has seen.
     pub at: Timestamp,
@@ -24,7 +24,7 @@ pub struct CustodianAct {
     pub act: Act,
 }
 
-/// What a custodian did about a request.
+/// What a custodian did about a request, or found about its share of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Act {
@@ -80,6 +80,35 @@ pub enum Act {
         /// SHA-256 of the approval's bytes.
         approval: Sha256,
     },
+    /// A manifest came, and the post-quantum share in it opens and is the committed one.
+    ShareGood {
+        /// Who dealt it.
+        node: NodeId,
+        /// Which share.
+        share: ShareSubject,
+    },
+    /// A manifest came, and the share does not open or is not the committed one.
+    ShareBad {
+        /// Who dealt it.
+        node: NodeId,
+        /// Which share.
+        share: ShareSubject,
+        /// What is wrong.
+        why: String,
+        /// What proves it to anybody, as in [`crate::ShareBad`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        evidence: Option<Hex32>,
+    },
+}
+
+impl Act {
+    /// What the digest beside it is of.
+    const fn subject(&self) -> &'static str {
+        match self {
+            Self::ShareGood { .. } | Self::ShareBad { .. } => "manifest",
+            _ => "request",
+        }
+    }
 }
 
 impl Predicate for CustodianAct {
@@ -91,7 +120,7 @@ impl CustodianAct {
 
     /// The statement for the custodian's signing key to sign.
     pub fn statement(self) -> Statement<Self> {
-        Statement::new(Subject::sha256("request", self.request), self)
+        Statement::new(Subject::sha256(self.act.subject(), self.request), self)
     }
 
     /// Checks that `custodian` signed it, for this fleet.
@@ -112,7 +141,8 @@ impl CustodianAct {
             Act::Confirmed { approver, .. } => &[(approver, 256)],
             Act::Declined { approver, why, .. } => &[(approver, 256), (why, 1_000)],
             Act::Decided { decision, why, .. } => &[(decision, 16), (why, 1_000)],
-            Act::Answered { .. } => &[],
+            Act::ShareBad { why, .. } => &[(why, 1_000)],
+            Act::Answered { .. } | Act::ShareGood { .. } => &[],
         };
         texts.iter().try_for_each(|(text, limit)| check_text(Self::WHAT, text, *limit))?;
         Ok(it)

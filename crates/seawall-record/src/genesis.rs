@@ -18,6 +18,11 @@ pub(crate) const MAX_GROUPS: usize = 16;
 /// Length of an ML-KEM-768 encapsulation key (FIPS 203, table 3).
 const KEM_KEY: usize = 1_184;
 const MAX_CUSTODIANS: usize = 64;
+/// Most custodians of a group of suite 2: their shares travel in each manifest.
+const MAX_POST_QUANTUM: usize = 16;
+
+/// The suite of capsules with a post-quantum half.
+pub const SUITE_PQ: u8 = 2;
 
 /// What a fleet begins with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +65,10 @@ pub struct EscrowGroupRecord {
     /// How often the shares were refreshed or shared anew; partials of two epochs do not combine.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub share_epoch: u32,
+    /// The suite that capsules are sealed to it in: absent for 1, or 2, which needs an ML-KEM-768
+    /// key of every custodian. Records from before suite 2 may have such keys and no suite.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suite: Option<u8>,
     /// Opens what was sealed to it and takes no new snapshots.
     #[serde(default, skip_serializing_if = "is_false")]
     pub retired: bool,
@@ -97,8 +106,7 @@ pub struct CustodianRecord {
     pub signing_key: VerifyingKey,
     /// Verification share: a compressed ristretto255 point.
     pub share: Hex32,
-    /// ML-KEM-768 encapsulation key (FIPS 203) of the post-quantum half; without it the group's
-    /// capsules have none.
+    /// ML-KEM-768 encapsulation key (FIPS 203) of the post-quantum half.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kem: Option<Base64>,
     /// Where its daemon answers, if it has one.
@@ -247,6 +255,16 @@ impl EscrowGroupRecord {
         let distinct: BTreeSet<_> = kem.iter().map(|k| &k.0).collect();
         if distinct.len() != kem.len() || kem.iter().any(|k| k.0.len() != KEM_KEY) {
             return refuse("ML-KEM-768 keys are distinct, of 1184 bytes each");
+        }
+        match self.suite {
+            None => {}
+            Some(SUITE_PQ) if kem.len() == n && n <= MAX_POST_QUANTUM => {}
+            Some(SUITE_PQ) => {
+                return refuse("suite 2 is for 1 to 16 custodians, each with an ML-KEM-768 key");
+            }
+            Some(_) => {
+                return refuse("it demands a suite that this version does not know; upgrade");
+            }
         }
         check_text(what, &self.class, 64)?;
         check_text(what, &self.ceremony, 32)?;

@@ -7,6 +7,7 @@
 //! It must not know: how an object is sealed, what a capsule's bytes mean, how a log is stored
 //! or proven. A capsule is opaque bytes here; an origin is a string.
 
+mod arrival;
 mod break_glass;
 mod bundle;
 mod ceremony;
@@ -36,6 +37,7 @@ mod request;
 mod share_hand_over;
 mod share_report;
 
+pub use arrival::{Arrival, Arrived, BadShareFile, MAX_ARRIVAL, OpenedBadShare};
 pub use break_glass::BreakGlass;
 pub use bundle::{
     BundlePredicate, EnrolmentBundle, FleetCard, MAX_BUNDLE, MemberCard, OpenedBundle, PolicyChain,
@@ -60,7 +62,7 @@ pub use evidence::{Beginning, EvidenceFile, MAX_EVIDENCE, OpenedEvidence, Sighti
 pub use fleet::{Fleet, MAX_POLICIES, Pin};
 pub use fleet_policy::{DeletionRule, FleetPolicy, Revocation, WitnessQuorum};
 pub use forget::{Forget, Forgotten};
-pub use genesis::{CustodianRecord, Endpoint, EscrowGroupRecord, Genesis, WitnessRecord};
+pub use genesis::{CustodianRecord, Endpoint, EscrowGroupRecord, Genesis, SUITE_PQ, WitnessRecord};
 pub use group_file::GroupFile;
 pub use happened::{Ending, Event, Restored, Use};
 pub use index_policy::{IndexPolicy, MAX_OPERATORS, Operator, OperatorCard};
@@ -70,7 +72,7 @@ pub use manifest::{
     MAX_TAG, MAX_TAGS, Manifest, ManifestCore, ReferenceSet, SealedRoot, Totals, check_tag,
 };
 pub use request::{Approval, Receipt, Request};
-pub use share_hand_over::{HandedOver, ShareHandOver};
+pub use share_hand_over::{HandOverFile, HandedOver, MAX_HAND_OVERS, ShareHandOver};
 pub use share_report::{ShareBad, ShareGood, ShareSubject};
 
 use seawall_base::FleetId;

@@ -1,9 +1,10 @@
 //! What a custodian says of its post-quantum share of a snapshot, once it has seen the manifest.
 //!
 //! For the custodian's own log. A good report is the custodian's word that it can answer; a bad
-//! one accuses the node that dealt. Nobody else can open the share, so a bad report is a word
-//! against a word until somebody opens the snapshot: then everything dealt is made again, and it
-//! is plain who was wrong.
+//! one accuses the node that dealt. Where the share opens and is not the committed one, the report
+//! has what convicts the node before anybody (`seawall-escrow`). Where it does not open at all,
+//! a report is a word against a word until somebody opens the snapshot: then everything dealt is
+//! made again, and it is plain who was wrong.
 
 use seawall_base::{FleetId, GroupId, Sha256, Timestamp};
 use seawall_sign::{Envelope, Predicate, Statement, Subject, VerifyingKey};
@@ -47,6 +48,9 @@ pub struct ShareBad {
     pub share: ShareSubject,
     /// What is wrong with it, for people.
     pub reason: String,
+    /// What was encapsulated to the custodian, where that proves it to anybody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<Hex32>,
     /// When it was looked at.
     pub created: Timestamp,
 }

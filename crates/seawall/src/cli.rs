@@ -12,6 +12,7 @@ mod look;
 mod machine;
 mod policy;
 mod region;
+mod restore;
 mod witness;
 
 use std::ffi::OsString;
@@ -35,6 +36,7 @@ pub(crate) use self::look::{DiffArgs, ExportArgs, MountArgs, PartArgs};
 pub(crate) use self::machine::{MachineCommand, MachineLogCommand, PlanArgs, RunArgs};
 pub(crate) use self::policy::{PolicyCommand, ProposeArgs};
 pub(crate) use self::region::{GcArgs, RegionCommand};
+pub(crate) use self::restore::RestoreCommand;
 pub(crate) use self::witness::{EpochCommand, EvidenceCommand};
 
 /// Backup whose restores need a quorum: sealed on the node, mirrored by regions that cannot
@@ -326,6 +328,13 @@ pub(crate) enum SnapshotCommand {
         /// Its id, or the beginning of it
         id: String,
     },
+    /// Write the manifests of this node's snapshots, for custodians who hand their shares over
+    #[command(after_help = "Example: seawall snapshot capsules --out capsules.jsonl")]
+    Capsules {
+        /// Where to write them, a line of JSON each
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        out: PathBuf,
+    },
 }
 
 /// How progress is told where nobody watches.
@@ -438,97 +447,6 @@ fn size(text: &str) -> Result<u64, String> {
     };
     let number: u64 = digits.parse().map_err(|_| "give a number, such as 500M".to_owned())?;
     number.checked_mul(1 << shift).ok_or_else(|| "that is too large".to_owned())
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RestoreCommand {
-    /// Write a request for the custodians
-    #[command(
-        after_help = "Example: seawall restore request 4f1d22 --reason 'disk of site-a died' --out req.json"
-    )]
-    Request {
-        /// The snapshot's id, or the beginning of it
-        id: String,
-        /// Why; the custodians read it
-        #[arg(long, value_name = "TEXT")]
-        reason: String,
-        /// Where to write the request
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-        /// Hours during which it may be answered
-        #[arg(long, default_value_t = 72, value_name = "HOURS",
-              value_parser = clap::value_parser!(u64).range(1..=720))]
-        valid: u64,
-        /// Ask although fewer witnesses vouch for the log than the fleet demands; this is logged,
-        /// and every custodian sees it
-        #[arg(long)]
-        break_glass: bool,
-        /// Send it to every custodian of the group whose machine answers
-        #[arg(long)]
-        send: bool,
-    },
-    /// Fetch the answers of custodians' machines to a request that was sent
-    #[command(
-        after_help = "Example: seawall restore collect req.json --out-dir approvals\nExit codes: 0 there are enough, 3 not yet."
-    )]
-    Collect {
-        /// The request
-        request: PathBuf,
-        /// Directory for the approvals
-        #[arg(long, value_name = "DIR")]
-        out_dir: PathBuf,
-    },
-    /// Show which custodians are there and how long a quorum takes
-    #[command(
-        after_help = "Example: seawall restore plan\nExit codes: 0 a quorum is in sight, 3 people have to be asked by hand."
-    )]
-    Plan(PlanArgs),
-    /// As a custodian: show what is asked, and answer it with a share
-    #[command(
-        after_help = "Example: seawall restore approve req.json --share share-1-anna.json --out approval-1.json"
-    )]
-    Approve {
-        /// The request
-        request: PathBuf,
-        /// The share file (a pkcs11: URI comes later)
-        #[arg(long, value_name = "FILE")]
-        share: PathBuf,
-        /// The fleet's card as you last saw it (seawall fleet card): nothing older is believed,
-        /// so that nobody who was revoked since asks with an old one
-        #[arg(long, value_name = "FILE")]
-        fleet: Option<PathBuf>,
-        /// Where to write the approval
-        #[arg(long, value_name = "FILE")]
-        out: PathBuf,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-    },
-    /// Open the snapshot with enough approvals and restore it
-    #[command(
-        after_help = "Example: seawall restore run req.json --approval a1.json --approval a2.json --to /srv/restored"
-    )]
-    Run {
-        /// The request
-        request: PathBuf,
-        /// An approval; repeat for each
-        #[arg(long = "approval", required = true, value_name = "FILE")]
-        approvals: Vec<PathBuf>,
-        /// An empty or new directory
-        #[arg(long, value_name = "DIR", required_unless_present = "dry_run")]
-        to: Option<PathBuf>,
-        #[command(flatten)]
-        part: PartArgs,
-        /// Write nothing: say what would be written (with --json, each path)
-        #[arg(long)]
-        dry_run: bool,
-        /// Also restore set-uid and set-gid bits, file capabilities and device nodes
-        #[arg(long)]
-        privileged: bool,
-        /// The target holds an interrupted restore: finish it
-        #[arg(long)]
-        resume: bool,
-    },
 }
 
 #[derive(Debug, Args)]

@@ -207,16 +207,21 @@ pub(crate) fn confirm(prompt: &str) -> anyhow::Result<bool> {
 
 /// Reads a file of at most 4 MiB that somebody handed over; `-` is standard input.
 pub(crate) fn read_input(path: &std::path::Path) -> anyhow::Result<Vec<u8>> {
+    read_up_to(path, 4)
+}
+
+/// As [`read_input`], with a limit in MiB.
+pub(crate) fn read_up_to(path: &std::path::Path, mib: u64) -> anyhow::Result<Vec<u8>> {
     use std::io::Read as _;
-    const LIMIT: u64 = 4 << 20;
+    let limit = mib << 20;
     let mut bytes = Vec::new();
     let read = if path.as_os_str() == "-" {
-        std::io::stdin().take(LIMIT + 1).read_to_end(&mut bytes)
+        std::io::stdin().take(limit + 1).read_to_end(&mut bytes)
     } else {
-        std::fs::File::open(path).and_then(|f| f.take(LIMIT + 1).read_to_end(&mut bytes))
+        std::fs::File::open(path).and_then(|f| f.take(limit + 1).read_to_end(&mut bytes))
     };
     read.with_context(|| format!("cannot read {}", path.display()))?;
-    anyhow::ensure!(bytes.len() as u64 <= LIMIT, "{} is larger than 4 MiB", path.display());
+    anyhow::ensure!(bytes.len() as u64 <= limit, "{} is larger than {mib} MiB", path.display());
     Ok(bytes)
 }
 

@@ -2,7 +2,8 @@
 
 use seawall_base::{Clock, FleetId, Rng};
 use seawall_record::{
-    Ceremony, CeremonyKind, CeremonyOpening, CustodianCard, EscrowGroupRecord, Hex32, Participant,
+    Base64, Ceremony, CeremonyKind, CeremonyOpening, CustodianCard, EscrowGroupRecord, Hex32,
+    Participant, SUITE_PQ,
 };
 
 use crate::home::{CustodianHome, CustodyError};
@@ -63,6 +64,7 @@ fn opening(
         previous: None,
         dealers: Vec::new(),
         repaired: None,
+        suite: Some(SUITE_PQ),
         reason: reason.to_owned(),
         created: seawall_base::Timestamp(0),
         nonce: Hex32([0; 32]),
@@ -141,10 +143,28 @@ pub fn open_repair(
     let mut it = opening(CeremonyKind::Repair, fleet, same(record), participants, reason);
     it.dealers = dealers;
     it.repaired = Some(repaired.0);
+    // The others' keys stand as they are; a refresh raises the suite.
+    it.suite = record.suite;
     it.previous = Some(record.clone());
     let mut cards = helpers;
     cards.push(repaired.1);
     open(home, it, cards, clock, rng)
+}
+
+/// Checks that snapshots sealed to a post-quantum group open after it was shared anew among these.
+///
+/// A re-sharing moves shares of the group and not those of single snapshots: as many custodians as
+/// it takes today must stay, with the keys they have, or [hand them on](crate::hand_on).
+pub fn check_stay(record: &EscrowGroupRecord, cards: &[CustodianCard]) -> Result<(), CustodyError> {
+    let stays = |kem: &Base64| cards.iter().any(|card| card.kem == *kem);
+    let stay = record.custodians.iter().filter(|c| c.kem.as_ref().is_some_and(stays)).count();
+    if record.suite.is_none() || stay >= usize::from(record.threshold) {
+        return Ok(());
+    }
+    Err(CustodyError::refused(format!(
+        "of the custodians that have post-quantum shares of today's snapshots {stay} would stay, and it takes {} to open them: keep more of them, or see that those who leave hand their shares over (custodian hand-over) and say --few-stay",
+        record.threshold
+    )))
 }
 
 /// Opens the sharing of a group among these custodians, in this order, by `dealers` of it.

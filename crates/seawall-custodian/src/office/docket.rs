@@ -11,15 +11,28 @@ use std::sync::Arc;
 use seawall_base::{Disk, FleetId, GroupId, NodeId, Seconds, Sha256, Timestamp};
 use seawall_base::{read_file, write_atomic};
 use seawall_policy::custodian::{Decision, Facts};
-use seawall_record::{Act, CustodianAct, Fleet, MAX_DOSSIER};
-use seawall_sign::{Envelope, SigningKey, VerifyingKey};
+use seawall_record::{Act, BadShareFile, CustodianAct, Fleet, MAX_DOSSIER};
+use seawall_sign::{Envelope, SigningKey, StatementKey, VerifyingKey};
 use seawall_tlog::{Kind, Log, LogError, Origin, Verifier};
 
 use super::OfficeError;
 use crate::message::MAX_STATUS;
 
+/// Where reports of bad shares are kept.
+const BAD_SHARES: &str = "bad-shares";
+
 /// Answers older than this no longer count for anything.
 const COUNTED: Seconds = Seconds::days(2);
+
+/// What a custodian's log is signed with. Checkpoints are Ed25519 by their protocol: where the
+/// custodian's signing key is not, they are signed by the key of its connections, which the
+/// fleet's policy names beside its address.
+pub struct LogKeys {
+    /// Signs the entries; the custodian's signing key.
+    pub statements: StatementKey,
+    /// Signs the checkpoints.
+    pub checkpoints: SigningKey,
+}
 
 /// How a case stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,6 +72,8 @@ pub(super) struct Docket {
     pub(super) cases: BTreeMap<Sha256, Case>,
     /// Class and time of answers that may still count.
     pub(super) answered: Vec<(String, Timestamp)>,
+    /// Whether the share was good, of each manifest that came.
+    pub(super) arrived: BTreeMap<Sha256, bool>,
     /// A write failed: what the log holds is known after reading it again.
     is_stale: bool,
 }
@@ -75,23 +90,23 @@ impl Docket {
     pub(super) fn open(
         disk: Arc<dyn Disk>,
         fleet: Fleet,
-        signing: &SigningKey,
+        signing: &LogKeys,
     ) -> Result<Self, OfficeError> {
         let dir = format!("custody/{}", fleet.id().to_hex());
-        for part in ["log", "requests", "answers"] {
+        for part in ["log", "requests", "answers", BAD_SHARES] {
             let path = format!("{dir}/{part}");
             disk.create_dir_all(&path).map_err(OfficeError::io(&path))?;
         }
-        let origin = origin(fleet.id(), signing.public());
+        let origin = origin(fleet.id(), signing.statements.public());
         let (mut log, _) = Log::open(disk.clone(), &format!("{dir}/log"), &origin)?;
-        let acts = read_acts(&log, fleet.id(), signing.public())?;
+        let acts = read_acts(&log, fleet.id(), signing.statements.public())?;
         // Entries that a crash left without a checkpoint get theirs; so does an empty log.
         let signed = log.checkpoint().map(|signed| signed.checkpoint().size);
         if signed != Some(log.size()) {
-            log.sign_checkpoint(signing)?;
+            log.sign_checkpoint(&signing.checkpoints)?;
         }
-        let (cases, answered) = (BTreeMap::new(), Vec::new());
-        let mut it = Self { disk, dir, fleet, log, cases, answered, is_stale: false };
+        let (cases, answered, arrived) = (BTreeMap::new(), Vec::new(), BTreeMap::new());
+        let mut it = Self { disk, dir, fleet, log, cases, answered, arrived, is_stale: false };
         for act in acts {
             it.apply(act);
         }
@@ -99,7 +114,7 @@ impl Docket {
     }
 
     /// Reads everything again after a failed write.
-    pub(super) fn refresh(&mut self, signing: &SigningKey) -> Result<(), OfficeError> {
+    pub(super) fn refresh(&mut self, signing: &LogKeys) -> Result<(), OfficeError> {
         if self.is_stale {
             *self = Self::open(self.disk.clone(), self.fleet.clone(), signing)?;
         }
@@ -118,21 +133,21 @@ impl Docket {
         request: Sha256,
         at: Timestamp,
         acts: Vec<Act>,
-        signing: &SigningKey,
+        signing: &LogKeys,
     ) -> Result<(), OfficeError> {
         let fleet = self.fleet.id();
         let acts: Vec<_> =
             acts.into_iter().map(|act| CustodianAct { fleet, request, at, act }).collect();
         let mut entries = Vec::with_capacity(acts.len());
         for act in &acts {
-            let envelope = act.clone().statement().sign(&[signing])?;
+            let envelope = act.clone().statement().sign(&[&signing.statements])?;
             // What a reader would refuse is never written.
-            CustodianAct::open(fleet, &envelope, signing.public())?;
+            CustodianAct::open(fleet, &envelope, signing.statements.public())?;
             entries.push(envelope.to_json());
         }
         self.is_stale = true;
         self.log.append(&entries)?;
-        self.log.sign_checkpoint(signing)?;
+        self.log.sign_checkpoint(&signing.checkpoints)?;
         self.is_stale = false;
         for act in acts {
             self.apply(act);
@@ -174,9 +189,13 @@ impl Docket {
             self.cases.entry(request).or_insert(case);
             return;
         }
+        if matches!(act, Act::ShareGood { .. } | Act::ShareBad { .. }) {
+            self.arrived.insert(request, matches!(act, Act::ShareGood { .. }));
+            return;
+        }
         let Some(case) = self.cases.get_mut(&request) else { return };
         match act {
-            Act::Seen { .. } => {}
+            Act::Seen { .. } | Act::ShareGood { .. } | Act::ShareBad { .. } => {}
             Act::Confirmed { approver, .. } => {
                 case.confirmed.insert(approver);
             }
@@ -226,6 +245,16 @@ impl Docket {
     pub(super) fn request(&self, request: Sha256) -> Result<Option<Vec<u8>>, OfficeError> {
         let path = self.path("requests", request);
         read_file(self.disk.as_ref(), &path, MAX_DOSSIER).map_err(OfficeError::io(&path))
+    }
+
+    /// Keeps what convicts a dealer, for showing around; durable before the log names it.
+    pub(super) fn keep_bad_share(
+        &self,
+        manifest: Sha256,
+        file: &BadShareFile,
+    ) -> Result<(), OfficeError> {
+        let path = self.path(BAD_SHARES, manifest);
+        write_atomic(self.disk.as_ref(), &path, &file.to_json()).map_err(OfficeError::io(&path))
     }
 
     /// Keeps an answer; it counts once the log names its digest, which this returns.
@@ -296,8 +325,9 @@ pub struct ReadLog {
 pub fn read_log(
     disk: Arc<dyn Disk>,
     fleet: FleetId,
-    custodian: VerifyingKey,
+    keys: &LogKeys,
 ) -> Result<Option<ReadLog>, OfficeError> {
+    let custodian = keys.statements.public();
     let dir = format!("custody/{}/log", fleet.to_hex());
     if disk.list(&dir).map_err(OfficeError::io(&dir))?.is_empty() {
         return Ok(None);
@@ -306,7 +336,8 @@ pub fn read_log(
     let (log, _) = Log::open(disk, &dir, &origin)?;
     let damaged = |why: &str| OfficeError::Damaged { path: dir.clone(), why: why.to_owned() };
     let signed = log.checkpoint().ok_or_else(|| damaged("it has no checkpoint"))?;
-    let key = Verifier::new(origin.as_str(), Kind::Signer, &custodian).map_err(LogError::from)?;
+    let key = Verifier::new(origin.as_str(), Kind::Signer, &keys.checkpoints.public())
+        .map_err(LogError::from)?;
     signed.verify(&[key]).map_err(LogError::from)?;
     let (origin, size) = (origin.to_string(), log.size());
     Ok(Some(ReadLog { origin, size, acts: read_acts(&log, fleet, custodian)? }))

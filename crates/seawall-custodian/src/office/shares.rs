@@ -5,11 +5,15 @@
 //! answer and wiped after it; between answers the memory holds the signing key only.
 
 use seawall_base::{Rng, Timestamp};
-use seawall_escrow::{ShareFile, SharePublic, ShareSecret};
+use seawall_escrow::{KemSecret, ShareFile, SharePublic, ShareSecret};
+use seawall_record::HandOverFile;
 use seawall_sign::{Envelope, StatementKey, VerifyingKey};
 
 use super::time::At;
-use crate::{CustodianError, Examined};
+use crate::{
+    ArrivedManifest, CustodianError, CustodianHome, CustodyError, Examined, ShareReport, kem_keys,
+    shares_of,
+};
 
 /// Why a share did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +28,8 @@ pub struct HeldShare {
     public: SharePublic,
     signing: StatementKey,
     secret: ShareSecret,
+    kem: Vec<KemSecret>,
+    given: Vec<HandOverFile>,
 }
 
 impl HeldShare {
@@ -32,7 +38,16 @@ impl HeldShare {
         let secret = file.open(passphrase)?;
         let named: VerifyingKey = file.public().signing_key.parse()?;
         let signing = StatementKey::of_public(&named, &secret.signing_seed)?;
-        Ok(Self { public: file.public().clone(), signing, secret })
+        let kem = vec![KemSecret::of_share_file(&secret.signing_seed)];
+        Ok(Self { public: file.public().clone(), signing, secret, kem, given: Vec::new() })
+    }
+
+    /// The share lies in this home: it is used with the home's post-quantum key, and with what was
+    /// handed over to it.
+    pub fn in_home(mut self, home: &CustodianHome) -> Result<Self, CustodyError> {
+        self.kem = kem_keys(&self.secret, Some(home))?;
+        self.given = home.hand_overs()?;
+        Ok(self)
     }
 
     /// What its file says.
@@ -52,6 +67,18 @@ impl HeldShare {
         now: Timestamp,
         rng: &mut dyn Rng,
     ) -> Result<Envelope, ShareTrouble> {
-        Ok(examined.approve(&self.public, &self.secret, &At(now), rng)?)
+        let fleet = &examined.dossier.fleet;
+        let shares = shares_of(&examined.capsule, fleet, &self.given, &self.kem)?;
+        Ok(examined.approve_with(&self.public, &self.secret, shares, &At(now), rng)?)
+    }
+
+    /// Looks at this custodian's post-quantum share of a snapshot; `None` if it has none there.
+    pub(super) fn report(
+        &self,
+        arrived: &ArrivedManifest,
+        now: Timestamp,
+    ) -> Result<Option<ShareReport>, CustodianError> {
+        let Some((index, key)) = arrived.capsule().addressee(&self.kem) else { return Ok(None) };
+        arrived.report(index, key, &self.signing, &At(now))
     }
 }

@@ -283,6 +283,28 @@ fn openings(scene: &Scene<'_>, spoilt: &Scene<'_>) -> Vec<Value> {
     ]
 }
 
+/// What a custodian shows of its parcel, and whether that convicts the dealer.
+fn convictions(scene: &Scene<'_>, spoilt: &Scene<'_>) -> Vec<Value> {
+    let shown = spoilt.checked.evidence(5, &spoilt.keys[4]).expect("it opens to another share");
+    assert_eq!(spoilt.checked.evidence(4, &spoilt.keys[3]), None, "it does not open");
+    assert_eq!(spoilt.checked.evidence(1, &spoilt.keys[0]), None, "a good share is not shown");
+    let case = |of: &Scene<'_>, custodian: u16, evidence: [u8; 32], convicts: bool| {
+        assert_eq!(of.checked.convicts(custodian, &evidence), convicts);
+        json!({
+            "capsule_of": of.name,
+            "custodian": custodian,
+            "evidence": hex::encode(evidence),
+            "convicts": convicts,
+        })
+    };
+    vec![
+        case(spoilt, 5, shown, true),
+        case(spoilt, 4, shown, false),
+        case(spoilt, 5, [7; 32], false),
+        case(scene, 5, shown, false),
+    ]
+}
+
 pub(super) fn all(main: &Cast, sparse: &Cast) -> Value {
     let keys = kem_keys("vectors", 5);
     let scene = Scene::new("post-quantum", main, &keys, b"blake3:0123 and a key", |half| half);
@@ -307,5 +329,6 @@ pub(super) fn all(main: &Cast, sparse: &Cast) -> Value {
         "capsules_refused": refused(&scene, &few),
         "shares": shares,
         "openings": openings(&scene, &spoilt),
+        "convictions": convictions(&scene, &spoilt),
     })
 }

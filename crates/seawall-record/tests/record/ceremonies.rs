@@ -55,6 +55,7 @@ fn opening(kind: CeremonyKind, indices: &[u16]) -> CeremonyOpening {
             CeremonyKind::Repair | CeremonyKind::Reshare => vec![1, 3],
         },
         repaired: (kind == CeremonyKind::Repair).then_some(2),
+        suite: None,
         reason: "a test".to_owned(),
         created: NOW,
         nonce: Hex32([9; 32]),
@@ -154,6 +155,13 @@ fn every_rule_of_an_opening_is_kept() {
         (CeremonyKind::Repair, "exactly as many", |o| o.dealers = vec![3, 1]),
         (CeremonyKind::Repair, "a helper is not", |o| {
             o.participants[0].signing_key = key(77).public();
+        }),
+        (CeremonyKind::New, "upgrade", |o| o.suite = Some(3)),
+        (CeremonyKind::Repair, "keeps the group's suite", |o| o.suite = Some(2)),
+        (CeremonyKind::Refresh, "takes the group's post-quantum half away", |o| {
+            if let Some(previous) = &mut o.previous {
+                previous.suite = Some(2);
+            }
         }),
         (CeremonyKind::Reshare, "exactly as many", |o| o.dealers = vec![1]),
         (CeremonyKind::Reshare, "exactly as many", |o| o.dealers = vec![1, 9]),

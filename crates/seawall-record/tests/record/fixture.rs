@@ -62,6 +62,7 @@ pub(crate) fn group(id: GroupId, class: &str, class_number: u8) -> EscrowGroupRe
         key: Hex32([0x40 + class_number; 32]),
         ceremony: "local".to_owned(),
         share_epoch: 0,
+        suite: None,
         retired: false,
         custodians: (1..=3).map(custodian).collect(),
     }

@@ -59,6 +59,7 @@ impl World {
             key: Hex32([2; 32]),
             ceremony: "local".to_owned(),
             share_epoch: 0,
+            suite: None,
             retired: false,
             custodians: vec![custodian],
         };

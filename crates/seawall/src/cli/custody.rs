@@ -6,6 +6,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::KeyAlgorithm;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum CustodianCommand {
     /// Make a custodian's home and keys, and write its public card
@@ -23,6 +25,15 @@ pub(crate) enum CustodianCommand {
         /// Take over the name, signing key and share of a share file that `init` wrote
         #[arg(long, value_name = "FILE", conflicts_with = "name")]
         share: Option<PathBuf>,
+        /// Algorithm of the key that signs approvals; with a share file it is the file's
+        #[arg(
+            long,
+            value_name = "ALGORITHM",
+            value_enum,
+            default_value = "ed25519",
+            conflicts_with = "share"
+        )]
+        algorithm: KeyAlgorithm,
         /// The card of a fleet to join at once (see custodian join)
         #[arg(long, value_name = "FILE", requires = "fleet_id")]
         fleet: Option<PathBuf>,
@@ -44,6 +55,31 @@ pub(crate) enum CustodianCommand {
         /// Where to write the card
         #[arg(long, value_name = "FILE", default_value = "-")]
         out: PathBuf,
+    },
+    /// Deal this custodian's post-quantum shares of snapshots to the custodians of a group that was
+    /// shared anew
+    #[command(
+        after_help = "Example: seawall --home ~/custodian custodian hand-over --group reshared.json --capsules capsules.jsonl --out anna-hands-over.json"
+    )]
+    HandOver {
+        /// The group file of the re-sharing (seawall group finish)
+        #[arg(long, value_name = "FILE")]
+        group: PathBuf,
+        /// What `seawall snapshot capsules` wrote on each node; repeat for each
+        #[arg(long, required = true, value_name = "FILE")]
+        capsules: Vec<PathBuf>,
+        /// Where to write what is handed over; public
+        #[arg(long, value_name = "FILE", default_value = "-")]
+        out: PathBuf,
+    },
+    /// Keep what other custodians handed over
+    #[command(
+        after_help = "Example: seawall --home ~/custodian custodian take-over anna-hands-over.json"
+    )]
+    TakeOver {
+        /// What `seawall custodian hand-over` wrote
+        #[arg(required = true, value_name = "FILE")]
+        files: Vec<PathBuf>,
     },
     /// Show keys, fleets and shares of this home
     #[command(after_help = "Example: seawall --home ~/custodian custodian show")]
@@ -152,6 +188,10 @@ pub(crate) enum GroupCommand {
         /// Names of the custodians of today who deal, as many as the group's threshold
         #[arg(long = "dealer", required = true, value_name = "NAME")]
         dealers: Vec<String>,
+        /// Go on though fewer custodians stay than it takes: those who leave will hand their
+        /// post-quantum shares over (seawall custodian hand-over), or today's snapshots will not open
+        #[arg(long)]
+        few_stay: bool,
     },
     /// Do whatever is this custodian's to do in a ceremony by now; run it as often as you like
     #[command(

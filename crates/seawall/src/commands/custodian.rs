@@ -1,19 +1,23 @@
-//! `seawall custodian init | card | show | join`.
+//! `seawall custodian init | card | show | join | hand-over | take-over`.
 
 mod machine;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use seawall_custodian::{Ask, CustodianHome, CustodyError, NO_FLEET};
+use seawall_custodian::ceremony::check_group_file;
+use seawall_custodian::{Ask, CustodianHome, CustodyError, NO_FLEET, hand_on};
 use seawall_escrow::ShareFile;
-use seawall_host::OsRng;
-use seawall_record::{Fleet, FleetCard};
+use seawall_host::{OsRng, SystemClock};
+use seawall_record::{Arrival, Fleet, FleetCard};
+use seawall_sign::Algorithm;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use crate::cli::CustodianCommand;
-use crate::output::{Outcome, Printer, Usage, confirm, passphrase, read_input, show_path};
+use crate::output::{
+    Outcome, Printer, Usage, confirm, passphrase, read_input, read_up_to, show_path,
+};
 
 pub(crate) fn run(
     command: &CustodianCommand,
@@ -21,9 +25,10 @@ pub(crate) fn run(
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
     match command {
-        CustodianCommand::Init { name, operator, share, fleet, fleet_id, out } => {
+        CustodianCommand::Init { name, operator, share, algorithm, fleet, fleet_id, out } => {
             let fleet = fleet.as_deref().map(|f| pinned(f, fleet_id.as_deref())).transpose()?;
-            let home = init(home, name.as_deref(), operator.as_deref(), share.as_deref())?;
+            let names = (name.as_deref(), operator.as_deref());
+            let home = init(home, names, share.as_deref(), (*algorithm).into())?;
             if let Some((fleet, _)) = fleet {
                 printer.say(&joined(&home, fleet)?.1);
             }
@@ -31,6 +36,18 @@ pub(crate) fn run(
         }
         CustodianCommand::Card { address, out } => {
             card(&CustodianHome::open(home)?, address.as_deref(), out, printer)?;
+        }
+        CustodianCommand::HandOver { group, capsules, out } => {
+            return hand_over(&CustodianHome::open(home)?, group, capsules, out, printer);
+        }
+        CustodianCommand::TakeOver { files } => {
+            let home = CustodianHome::open(home)?;
+            for file in files {
+                home.keep_hand_over(&read_up_to(file, 64)?)
+                    .with_context(|| format!("cannot use {}", file.display()))?;
+            }
+            printer
+                .result(&json!({ "kept": files }), "kept; start the machine again if one runs")?;
         }
         CustodianCommand::Show => show(&CustodianHome::open(home)?, printer)?,
         CustodianCommand::Join { card, fleet_id, yes } => {
@@ -56,9 +73,9 @@ pub(crate) fn run(
 
 fn init(
     path: &Path,
-    name: Option<&str>,
-    operator: Option<&str>,
+    (name, operator): (Option<&str>, Option<&str>),
     share: Option<&Path>,
+    algorithm: Algorithm,
 ) -> anyhow::Result<CustodianHome> {
     if let Some(share) = share {
         let unusable = || format!("cannot use share {}", share.display());
@@ -70,7 +87,7 @@ fn init(
             .with_context(unusable);
     }
     let name = name.ok_or_else(|| Usage("--name or --share names the custodian".to_owned()))?;
-    Ok(CustodianHome::create(path, name, operator.unwrap_or(name), &mut OsRng)?)
+    Ok(CustodianHome::create_of(path, name, operator.unwrap_or(name), algorithm, &mut OsRng)?)
 }
 
 fn card(
@@ -87,6 +104,37 @@ fn card(
         card.fingerprint()
     ));
     Ok(())
+}
+
+fn hand_over(
+    home: &CustodianHome,
+    group: &Path,
+    capsules: &[PathBuf],
+    out: &Path,
+    printer: &Printer,
+) -> anyhow::Result<Outcome> {
+    let unusable = || format!("cannot use {}", group.display());
+    let (group, _) = check_group_file(&read_input(group)?).with_context(unusable)?;
+    let mut arrivals = Vec::new();
+    for path in capsules {
+        let bytes = read_up_to(path, 64)?;
+        let lines = bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty());
+        for line in lines {
+            let arrival = Arrival::parse(line);
+            arrivals.push(arrival.with_context(|| format!("cannot use {}", path.display()))?);
+        }
+    }
+    let handed = hand_on(home, &group, &arrivals, &SystemClock)?;
+    anyhow::ensure!(handed.shares > 0, "this home has no share of any of these snapshots");
+    printer.document(out, &handed.file.to_json())?;
+    for (manifest, why) in &handed.without {
+        printer.warn(&format!("snapshot {} was not handed over: {why}", &manifest.to_hex()[..16]));
+    }
+    printer.say(&format!(
+        "{} shares handed over; every custodian of the new group runs `seawall custodian take-over`, whoever restores `seawall restore take-over`",
+        handed.shares
+    ));
+    Ok(if handed.without.is_empty() { Outcome::Done } else { Outcome::Partly })
 }
 
 /// Reads a fleet card; the flag says whether its id was compared with the given one.

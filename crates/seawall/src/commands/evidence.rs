@@ -1,9 +1,12 @@
-//! `seawall log evidence verify`: what two signed checkpoints prove, offline.
+//! `seawall log evidence verify`: what two signed checkpoints prove, or a custodian's report of a
+//! bad share, offline.
 
 use std::path::Path;
 
 use anyhow::Context as _;
-use seawall_record::{EvidenceFile, Sighting};
+use seawall_base::FleetId;
+use seawall_custodian::judge_bad_share;
+use seawall_record::{BadShareFile, EvidenceFile, Sighting};
 use seawall_tlog::{Kind, Misconduct, Pair, SignedCheckpoint, Verifier};
 use serde_json::{Value, json};
 
@@ -18,7 +21,11 @@ pub(crate) fn run(command: &EvidenceCommand, printer: &Printer) -> anyhow::Resul
 
 fn verify(file: &Path, fleet_id: Option<&str>, printer: &Printer) -> anyhow::Result<Outcome> {
     let pinned = fleet_id.map(super::node::parse_fleet_id).transpose()?;
-    let evidence = EvidenceFile::parse(&read_input(file)?)?;
+    let json = read_input(file)?;
+    if serde_json::from_slice::<Value>(&json).is_ok_and(|it| it["format"] == BadShareFile::FORMAT) {
+        return bad_share(&json, pinned, printer);
+    }
+    let evidence = EvidenceFile::parse(&json)?;
     let opened = evidence.open()?;
     let fleet = opened.fleet.id();
     anyhow::ensure!(
@@ -65,6 +72,48 @@ fn verify(file: &Path, fleet_id: Option<&str>, printer: &Printer) -> anyhow::Res
     }
     printer.result(&value, &text)?;
     Ok(if words.is_empty() { Outcome::Found } else { Outcome::Done })
+}
+
+/// What a custodian's report of a bad share proves.
+fn bad_share(json: &[u8], pinned: Option<FleetId>, printer: &Printer) -> anyhow::Result<Outcome> {
+    let judged = judge_bad_share(json)?;
+    let it = &judged.opened;
+    let fleet = it.fleet.id();
+    anyhow::ensure!(
+        pinned.is_none_or(|pinned| pinned == fleet),
+        "the report is of {fleet}, another fleet"
+    );
+    let node = &it.arrived.author.enrolment;
+    let manifest = it.arrived.envelope.digest().to_hex();
+    let verdict = if judged.is_proven {
+        format!(
+            "PROVEN: node {} dealt custodian {} another post-quantum share than it committed to",
+            node.name, it.custodian.name
+        )
+    } else {
+        format!(
+            "not proven: the word of custodian {} against node {}'s; opening the snapshot shows who is right",
+            it.custodian.name, node.name
+        )
+    };
+    let value = json!({
+        "fleet": fleet.to_hex(),
+        "snapshot": manifest,
+        "node": node.node().to_hex(),
+        "node_name": node.name,
+        "custodian": it.custodian.name,
+        "reason": it.report.reason,
+        "proven": judged.is_proven,
+    });
+    let text = format!(
+        "fleet {}\nsnapshot {manifest}, of node {}\ncustodian {} says: {}\n{verdict}\n",
+        fleet.to_hex(),
+        node.name,
+        it.custodian.name,
+        it.report.reason,
+    );
+    printer.result(&value, &text)?;
+    Ok(if judged.is_proven { Outcome::Done } else { Outcome::Found })
 }
 
 fn checkpoint(sighting: &Sighting) -> anyhow::Result<SignedCheckpoint> {

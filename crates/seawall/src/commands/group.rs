@@ -8,7 +8,8 @@ use anyhow::Context as _;
 use seawall_base::FleetId;
 use seawall_custodian::CustodianHome;
 use seawall_custodian::ceremony::{
-    self, Board, NewGroup, check_group_file, open_new, open_refresh, open_repair, open_reshare,
+    self, Board, NewGroup, check_group_file, check_stay, open_new, open_refresh, open_repair,
+    open_reshare,
 };
 use seawall_host::{OsRng, SystemClock};
 use seawall_record::{
@@ -56,12 +57,15 @@ pub(crate) fn run(
             let it = open_repair(&home, &group, repaired, helpers, fleet, reason, with)?;
             begin(&opening.folder, &it, printer)?;
         }
-        GroupCommand::Reshare { opening, from, threshold, dealers } => {
+        GroupCommand::Reshare { opening, from, threshold, dealers, few_stay } => {
             let (fleet, group) = previous(from)?;
             let dealers = dealers.iter().map(|name| index_of(&group, name));
             let dealers = dealers.collect::<anyhow::Result<Vec<_>>>()?;
             let with = (&SystemClock as _, &mut OsRng as _);
             let (home, cards, reason) = (custodian()?, cards(opening)?, &opening.reason);
+            if !few_stay {
+                check_stay(&group, &cards)?;
+            }
             let it =
                 open_reshare(&home, &group, (*threshold, cards), dealers, fleet, reason, with)?;
             begin(&opening.folder, &it, printer)?;

@@ -11,13 +11,15 @@ use seawall_backup::browse::{Selection, View};
 use seawall_backup::restore::{Objects, Restored, restore};
 use seawall_backup::target::{Options, Target};
 use seawall_base::{FleetId, Seconds};
-use seawall_custodian::{CustodianHome, Examined, NO_FLEET, examine};
+use seawall_custodian::{
+    Classical, CustodianHome, Examined, NO_FLEET, examine_with, kem_keys, shares_of,
+};
 use seawall_escrow::{MAX_SHARE_FILE, ShareFile};
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
     Answer, Bucket, Home, Layered, Listed, Opened, Reach, RegionLink, RequestOptions,
-    RequestWritten, Requestable, Vouched, check_history, examine_request, keep_evidence,
-    list_snapshots, open_request, record_use,
+    RequestWritten, Requestable, Vouched, check_history, examine_request_with, keep_evidence,
+    keep_hand_over, list_snapshots, open_request, record_use,
 };
 use seawall_record::{Ending, Fleet, FleetCard, Pin, Use};
 use serde_json::{Value, json};
@@ -26,8 +28,8 @@ pub(crate) use self::part::kind_of;
 use super::snapshot::{find, pulled, witnessed};
 use crate::cli::{PartArgs, RestoreCommand};
 use crate::output::{
-    Outcome, Printer, Usage, confirm, from_root, human, passphrase, read_input, show_path,
-    write_output,
+    Outcome, Printer, Usage, confirm, from_root, human, passphrase, read_input, read_up_to,
+    show_path, write_output,
 };
 
 pub(crate) fn run(
@@ -46,15 +48,27 @@ pub(crate) fn run(
         RestoreCommand::Collect { request, out_dir } => {
             remote::collect(&Home::open(&home()?)?, request, out_dir, printer)
         }
+        RestoreCommand::TakeOver { files } => take_over(&Home::open(&home()?)?, files, printer),
         RestoreCommand::Plan(args) => remote::plan(&Home::open(&home()?)?, args, printer),
-        RestoreCommand::Approve { request, share, fleet, out, yes } => {
-            approve(request, share, fleet.as_deref(), out, *yes, printer)
+        RestoreCommand::Approve { request, share, fleet, out, accept_classical, yes } => {
+            let how = (classical(*accept_classical, printer), *yes);
+            approve(request, share, fleet.as_deref(), out, how, printer)
         }
-        RestoreCommand::Run { request, approvals, to, part, dry_run, privileged, resume } => {
+        RestoreCommand::Run {
+            request,
+            approvals,
+            to,
+            part,
+            dry_run,
+            accept_classical,
+            privileged,
+            resume,
+        } => {
             let home = Home::open(&home()?)?;
             let options = Options { overwrite: false, resume: *resume, privileged: *privileged };
             let selection = selection(part)?;
-            let opened = open_one(&home, request, approvals, printer)?;
+            let classical = classical(*accept_classical, printer);
+            let opened = open_with(&home, request, (approvals, classical), printer)?;
             let (what, target, done) = match to {
                 _ if *dry_run => {
                     (Use::List, None, part::preview(&home, &opened, &selection, printer))
@@ -82,6 +96,24 @@ pub(crate) fn run(
     }
 }
 
+fn take_over(home: &Home, files: &[PathBuf], printer: &Printer) -> anyhow::Result<Outcome> {
+    for file in files {
+        keep_hand_over(home, &read_up_to(file, 64)?)
+            .with_context(|| format!("cannot use {}", file.display()))?;
+    }
+    printer.result(&json!({ "kept": files }), "kept; what they lead to opens from now on")?;
+    Ok(Outcome::Done)
+}
+
+/// What the flag says, with a word about it.
+fn classical(accepted: bool, printer: &Printer) -> Classical {
+    if !accepted {
+        return Classical::Refused;
+    }
+    printer.warn("a capsule without its post-quantum half is accepted here: check whose it is");
+    Classical::Accepted
+}
+
 /// Reads approvals as they were handed over.
 pub(crate) fn read_approvals(paths: &[PathBuf]) -> anyhow::Result<Vec<Answer>> {
     let read = |p: &PathBuf| Ok(Answer { name: p.display().to_string(), bytes: read_input(p)? });
@@ -95,9 +127,19 @@ pub(crate) fn open(
     approvals: &[Answer],
     printer: &Printer,
 ) -> anyhow::Result<Opened> {
+    open_lenient(home, request, (approvals, Classical::Refused), printer)
+}
+
+fn open_lenient(
+    home: &Home,
+    request: &Path,
+    (approvals, classical): (&[Answer], Classical),
+    printer: &Printer,
+) -> anyhow::Result<Opened> {
     let not_opened = || format!("{}: the snapshot was not opened", request.display());
     let request_bytes = read_input(request)?;
-    let examined = examine_request(home, &request_bytes).with_context(not_opened)?;
+    let examined = examine_request_with(home, &request_bytes, classical);
+    let examined = examined.with_context(not_opened)?;
     vouch(home, &examined, printer).with_context(not_opened)?;
     if let Some(glass) = &examined.dossier.break_glass {
         printer.warn(&format!(
@@ -142,7 +184,17 @@ pub(crate) fn open_one(
     approvals: &[PathBuf],
     printer: &Printer,
 ) -> anyhow::Result<Opened> {
-    let opened = open(home, request, &read_approvals(approvals)?, printer)?;
+    open_with(home, request, (approvals, Classical::Refused), printer)
+}
+
+fn open_with(
+    home: &Home,
+    request: &Path,
+    (approvals, classical): (&[PathBuf], Classical),
+    printer: &Printer,
+) -> anyhow::Result<Opened> {
+    let answers = read_approvals(approvals)?;
+    let opened = open_lenient(home, request, (&answers, classical), printer)?;
     for (name, e) in &opened.refused {
         printer.warn(&format!("{name} was not used: {e}"));
     }
@@ -303,7 +355,7 @@ fn approve(
     share: &Path,
     card: Option<&Path>,
     out: &Path,
-    yes: bool,
+    (classical, yes): (Classical, bool),
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
     let unusable = || format!("cannot use share {}", share.display());
@@ -321,12 +373,13 @@ fn approve(
         "{} was made for a fleet that was still to be founded; run seawall custodian join with the fleet's card",
         share.display()
     );
+    let home = home_of(share)?;
     let known = match card {
         Some(path) => Some(known_fleet(path, expected)?),
         None => fleet_of_home(share, expected)?,
     };
     let pin = known.as_ref().map_or(Pin::Id(expected), Pin::Known);
-    let examined = examine(&read_input(request)?, pin).with_context(refused)?;
+    let examined = examine_with(&read_input(request)?, pin, classical).with_context(refused)?;
     examined.check_share(file.public()).with_context(unusable)?;
     examined.check_time(&SystemClock).with_context(refused)?;
     printer.show(&what_is_asked(&examined));
@@ -335,7 +388,13 @@ fn approve(
     }
     let prompt = format!("Passphrase for the share of {}", file.public().custodian);
     let secret = file.open(&passphrase(&prompt, false)?).with_context(unusable)?;
-    let approval = examined.approve(file.public(), &secret, &SystemClock, &mut OsRng);
+    let keys = kem_keys(&secret, home.as_ref())?;
+    let given = match &home {
+        Some(home) => home.hand_overs()?,
+        None => Vec::new(),
+    };
+    let shares = shares_of(&examined.capsule, &examined.dossier.fleet, &given, &keys)?;
+    let approval = examined.approve_with(file.public(), &secret, shares, &SystemClock, &mut OsRng);
     let approval = approval.with_context(unusable)?;
     write_output(out, &approval.to_json())?;
     let value = json!({
@@ -354,12 +413,15 @@ fn approve(
 
 /// The fleet as the custodian's home knows it that the share lies in, if it lies in one.
 pub(super) fn fleet_of_home(share: &Path, expected: FleetId) -> anyhow::Result<Option<Fleet>> {
+    Ok(home_of(share)?.map(|home| home.fleet(expected)).transpose()?.flatten())
+}
+
+/// The custodian's home that the share lies in, if it lies in one.
+fn home_of(share: &Path) -> anyhow::Result<Option<CustodianHome>> {
     let home = share.canonicalize().ok();
     let home = home.as_deref().and_then(Path::parent).and_then(Path::parent);
-    match home.filter(|home| home.join("custodian.json").is_file()) {
-        Some(home) => Ok(CustodianHome::open(home)?.fleet(expected)?),
-        None => Ok(None),
-    }
+    let home = home.filter(|home| home.join("custodian.json").is_file());
+    Ok(home.map(CustodianHome::open).transpose()?)
 }
 
 /// The fleet as a custodian knows it from its card.

@@ -1,4 +1,4 @@
-//! `seawall snapshot create | list | delete | show`.
+//! `seawall snapshot create | list | delete | show | capsules`.
 
 mod create;
 mod delete;
@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use comfy_table::{Table, presets};
 use seawall_node::{
-    Bucket, Home, HomeError, HttpWitness, Listed, Pulled, PulledLog, RegionLink, hear,
+    Bucket, Home, HomeError, HttpWitness, Listed, Pulled, PulledLog, RegionLink, capsules, hear,
     list_snapshots, pull_bucket_logs, pull_logs,
 };
 use seawall_policy::witness::Reached;
@@ -32,7 +32,16 @@ pub(crate) fn run(
         SnapshotCommand::Create(args) => create::run(&home, args, printer),
         SnapshotCommand::List { all } => list(&home, *all, printer),
         SnapshotCommand::Show { id } => show(&home, id, printer),
+        SnapshotCommand::Capsules { out } => write_capsules(&home, out, printer),
     }
+}
+
+fn write_capsules(home: &Home, out: &Path, printer: &Printer) -> anyhow::Result<Outcome> {
+    let capsules = capsules(home)?;
+    let lines = capsules.iter().flat_map(|it| [it.to_json(), b"\n".to_vec()]).flatten();
+    printer.document(out, &lines.collect::<Vec<_>>())?;
+    printer.say(&format!("{} snapshots, for the custodians who hand over", capsules.len()));
+    Ok(Outcome::Done)
 }
 
 /// What is public about a snapshot.

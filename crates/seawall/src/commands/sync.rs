@@ -23,10 +23,20 @@ pub(crate) fn run(_: &SyncArgs, home: &Path, printer: &Printer) -> anyhow::Resul
         !outcomes.is_empty(),
         "this node knows no region and no bucket; run `seawall fleet adopt`, or enrol with a newer bundle"
     );
-    let failed = outcomes.iter().any(|o| o.result.is_err());
+    let failed = outcomes.iter().any(|o| match &o.result {
+        Ok(SyncDone::Custodian(brought)) => !brought.complaints.is_empty(),
+        result => result.is_err(),
+    });
     for outcome in &outcomes {
-        if let Err(e) = &outcome.result {
-            printer.warn(&format!("region {}: {e}", outcome.region));
+        match &outcome.result {
+            Err(e) => printer.warn(&format!("region {}: {e}", outcome.region)),
+            Ok(SyncDone::Custodian(brought)) => {
+                for (manifest, why) in &brought.complaints {
+                    let snapshot = &manifest.to_hex()[..16];
+                    printer.warn(&format!("{}, snapshot {snapshot}: {why}", outcome.region));
+                }
+            }
+            Ok(_) => {}
         }
     }
     let mut refused = false;
@@ -80,6 +90,15 @@ fn describe(outcome: &SyncOutcome) -> Value {
             "ok": true,
             "cosigned": time.to_string(),
         }),
+        Ok(SyncDone::Custodian(brought)) => json!({
+            "id": outcome.region,
+            "ok": brought.complaints.is_empty(),
+            "good_shares": brought.good,
+            "without_share": brought.without,
+            "complaints": brought.complaints.iter().map(|(manifest, why)| json!({
+                "snapshot": manifest.to_hex(), "why": why,
+            })).collect::<Vec<_>>(),
+        }),
         Err(e) => json!({ "id": outcome.region, "ok": false, "error": e.to_string() }),
     }
 }
@@ -101,6 +120,11 @@ fn in_words(outcome: &SyncOutcome) -> String {
             done.snapshots,
         ),
         Ok(SyncDone::Witness(time)) => format!("{region}: cosigned the log {time}"),
+        Ok(SyncDone::Custodian(brought)) => format!(
+            "{region}: {} post-quantum shares are good, {} complaints",
+            brought.good,
+            brought.complaints.len()
+        ),
         Err(_) => format!("{region}: failed"),
     }
 }

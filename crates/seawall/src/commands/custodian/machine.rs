@@ -85,7 +85,7 @@ fn serve(home: &CustodianHome, args: &RunArgs, printer: &Printer) -> anyhow::Res
             continue;
         }
         let opened = HeldShare::open(&share, &secret(args, &public.custodian)?);
-        shares.push(opened.with_context(|| format!("shares/{name}"))?);
+        shares.push(opened.with_context(|| format!("shares/{name}"))?.in_home(home)?);
     }
     if shares.is_empty() {
         printer.warn("no share: this machine is a witness and answers no request");
@@ -97,7 +97,7 @@ fn serve(home: &CustodianHome, args: &RunArgs, printer: &Printer) -> anyhow::Res
         disk: home.disk(),
         clock: Arc::new(SystemClock),
         rng: Box::new(OsRng),
-        signing: home.signing()?,
+        signing: home.log_keys()?,
         fleets,
         rules: rules(home, args, printer)?,
         shares,
@@ -240,7 +240,7 @@ fn log(home: &CustodianHome, command: &MachineLogCommand, printer: &Printer) -> 
     let _alone = alone(home)?;
     let mut logs = Vec::new();
     for fleet in home.fleets()? {
-        let log = read_log(home.disk(), fleet.id(), home.signing()?.public())?;
+        let log = read_log(home.disk(), fleet.id(), &home.log_keys()?)?;
         logs.extend(log.map(|log| (fleet, log)));
     }
     match command {
@@ -272,6 +272,13 @@ fn line(it: &CustodianAct) -> String {
         Act::Declined { approver, why, .. } => format!("refused by {approver}: {why}"),
         Act::Decided { decision, why, .. } => format!("decided: {decision} ({why})"),
         Act::Answered { approval } => format!("answered: {}", &approval.to_hex()[..16]),
+        Act::ShareGood { node, .. } => {
+            format!("share good: the post-quantum share that {} dealt", node.short())
+        }
+        Act::ShareBad { node, why, evidence, .. } => {
+            let proven = if evidence.is_some() { "PROVEN" } else { "its word against ours" };
+            format!("SHARE BAD: {} dealt it wrongly ({proven}): {why}", node.short())
+        }
     };
     format!("{}  {}  {what}", it.at, &it.request.to_hex()[..16])
 }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use seawall_base::Rng as _;
-use seawall_custodian::examine;
+use seawall_custodian::{examine, kem_keys};
 use seawall_escrow::ShareFile;
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
@@ -105,7 +105,9 @@ impl Scene {
         let share = ShareFile::parse(&fs::read(&self.shares[n])?)?;
         let examined = examine(request, share.public().fleet)?;
         let secret = share.open(&self.passphrase)?;
-        let approval = examined.approve(share.public(), &secret, &SystemClock, &mut OsRng)?;
+        let keys = kem_keys(&secret, None)?;
+        let approval =
+            examined.approve(share.public(), &secret, &keys, &SystemClock, &mut OsRng)?;
         Ok(approval.to_json())
     }
 
