@@ -5,21 +5,27 @@
 //! `just attack` shows the lines.
 
 use std::cell::Cell;
+use std::path::{Path, PathBuf};
 
 pub(crate) mod bombs;
+mod capsules;
 mod custodians;
 mod custody;
 mod dealing;
 mod deletion;
+mod desks;
 mod drills;
 mod log;
+mod lying_region;
 mod machine;
+mod memory;
 mod network;
 mod node;
 mod operator;
 mod region;
+mod statements;
 mod theft;
-mod witnesses;
+pub(crate) mod witnesses;
 
 /// Lines a test prints; one that tries every length or bit would print hundreds.
 const LINES: usize = 5;
@@ -48,6 +54,30 @@ fn stopped(by: &str) {
     if printed < LINES {
         println!("attack: {} — stopped by: {by}", attack.replace("::", ": ").replace('_', " "));
     }
+}
+
+/// The security model says by which tests each of its claims is tried; all of them are here.
+#[test]
+fn the_security_model_names_tests_that_exist() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: PathBuf| std::fs::read_to_string(&path).expect("readable");
+    let page = read(root.join("docs/security-model.md"));
+    let (_, rest) = page.split_once("## The attacks that try it").expect("it has this chapter");
+    let (chapter, _) = rest.split_once("\n## ").expect("another follows");
+    let mut named = 0;
+    for row in chapter.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| cell"))
+    {
+        let tests: Vec<_> = row.split('`').skip(1).step_by(2).collect();
+        assert!(!tests.is_empty(), "nothing tries this: {row}");
+        for test in tests {
+            let (module, name) = test.split_once("::").expect("a module and a test");
+            let source = read(root.join(format!("tests/attack/{module}.rs")));
+            let there = source.contains(&format!("#[test]\nfn {name}() {{"));
+            assert!(there, "docs/security-model.md names {test}, which is no test");
+            named += 1;
+        }
+    }
+    assert!(named > 60, "only {named}");
 }
 
 /// A path in a test's own directory, without that.

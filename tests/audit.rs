@@ -54,6 +54,7 @@ fn a_restore_leaves_who_asked_and_who_agreed() {
     assert!(of("request")["what"].as_str().is_some_and(|w| w.ends_with(": a test")));
     assert_eq!(restored_line["snapshots"], serde_json::json!([id]));
     assert_eq!(restored_line["request"], of("request")["statement"]);
+    assert_eq!(restored_line["log"]["witnessed"]["level"], "0", "nobody else has seen it");
     let approvals = all.iter().filter(|l| l["kind"] == "approval");
     let mut given: Vec<_> = approvals.map(|l| l["statement"].clone()).collect();
     given.sort_by_key(Value::to_string);
@@ -95,6 +96,7 @@ fn a_restored_file_leads_back_to_its_site() {
     let all = lines(&fleet, &second, &["--snapshot", &id]);
     let made = all.iter().find(|l| l["kind"] == "snapshot").expect("one");
     assert_eq!((&made["actor"], &made["log"]["seen_in"]), (&"node-1".into(), &"region-a".into()));
+    assert_eq!(made["log"]["witnessed"]["level"], "1", "the region has cosigned it");
     let tree_link = restored(&to, &tree).join("link");
     let said = run(&second, &["audit", "--file", arg(&tree_link), "--json"]).ok().json();
     assert!(said["path"].as_str().is_some_and(|p| p.ends_with("/link")), "not what it points to");

@@ -4,7 +4,11 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::harness::{Fleet, arg, end, run, start};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::Value;
+
+use crate::harness::{Fleet, Said, arg, end, run, start};
 
 const THREE: [&str; 3] = ["anna", "bob", "carla"];
 
@@ -155,4 +159,159 @@ fn a_share_file_from_init_becomes_a_home_and_is_refreshed() {
     let propose = ["fleet", "policy", "propose", "--group", arg(&group), "--out", arg(&next)];
     fleet.run(&propose).ok();
     fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+}
+
+/// Homes of custodians with a group of some class between them.
+fn group_of_class(fleet: &Fleet, names: [&str; 3], threshold: &str, class: [&str; 2]) -> PathBuf {
+    let folder = fleet.path(&format!("ceremony-{}", names[0]));
+    let mut args = vec!["group", "begin", arg(&folder), "--threshold", threshold, "--reason", "x"];
+    args.extend(["--class", class[0], "--class-number", class[1]]);
+    let cards = names.map(|name| fleet.path(&format!("{name}.json")));
+    for (name, card) in names.iter().zip(&cards) {
+        let init = ["custodian", "init", "--name", name, "--out", arg(card)];
+        run(&fleet.path(name), &init).ok();
+        args.extend(["--card", arg(card)]);
+    }
+    run(&fleet.path(names[0]), &args).ok();
+    for _ in 0..3 {
+        for name in names {
+            run(&fleet.path(name), &["group", "step", arg(&folder), "--yes"]).ok();
+        }
+    }
+    let out = folder.with_extension("group");
+    run(&fleet.path(names[0]), &["group", "finish", arg(&folder), "--out", arg(&out)]).ok();
+    out
+}
+
+/// Puts a group into the fleet's policy and tells its custodians of the fleet.
+fn decide(fleet: &Fleet, group: &Path, names: [&str; 3]) {
+    let (next, card) = (fleet.path("next.json"), fleet.path("fleet.json"));
+    let propose = ["fleet", "policy", "propose", "--group", arg(group), "--out", arg(&next)];
+    fleet.run(&propose).ok();
+    fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+    fleet.run(&["fleet", "card", "--out", arg(&card)]).ok();
+    for name in names {
+        run(&fleet.path(name), &["custodian", "join", arg(&card), "--yes"]).ok();
+    }
+}
+
+/// Has somebody answer a request with the newest share of their home.
+fn answer(fleet: &Fleet, name: &str, request: &Path) -> (PathBuf, Said) {
+    let shown = run(&fleet.path(name), &["custodian", "show", "--json"]).ok().json();
+    let share = shown["shares"][0]["file"].as_str().expect("a path").to_owned();
+    let out = fleet.path(&format!("{name}-answer.json"));
+    let args = ["restore", "approve", arg(request), "--share", &share, "--out", arg(&out)];
+    let said = run(&fleet.path(name), &[&args[..], &["--yes"]].concat());
+    (out, said)
+}
+
+/// Restores `id` with these custodians' answers.
+fn restores(fleet: &Fleet, id: &str, names: &[&str]) {
+    let asked = fleet.request(&fleet.home(), id, &format!("{}.json", &id[..8]));
+    let to = fleet.path(&format!("restored-{}", &id[..8]));
+    let mut args = vec!["restore", "run", arg(&asked), "--to", arg(&to)];
+    let answers: Vec<_> = names.iter().map(|name| answer(fleet, name, &asked)).collect();
+    for (out, said) in &answers {
+        assert_eq!(said.code, 0, "{said:?}");
+        args.extend(["--approval", arg(out)]);
+    }
+    fleet.run(&args).ok();
+}
+
+#[test]
+fn data_classes_have_groups_of_their_own() {
+    let fleet = Fleet::found_with(&["--canary"]);
+    let customers = ["anna", "bob", "carla"];
+    decide(&fleet, &group_of_class(&fleet, customers, "3", ["customers", "7"]), customers);
+    let tree = fleet.path("tree");
+    std::fs::create_dir(&tree).expect("made");
+    std::fs::write(tree.join("file"), "content").expect("written");
+    let snapshot = |class: &[&str]| {
+        let args = [&["snapshot", "create", arg(&tree), "--json"], class].concat();
+        fleet.run(&args).ok().json()["id"].as_str().expect("an id").to_owned()
+    };
+    // A set that names no class goes to those of whom it takes the most.
+    let (unnamed, named) = (snapshot(&[]), snapshot(&["--class", "default"]));
+    let plan = fleet.run(&["restore", "plan", "--json"]).code(3).json();
+    assert_eq!(plan["groups"].as_array().map(Vec::len), Some(3), "{plan}");
+    let request = fleet.request(&fleet.home(), &unnamed, "unnamed.json");
+    let out = fleet.path("x.json");
+    let share = fleet.shares()[0].clone();
+    let approve = ["restore", "approve", arg(&request), "--share", arg(&share), "--yes"];
+    let said = fleet.run(&[&approve[..], &["--out", arg(&out)]].concat()).code(1);
+    said.says(&["the snapshot needs"]);
+    restores(&fleet, &unnamed, &customers);
+    let request = fleet.request(&fleet.home(), &named, "named.json");
+    let (_, said) = answer(&fleet, "anna", &request);
+    said.code(1).says(&["the snapshot needs"]);
+    fleet.restore(&fleet.home(), &named, &fleet.path("named")).ok();
+
+    // As many shares of the customers' as it takes may be stolen: new people, a new key. What was
+    // sealed before opens with the old ones, what comes only with the new, other classes as ever.
+    let new = ["dora", "emil", "fritz"];
+    decide(&fleet, &group_of_class(&fleet, new, "3", ["customers", "7"]), new);
+    std::fs::write(tree.join("file"), "newer content").expect("written");
+    let later = snapshot(&["--class", "customers"]);
+    let also_later = snapshot(&[]);
+    let request = fleet.request(&fleet.home(), &later, "later.json");
+    let (_, said) = answer(&fleet, "anna", &request);
+    said.code(1).says(&["the snapshot needs"]);
+    restores(&fleet, &later, &new);
+    restores(&fleet, &also_later, &new);
+    let request = fleet.request(&fleet.home(), &unnamed, "old.json");
+    let (_, said) = answer(&fleet, "dora", &request);
+    said.code(1).says(&["the snapshot needs"]);
+    fleet.run(&["drill", "canary"]).code(1).says(&["there is no canary yet"]);
+    let classes = fleet.run(&["fleet", "policy", "show", "--json"]).ok().json();
+    let retired = classes["groups"].as_array().expect("a list").iter();
+    assert_eq!(retired.filter(|g| g["retired"] == true).count(), 1, "{classes}");
+}
+
+#[test]
+fn a_record_that_no_custodian_signed_is_no_group() {
+    let fleet = Fleet::found();
+    let names = ["anna", "bob", "carla"];
+    let group = group_of_class(&fleet, names, "2", ["customers", "7"]);
+    let bytes = std::fs::read(&group).expect("readable");
+    let file: Value = serde_json::from_slice(&bytes).expect("JSON");
+    let payload = file["result"]["payload"].as_str().expect("base64");
+    let statement = BASE64.decode(payload).expect("base64");
+    let statement: Value = serde_json::from_slice(&statement).expect("a statement");
+    let (bare, next) = (fleet.path("bare.json"), fleet.path("next.json"));
+    let propose = |record: &Value| {
+        std::fs::write(&bare, record.to_string()).expect("written");
+        let args = ["fleet", "policy", "propose", "--group", arg(&bare), "--out", arg(&next)];
+        fleet.run(&args)
+    };
+    let record = statement["predicate"]["record"].clone();
+    propose(&record).code(1).says(&["nobody signed the record", "group finish"]);
+    decide(&fleet, &group, names);
+    // Of a group that the fleet has, it may say where somebody is reached, and nothing else.
+    let mut addressed = record.clone();
+    let transport = addressed["custodians"][1]["signing_key"].clone();
+    addressed["custodians"][0]["endpoint"] =
+        serde_json::json!({ "address": "custodian.example:7444", "transport": transport });
+    propose(&addressed).ok();
+    for (field, value, word) in [
+        ("threshold", Value::from(1), "not a sound escrow group"),
+        ("ceremony", "local".into(), "nobody signed the record"),
+    ] {
+        let mut changed = record.clone();
+        changed[field] = value;
+        propose(&changed).code(1).says(&[word]);
+    }
+    let mut swapped = record.clone();
+    swapped["custodians"][0]["signing_key"] = transport;
+    propose(&swapped).code(1);
+    // A card is of a custodian, or of nobody.
+    let stranger = fleet.path("stranger.json");
+    let init = ["custodian", "init", "--name", "eve", "--out", "-"];
+    run(&fleet.path("eve"), &init).ok();
+    let card = ["custodian", "card", "--address", "eve.example:1", "--out", arg(&stranger)];
+    run(&fleet.path("eve"), &card).ok();
+    let args = ["fleet", "policy", "propose", "--endpoint", arg(&stranger), "--out", arg(&next)];
+    fleet.run(&args).code(1).says(&["is no custodian of this fleet"]);
+    let without = fleet.path("anna.json");
+    let args = ["fleet", "policy", "propose", "--endpoint", arg(&without), "--out", arg(&next)];
+    fleet.run(&args).code(1).says(&["--address"]);
 }

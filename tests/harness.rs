@@ -1,5 +1,6 @@
 //! Runs the program and sets up fleets.
 
+use std::any::Any;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -13,6 +14,10 @@ pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 /// A directory with a fleet in it: one home, three shares, two needed.
 pub(crate) struct Fleet {
     dir: tempfile::TempDir,
+    /// The first node's name, and that of its home.
+    node: &'static str,
+    /// What runs as long as the fleet is there.
+    running: Vec<Box<dyn Any>>,
 }
 
 /// What the program said.
@@ -140,7 +145,21 @@ pub(crate) fn arg(path: &Path) -> &str {
 impl Fleet {
     /// A directory for a fleet that is still to be founded.
     pub(crate) fn nowhere() -> Self {
-        Self { dir: tempfile::tempdir().expect("a temporary directory") }
+        Self::on("node-1", tempfile::tempdir().expect("a temporary directory"))
+    }
+
+    fn on(node: &'static str, dir: tempfile::TempDir) -> Self {
+        Self { dir, node, running: Vec::new() }
+    }
+
+    /// As [`Fleet::found_with`], by a node of this name.
+    pub(crate) fn found_by(node: &'static str, more: &[&str]) -> Self {
+        Self { node, ..Self::nowhere() }.founded(more)
+    }
+
+    /// Keeps something running until the fleet is dropped.
+    pub(crate) fn keep(&mut self, running: impl Any) {
+        self.running.push(Box::new(running));
     }
 
     /// Founds a fleet of three custodians, two needed.
@@ -157,12 +176,12 @@ impl Fleet {
     /// many seconds.
     pub(crate) fn found_in_memory() -> Self {
         let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir());
-        Self { dir: dir.expect("a temporary directory") }.founded(&[])
+        Self::on("node-1", dir.expect("a temporary directory")).founded(&[])
     }
 
     fn founded(self, more: &[&str]) -> Self {
         let shares = self.path("shares");
-        let args = ["init", "--custodians", "3", "--threshold", "2", "--name", "node-1"];
+        let args = ["init", "--custodians", "3", "--threshold", "2", "--name", self.node];
         let said = run(&self.home(), &[&args[..], &["--shares-dir", arg(&shares)], more].concat());
         said.ok();
         self
@@ -175,7 +194,7 @@ impl Fleet {
 
     /// The first node's home.
     pub(crate) fn home(&self) -> PathBuf {
-        self.path("node-1")
+        self.path(self.node)
     }
 
     /// Runs the program on the first node.
@@ -295,6 +314,11 @@ impl Region {
         command.env("SEAWALL_HOME", &self.home).args(["region", "run"]).stderr(log);
         self.child = Some(command.spawn().expect("the region starts"));
         wait_until("the region listens", || std::net::TcpStream::connect(&self.address).is_ok());
+    }
+
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it runs").id()
     }
 
     /// Ends it in order.

@@ -58,17 +58,17 @@ impl Machines {
         let tree = fleet.tree("tree");
         let id = fleet.snapshot(&tree);
         let addresses: Vec<_> = (0..3).map(|_| free_address()).collect();
-        let mut group = genesis(&fleet)["groups"][0].clone();
+        let next = fleet.path("next.json");
+        let mut args = vec!["fleet", "policy", "propose", "--out", arg(&next)];
+        let cards: Vec<_> = (0..3).map(|n| fleet.path(&format!("card-{n}.json"))).collect();
         for (n, address) in addresses.iter().enumerate() {
             let home = fleet.path(&format!("c{n}"));
             let share = fleet.shares()[n].clone();
-            let card = run(&home, &["custodian", "init", "--share", arg(&share)]).ok().json();
-            group["custodians"][n]["endpoint"] =
-                serde_json::json!({ "address": address, "transport": card["transport"] });
+            run(&home, &["custodian", "init", "--share", arg(&share)]).ok();
+            let card = ["custodian", "card", "--address", address, "--out", arg(&cards[n])];
+            run(&home, &card).ok();
+            args.extend(["--endpoint", arg(&cards[n])]);
         }
-        let (record, next) = (fleet.path("group.json"), fleet.path("next.json"));
-        std::fs::write(&record, group.to_string()).expect("written");
-        let args = ["fleet", "policy", "propose", "--group", arg(&record), "--out", arg(&next)];
         fleet.run(&args).ok();
         fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
         let card = fleet.path("card.json");
@@ -84,6 +84,13 @@ impl Machines {
         it
     }
 
+    /// The fleet, with the machines that run.
+    pub(crate) fn into_fleet(mut self) -> Fleet {
+        let mut fleet = std::mem::replace(&mut self.fleet, Fleet::nowhere());
+        fleet.keep(self);
+        fleet
+    }
+
     pub(crate) fn address(&self, n: usize) -> String {
         self.addresses[n].clone()
     }
@@ -92,7 +99,7 @@ impl Machines {
         self.fleet.path(&format!("c{n}"))
     }
 
-    fn set_policy(&self, n: usize, approvers: &str, change: &[(&str, &str)]) {
+    pub(crate) fn set_policy(&self, n: usize, approvers: &str, change: &[(&str, &str)]) {
         let text = policy(&format!("fleet:{}", self.fleet_id), approvers, change);
         std::fs::write(self.home(n).join("policy.toml"), text).expect("written");
     }
@@ -163,15 +170,6 @@ pub(crate) fn connect(
     own: &SigningKey,
 ) -> Result<Connection, LinkError> {
     Connection::open(address, pinned, own, Patience::default(), None)
-}
-
-/// The predicate of the fleet's genesis statement.
-fn genesis(fleet: &Fleet) -> Value {
-    let bytes = std::fs::read(fleet.home().join("fleet/genesis.json")).expect("a genesis");
-    let envelope: Value = serde_json::from_slice(&bytes).expect("an envelope");
-    let payload = BASE64.decode(envelope["payload"].as_str().expect("text")).expect("base64");
-    let statement: Value = serde_json::from_slice(&payload).expect("a statement");
-    statement["predicate"].clone()
 }
 
 pub(crate) fn transport_key(home: &Path) -> SigningKey {

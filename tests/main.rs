@@ -8,6 +8,7 @@ mod audit;
 mod beside;
 mod browse;
 mod buckets;
+mod c2sp;
 mod ceremonies;
 mod contract;
 mod damage;

@@ -20,7 +20,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::harness::{Fleet, PASSPHRASE, arg, assert_same, free_address, run, said};
+use crate::harness::{Fleet, PASSPHRASE, arg, assert_same, free_address, restored, run, said};
+
+mod prepared;
 
 /// Pages with examples: `page(what it presupposes, what is true afterwards)`. Dashes of a page's
 /// name are written as underscores.
@@ -40,6 +42,7 @@ macro_rules! pages {
 
 pages! {
     audit(Fleet::found(), on_record);
+    break_glass(prepared::everybody_gone(), opened_by_breaking_the_glass);
     browse(Fleet::found(), looked_into);
     custodians(Fleet::nowhere(), a_ceremony_and_the_years_after);
     deletion(Fleet::found(), deleted_by_two);
@@ -48,6 +51,8 @@ pages! {
     getting_started(Fleet::nowhere(), a_second_machine_has_it);
     find(Fleet::found(), found);
     post_quantum(Fleet::nowhere(), sealed_to_two_kinds_of_keys);
+    region(Fleet::found_by("operator", &[]), away_and_back);
+    restore(prepared::bad_night(), restored_twice);
     retention(Fleet::found(), pruned);
     solo(Fleet::nowhere(), alone);
     sources(Fleet::found(), all_sources_are_snapshots);
@@ -71,7 +76,7 @@ pub(crate) struct Here {
 impl Here {
     pub(crate) fn new(fleet: Fleet) -> Self {
         let dir = fleet.path("here");
-        fs::create_dir(&dir).expect("made");
+        fs::create_dir_all(&dir).expect("made");
         // It leads nowhere until a fleet is founded.
         std::os::unix::fs::symlink(fleet.path("shares"), dir.join("shares")).expect("linked");
         Self { fleet, dir }
@@ -103,6 +108,11 @@ impl Here {
         let mut shell = Command::new("bash");
         shell.args(["-euxo", "pipefail", "-c", &script]).current_dir(&self.dir).env_clear();
         shell.env("SEAWALL_HOME", self.fleet.home()).env("HOME", &self.dir).stdin(Stdio::null());
+        if script.contains("$FLEET_ID") {
+            let shown = self.fleet.run(&["fleet", "show", "--json"]).ok().json();
+            let id = shown["fleet"].as_str().expect("an id");
+            shell.env("FLEET_ID", id.trim_start_matches("fleet:"));
+        }
         shell
             .env("MACHINES", self.fleet.path(""))
             .env("PATH", search_path())
@@ -339,6 +349,28 @@ fn two_of_three_decide(here: &Here) {
 fn sealed_to_two_kinds_of_keys(here: &Here) {
     let listed = here.fleet.run(&["snapshot", "list", "--json"]).ok().json();
     assert_eq!(listed.as_array().map(Vec::len), Some(1), "{listed}");
+}
+
+fn opened_by_breaking_the_glass(here: &Here) {
+    let tree = here.fleet.path("tree");
+    assert_same(&tree, &restored(&here.path("srv/restored"), &tree));
+    let log = here.fleet.run(&["log", "show"]).ok().stdout;
+    assert!(log.contains("break-glass") && log.contains("cut off by the flood"), "{log}");
+}
+
+fn away_and_back(here: &Here) {
+    let list = here.fleet.run(&["snapshot", "list", "--json"]).ok().json();
+    for at in 0..2 {
+        assert_eq!(list[at]["receipts"], serde_json::json!(["region-a"]), "{list}");
+    }
+}
+
+fn restored_twice(here: &Here) {
+    let tree = here.fleet.path("tree");
+    assert_same(&tree, &restored(&here.path("srv/restored"), &tree));
+    assert_same(&tree, &restored(&here.path("srv/from-nothing"), &tree));
+    let collected = fs::read_dir(here.path("approvals")).expect("collected").count();
+    assert_eq!(collected, 2, "one machine was down");
 }
 
 fn pruned(here: &Here) {

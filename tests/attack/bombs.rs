@@ -143,7 +143,7 @@ impl Forger {
 pub(crate) struct StolenLog {
     fleet: seawall_record::Fleet,
     own: Enrolment,
-    log: Log,
+    pub(crate) log: Log,
     state: LogState,
     /// Its snapshots, oldest first.
     pub(crate) manifests: Vec<Manifest>,
@@ -170,7 +170,7 @@ impl StolenLog {
     }
 }
 
-fn stolen_subkey(file: &[u8]) -> SigningKey {
+pub(crate) fn stolen_subkey(file: &[u8]) -> SigningKey {
     use base64::Engine as _;
     let file: serde_json::Value = serde_json::from_slice(file).expect("a key file");
     let secret = file["secret"].as_str().expect("a secret");

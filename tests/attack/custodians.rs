@@ -4,10 +4,12 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use curve25519_dalek::{RistrettoPoint, Scalar};
+use seawall_escrow::ShareFile;
 use serde_json::Value;
 
 use super::stopped;
-use crate::harness::{Fleet, Said, arg, copy, run};
+use crate::harness::{Fleet, PASSPHRASE, Said, arg, copy, run};
 
 const THREE: [&str; 3] = ["anna", "bob", "carla"];
 
@@ -71,14 +73,24 @@ impl Circle {
 
     /// A group of two of three.
     fn group(&self, folder: &str) -> PathBuf {
-        let folder = self.open(folder, &["begin", "--threshold", "2"], &THREE);
+        self.group_of(folder, "2")
+    }
+
+    /// A group of so many of three.
+    fn group_of(&self, folder: &str, threshold: &str) -> PathBuf {
+        let folder = self.open(folder, &["begin", "--threshold", threshold], &THREE);
         self.finish(&folder, &THREE)
     }
 
     /// A fleet on a group of two of three, whom it is known to, with a snapshot.
     fn founded() -> (Self, String) {
+        Self::founded_on("2")
+    }
+
+    /// A fleet on a group of so many of three.
+    fn founded_on(threshold: &str) -> (Self, String) {
         let circle = Self::of(&THREE);
-        let group = circle.group("ceremony");
+        let group = circle.group_of("ceremony", threshold);
         circle.fleet.run(&["init", "--group", arg(&group), "--name", "node-1"]).ok();
         circle.all_join(&THREE);
         let tree = circle.path("tree");
@@ -135,6 +147,28 @@ impl Circle {
         stopped(&said.stderr);
         assert!(!to.exists(), "nothing is written without a quorum");
     }
+}
+
+/// What a share file guards, as whoever stole it with its passphrase has it.
+fn secret_of(path: &Path) -> (u64, Scalar) {
+    let file = ShareFile::parse(&std::fs::read(path).expect("readable")).expect("a share");
+    let share = file.open(PASSPHRASE.as_bytes()).expect("opens").share;
+    let scalar = Scalar::from_canonical_bytes(*share.to_bytes());
+    (share.index().into(), Option::from(scalar).expect("canonical"))
+}
+
+/// The public key of the secret that Lagrange's formula makes of these shares.
+fn key_of(shares: &[(u64, Scalar)]) -> String {
+    let mut secret = Scalar::ZERO;
+    for (i, share) in shares {
+        let mut weight = Scalar::ONE;
+        for (j, _) in shares.iter().filter(|(j, _)| j != i) {
+            let (i, j) = (Scalar::from(*i), Scalar::from(*j));
+            weight *= j * (j - i).invert();
+        }
+        secret += weight * share;
+    }
+    hex::encode(RistrettoPoint::mul_base(&secret).compress().as_bytes())
 }
 
 fn json(path: &Path) -> Value {
@@ -276,6 +310,87 @@ fn one_old_share_with_one_new_share_after_a_refresh() {
     let args = ["restore", "run", arg(&request), "--to", arg(&to)];
     let approvals = ["--approval", arg(&answers[0]), "--approval", arg(&answers[1])];
     circle.fleet.run(&[&args[..], &approvals].concat()).ok();
+}
+
+/// One of two custodians and the region together: its whole disk, her share and passphrase, and an
+/// approval that she gave herself, once in her name and once in another's.
+#[test]
+fn a_region_and_one_custodian_of_two_try_to_open() {
+    let (circle, id) = Circle::founded();
+    let mut region = circle.fleet.region("region-a");
+    circle.fleet.run(&["sync"]).ok();
+    let request = circle.fleet.request(&circle.fleet.home(), &id, "request.json");
+    region.stop();
+    let loot = circle.path("loot");
+    copy(&region.home, &loot);
+    // By arithmetic: her share alone, whoever else she pretends to stand for.
+    let group = payload(&json(&circle.fleet_card())["genesis"])["predicate"]["groups"][0].clone();
+    let key = group["key"].as_str().expect("a key");
+    let (index, share) = secret_of(&circle.share("anna"));
+    for other in 1..=3_u64 {
+        for theirs in [Scalar::ZERO, Scalar::ONE, share, -share] {
+            assert!(other == index || key_of(&[(index, share), (other, theirs)]) != key);
+        }
+    }
+    assert_ne!(key_of(&[(index, share)]), key);
+    // By the program: her approval, and the same with another's number.
+    let (hers, said) = circle.answer("anna", &request, &circle.share("anna"));
+    said.ok();
+    let mut forged = json(&hers);
+    let mut statement = payload(&forged);
+    statement["predicate"]["custodian"] = 2.into();
+    forged["payload"] = BASE64.encode(statement.to_string()).into();
+    let again = circle.path("again.json");
+    std::fs::write(&again, forged.to_string()).expect("written");
+    circle.stays_closed(&request, std::slice::from_ref(&hers), &["1 have answered", "1 more"]);
+    circle.stays_closed(&request, &[hers, again], &["1 have answered", "signed by 0"]);
+    // What the region has opens with nothing of hers.
+    run(&loot, &["verify"]).ok();
+    for entry in ["restore", "snapshot"] {
+        run(&loot, &[entry, "list"]).code(if entry == "restore" { 2 } else { 1 });
+    }
+}
+
+/// Two old and two new shares of a group that takes three, put together outside any program that
+/// could refuse them.
+#[test]
+fn two_old_and_two_new_shares_are_put_together_by_arithmetic() {
+    let (circle, _) = Circle::founded_on("3");
+    let old = THREE.map(|name| secret_of(&circle.share(name)));
+    let card = circle.fleet_card();
+    let group = payload(&json(&card)["genesis"])["predicate"]["groups"][0].clone();
+    let key = group["key"].as_str().expect("a key").to_owned();
+    assert_eq!(key_of(&old), key, "three old ones are the secret");
+    let folder = circle.open("refresh", &["refresh", "--from", arg(&card)], &THREE);
+    circle.decide(&circle.finish(&folder, &THREE));
+    circle.all_join(&THREE);
+    let new = THREE.map(|name| secret_of(&circle.share(name)));
+    assert_eq!(key_of(&new), key, "three new ones are the same secret");
+    assert!((0..3).all(|n| old[n].1 != new[n].1), "each share is another");
+    let mut tried = 0;
+    for mix in 1..7 {
+        let taken: Vec<_> =
+            (0..3).map(|n| if mix >> n & 1 == 1 { new[n] } else { old[n] }).collect();
+        for left in 0..8 {
+            let some = taken.iter().enumerate().filter(|(n, _)| left >> n & 1 == 0);
+            let some: Vec<_> = some.map(|(_, share)| *share).collect();
+            assert_ne!(key_of(&some), key, "{mix} without {left}");
+            tried += 1;
+        }
+    }
+    // Nor do two of either kind alone, whatever third the thief pretends to have been zero.
+    for shares in [old, new] {
+        for two in [[0, 1], [0, 2], [1, 2]] {
+            let two = two.map(|n| shares[n]);
+            let third = (6 - two[0].0 - two[1].0, Scalar::ZERO);
+            assert_ne!(key_of(&[two[0], two[1], third]), key);
+            assert_ne!(key_of(&two), key);
+            tried += 2;
+        }
+    }
+    stopped(&format!(
+        "a refresh draws a new polynomial: none of {tried} sums is the group's secret"
+    ));
 }
 
 #[test]

@@ -9,9 +9,9 @@ use seawall_sign::Envelope;
 use seawall_sign::token::Operation;
 use serde_json::Value;
 
+use super::desks::{Witness, four};
 use super::network::Caller;
 use super::stopped;
-use super::witnesses::{Witness, four};
 use crate::harness::{Fleet, Region, arg, copy, noise_of, run};
 
 /// Lets regions delete: by two custodians, or after 30 days.

@@ -4,15 +4,18 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use seawall_base::{Seconds, Timestamp};
+use seawall_base::{Seconds, Sha256, Timestamp};
 use seawall_policy::retention::{Group, Guards, Reason, Rules, Snapshot, Verdict, decide};
 use seawall_policy::witness::{Quorum, Reached, Stamp, witnessed_now, witnessed_then};
 use seawall_sign::SigningKey;
+use seawall_sign::token::Operation;
 use seawall_sim::SimDisk;
-use seawall_tlog::Log;
 use seawall_tlog::tile::{TilePath, TileReader, encode_bundle};
+use seawall_tlog::{AddCheckpoint, Checkpoint, Log, SignedCheckpoint};
 use serde_json::Value;
 
+use super::bombs::{StolenLog, stolen_subkey};
+use super::network::Caller;
 use super::stopped;
 use crate::harness::{Fleet, arg, assert_same, copy, noise_of, restored, run};
 
@@ -192,6 +195,47 @@ fn a_split_view_is_shown_to_two_regions() {
     let said = run(&nowhere, &["log", "evidence", "verify", arg(&forged)]).code(1);
     assert!(said.stdout.contains("prove nothing"), "{}", said.stdout);
     stopped(&said.stdout);
+}
+
+/// A thief with a node's keys shows the region another history than the node did. The region keeps
+/// the proof, over a restart, and whoever reads the log gets it.
+#[test]
+fn a_fork_is_shown_to_a_region_which_keeps_the_proof() {
+    let fleet = Fleet::found();
+    let mut region = fleet.region("region-a");
+    let second = fleet.second_node("site-b");
+    fleet.snapshot(&tree(&fleet, 1));
+    fleet.run(&["sync"]).ok();
+    run(&second, &["snapshot", "list", "--all"]).ok();
+    let log = StolenLog::read(&fleet.home()).log;
+    let held = log.checkpoint().expect("signed").checkpoint().clone();
+    let subkey = std::fs::read(fleet.home().join("keys/subkey.key")).expect("the subkey");
+    let subkey = stolen_subkey(&subkey);
+    let mut thief = Caller::connect(&fleet, &region, &fleet.home());
+    for size in [held.size, held.size - 1] {
+        // A proof's number is used once; another token begins anew.
+        let token = thief.token(Operation::Sync);
+        let forked = Checkpoint::new(held.origin.clone(), size, Sha256([7; 32]));
+        let checkpoint = SignedCheckpoint::sign(forked, &subkey).expect("signed");
+        let request = AddCheckpoint { old: size, proof: Vec::new(), checkpoint };
+        let request = thief.make_of(&token, "/v1/log/add-checkpoint", request.to_bytes());
+        let answer = thief.send(&request);
+        assert_eq!(answer.status.as_u16(), 409, "{:?}", answer.body);
+    }
+    region.stop();
+    region.resume();
+    let said = run(&second, &["snapshot", "list", "--all"]).code(1);
+    let said = said.says(&["region-a has proof that log", "forked", "revoke it"]);
+    stopped(&said.stderr);
+    let kept: Vec<_> = second.join("evidence").read_dir().expect("written").collect();
+    assert_eq!(kept.len(), 2, "of the same size, and of a smaller one");
+    for file in kept {
+        let path = file.expect("readable").path();
+        let args = ["log", "evidence", "verify", arg(&path)];
+        let said = run(&fleet.path("nowhere"), &args).ok();
+        assert!(said.stdout.contains("PROVEN: the log forked"), "{}", said.stdout);
+    }
+    region.stop();
 }
 
 #[test]

@@ -1,5 +1,9 @@
 //! Custodians' machines, asked by those they are not for.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::Value;
+
 use super::stopped;
 use crate::harness::{Fleet, arg, run};
 use crate::machines::{Machines, ask, connect, message, transport_key};
@@ -28,6 +32,40 @@ fn a_region_asks_for_an_answer_with_a_request_it_relayed() {
     let (status, said) =
         ask(&mut connection, &message("GET", &format!("/v1/request/{digest}"), Vec::new()));
     assert_eq!(status, 404, "{said}");
+}
+
+/// On its way to a custodian's machine the request is given the key of whoever carries it, so that
+/// the answer would open for them.
+#[test]
+fn the_one_time_key_of_a_request_is_swapped_on_its_way() {
+    let mut it = Machines::new();
+    let region = it.fleet.region("region-a");
+    it.start(0);
+    let (dossier, _) = request(&it);
+    let own = seawall_escrow::OneTimeSecret::generate(&mut seawall_host::OsRng);
+    let mut value: Value = serde_json::from_slice(&dossier).expect("JSON");
+    let payload = value["request"]["payload"].as_str().expect("base64");
+    let payload = BASE64.decode(payload).expect("base64");
+    let mut statement: Value = serde_json::from_slice(&payload).expect("a statement");
+    let key = &mut statement["predicate"]["one_time_key"];
+    assert!(key.is_string());
+    *key = BASE64.encode(own.public().as_bytes()).into();
+    value["request"]["payload"] = BASE64.encode(statement.to_string()).into();
+    // The carrier has the region's key; the second has even stolen the node's transport key.
+    let seed = std::fs::read(region.home.join("keys/transport")).expect("a seed");
+    let region = seawall_sign::SigningKey::from_seed(&seed.try_into().expect("32 bytes"));
+    for carrier in [region, it.node_key()] {
+        let mut connection = it.connect(0, &carrier).expect("any key may connect");
+        let body = value.to_string().into_bytes();
+        let (status, said) = ask(&mut connection, &message("POST", "/v1/request", body));
+        assert_eq!(status / 100, 4, "{said}");
+        assert!(said.contains("signature"), "{said}");
+        stopped(&said);
+    }
+    assert!(!it.home(0).join("custody/answers").exists());
+    let mut connection = it.connect(0, &it.node_key()).expect("connected");
+    let (status, said) = ask(&mut connection, &message("POST", "/v1/request", dossier));
+    assert!(status == 200 && said.contains("answered"), "{said}");
 }
 
 #[test]

@@ -135,6 +135,21 @@ impl Caller {
         copied
     }
 
+    /// As [`Caller::make`], with a body.
+    pub(super) fn make_of(
+        &mut self,
+        token: &TokenAnswer,
+        path: &'static str,
+        body: Vec<u8>,
+    ) -> Copied {
+        let (method, proof) = (Method::POST, String::new());
+        let mut copied =
+            Copied { method, path, body, token: token.token.clone(), proof, delegation: None };
+        let binding = self.binding();
+        copied.prove(&self.key, &binding, token.now);
+        copied
+    }
+
     /// A request with a token of the node's own issue, its claims changed.
     pub(super) fn issue(&mut self, home: &Path, change: impl FnOnce(&mut Claims)) -> Copied {
         let shown = std::fs::read(home.join("delegations/region-a.json")).expect("read");

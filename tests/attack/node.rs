@@ -1,7 +1,8 @@
 //! A node that is somebody else's now, with all its keys.
 
-use seawall_base::{NodeId, Seconds};
+use seawall_base::{NodeId, ObjectId, Seconds};
 use seawall_sign::token::{Claims, Operation};
+use seawall_sync::wire;
 
 use super::network::{Caller, synced};
 use super::stopped;
@@ -46,6 +47,25 @@ fn a_node_asks_for_a_token_to_delete() {
     let why = node.refused_token(Operation::Delete);
     assert!(why.contains("no delete token"), "{why}");
     stopped(&why);
+}
+
+/// A stolen node stores its own bytes where another node will look for its tenant's objects.
+#[test]
+fn an_object_is_stored_under_the_id_of_another() {
+    let (fleet, region) = synced();
+    let mut node = Caller::connect(&fleet, &region, &fleet.home());
+    let token = node.token(Operation::Store);
+    let (id, mut body) = (ObjectId::of(b"what others expect"), Vec::new());
+    wire::push_object(&mut body, id, b"what the thief wants them to have");
+    let request = node.make_of(&token, "/v1/objects", body);
+    node.is_stopped("poison", &request, 422, "under a wrong id");
+    // Nothing of it is there.
+    let asked = node.token(Operation::Read);
+    let request = node.make_of(&asked, "/v1/get", wire::encode_ids(&[id]));
+    let answer = node.send(&request);
+    assert_eq!(answer.status.as_u16(), 200);
+    let (_, objects) = wire::decode_get_answer(&[id], &answer.body).expect("an answer");
+    assert_eq!(objects, []);
 }
 
 /// What a node writes into a token of its own.

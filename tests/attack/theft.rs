@@ -26,17 +26,17 @@ const FILES: [(&str, &str); 4] = [
 /// where it could be cut is its end.
 const CHUNK: (&str, usize) = ("one-chunk-of-noise.bin", (128 << 10) + 1);
 
-struct Run {
-    fleet: Fleet,
-    region: Region,
-    tree: PathBuf,
+pub(super) struct Run {
+    pub(super) fleet: Fleet,
+    pub(super) region: Region,
+    pub(super) tree: PathBuf,
     /// Everything on stderr, logged at the highest level.
     log: String,
 }
 
 impl Run {
     /// Snapshot, sync, request, approvals, restore, each as loud as it can be.
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let fleet = Fleet::found();
         let region = fleet.region("region");
         let tree = tree(&fleet.path("the-source-directory"));
@@ -59,12 +59,12 @@ impl Run {
         run
     }
 
-    fn snapshot(&mut self) {
+    pub(super) fn snapshot(&mut self) {
         let tree = self.tree.clone();
         self.loud(&["snapshot", "create", arg(&tree)]);
     }
 
-    fn loud(&mut self, args: &[&str]) -> String {
+    pub(super) fn loud(&mut self, args: &[&str]) -> String {
         let mut command = seawall();
         command.env("SEAWALL_HOME", self.fleet.home()).args(args).arg("-vvv");
         let said = said(&mut command).ok();
@@ -73,12 +73,12 @@ impl Run {
     }
 
     /// The homes of node and region.
-    fn homes(&self) -> [PathBuf; 2] {
+    pub(super) fn homes(&self) -> [PathBuf; 2] {
         [self.fleet.home(), self.region.home.clone()]
     }
 
     /// What the share files guard.
-    fn share_secrets(&self) -> Vec<ShareSecret> {
+    pub(super) fn share_secrets(&self) -> Vec<ShareSecret> {
         let open = |path: &PathBuf| {
             let file = ShareFile::parse(&read(path)).expect("a share");
             file.open(PASSPHRASE.as_bytes()).expect("opens")
@@ -101,20 +101,20 @@ fn tree(root: &Path) -> PathBuf {
     root.to_owned()
 }
 
-fn chunk() -> Vec<u8> {
+pub(super) fn chunk() -> Vec<u8> {
     masked(CHUNK.1, 3)
 }
 
 /// Noise that shares no run of bytes with noise under another mask.
-fn masked(len: usize, mask: u8) -> Vec<u8> {
+pub(super) fn masked(len: usize, mask: u8) -> Vec<u8> {
     noise(len).into_iter().map(|b| b ^ mask).collect()
 }
 
-fn read(path: &Path) -> Vec<u8> {
+pub(super) fn read(path: &Path) -> Vec<u8> {
     std::fs::read(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub(super) fn files(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut open = vec![dir.to_owned()];
     while let Some(dir) = open.pop() {
@@ -132,7 +132,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 
 /// Byte strings to look for, each with what it is.
 #[derive(Default)]
-struct Needles(HashMap<[u8; 4], Vec<(Vec<u8>, String)>>);
+pub(super) struct Needles(HashMap<[u8; 4], Vec<(Vec<u8>, String)>>);
 
 impl Needles {
     /// Adds a needle of at least six bytes.
@@ -143,7 +143,7 @@ impl Needles {
     }
 
     /// Adds a secret as it may be written: raw, in base64, in hex.
-    fn add_secret(&mut self, secret: &[u8], what: &str) {
+    pub(super) fn add_secret(&mut self, secret: &[u8], what: &str) {
         self.add(secret, what);
         self.add(hex::encode(secret).as_bytes(), &format!("{what} in hex"));
         // The last digit depends on padding.
@@ -152,15 +152,18 @@ impl Needles {
     }
 
     /// What of this `haystack` holds, also inside base64.
-    fn found(&self, haystack: &[u8]) -> HashSet<String> {
+    pub(super) fn found(&self, haystack: &[u8]) -> HashSet<String> {
+        &self.found_as_is(haystack) | &self.found_as_is(&unpacked(haystack))
+    }
+
+    /// What of this `haystack` holds as it is.
+    pub(super) fn found_as_is(&self, haystack: &[u8]) -> HashSet<String> {
         let mut found = HashSet::new();
-        for text in [haystack, &unpacked(haystack)] {
-            for (at, head) in text.windows(4).enumerate() {
-                let head: &[u8; 4] = head.try_into().expect("four bytes");
-                for (needle, what) in self.0.get(head).into_iter().flatten() {
-                    if text[at..].starts_with(needle) {
-                        found.insert(what.clone());
-                    }
+        for (at, head) in haystack.windows(4).enumerate() {
+            let head: &[u8; 4] = head.try_into().expect("four bytes");
+            for (needle, what) in self.0.get(head).into_iter().flatten() {
+                if haystack[at..].starts_with(needle) {
+                    found.insert(what.clone());
                 }
             }
         }
@@ -181,7 +184,7 @@ fn unpacked(bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Names, path and content samples of a tree.
-fn plaintext(tree: &Path) -> Needles {
+pub(super) fn plaintext(tree: &Path) -> Needles {
     let mut needles = Needles::default();
     needles.add(tree.as_os_str().as_encoded_bytes(), "the source path");
     needles.add(b"the-source-directory", "the source's name");
@@ -235,13 +238,13 @@ fn no_plaintext_and_no_custodian_secret_is_on_the_disks() {
 }
 
 /// A sealed object, or a page of a reference set, as a zone holds it.
-struct Stored {
-    id: ObjectId,
-    body: Vec<u8>,
+pub(super) struct Stored {
+    pub(super) id: ObjectId,
+    pub(super) body: Vec<u8>,
 }
 
 /// Reads every zone below `home` by `docs/formats/zone.md` and nothing else.
-fn stored(home: &Path) -> Vec<Stored> {
+pub(super) fn stored(home: &Path) -> Vec<Stored> {
     let mut out = Vec::new();
     for path in files(home).iter().filter(|p| p.extension().is_some_and(|e| e == "zone")) {
         let bytes = read(path);
@@ -269,7 +272,7 @@ fn stored(home: &Path) -> Vec<Stored> {
     out
 }
 
-fn sealed(home: &Path) -> Vec<Stored> {
+pub(super) fn sealed(home: &Path) -> Vec<Stored> {
     let mut all = stored(home);
     all.retain(|o| o.body[0] == seawall_seal::SUITE);
     all
@@ -291,14 +294,14 @@ fn sizes_in_the_region_are_padded() {
 }
 
 /// Tries keys against objects by the commitment each object begins with.
-struct Locks {
+pub(super) struct Locks {
     by_commitment: HashMap<[u8; 32], ObjectId>,
     commitment: blake3::Hasher,
     key: blake3::Hasher,
 }
 
 impl Locks {
-    fn new(objects: &[Stored]) -> Self {
+    pub(super) fn new(objects: &[Stored]) -> Self {
         let commitment = |o: &Stored| o.body[1..33].try_into().expect("32 bytes");
         Self {
             by_commitment: objects.iter().map(|o| (commitment(o), o.id)).collect(),
@@ -314,7 +317,7 @@ impl Locks {
     }
 
     /// The object that any 32 bytes of `bytes` open, as a key or as the hash behind a key.
-    fn opened_by_any(&self, bytes: &[u8]) -> Option<ObjectId> {
+    pub(super) fn opened_by_any(&self, bytes: &[u8]) -> Option<ObjectId> {
         bytes.windows(32).find_map(|window| {
             let derived = self.key.clone().update(window).finalize();
             self.opened_by(window).or_else(|| self.opened_by(derived.as_bytes()))
@@ -373,7 +376,7 @@ fn key_of(path: &Path) -> Vec<u8> {
     BASE64.decode(text).expect("base64")
 }
 
-fn tenant_secret(home: &Path) -> [u8; 32] {
+pub(super) fn tenant_secret(home: &Path) -> [u8; 32] {
     key_of(&home.join("keys/tenant.key")).try_into().expect("32 bytes")
 }
 

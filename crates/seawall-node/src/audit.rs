@@ -13,19 +13,23 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use seawall_base::{Sha256, Timestamp};
-use seawall_custodian::Classical;
+use seawall_custodian::{Classical, reached};
+use seawall_policy::witness::Reached;
 use seawall_record::{
     Accepted, Approval, CustodianRecord, Ending, Fleet, Forgotten, LogState, Use,
 };
 use seawall_sign::{Envelope, Predicate, Statement, VerifyingKey, predicate_type};
 use seawall_tlog::tile::{TilePath, TileReader};
-use seawall_tlog::{Checkpoint, Hash, Kind, Log, Origin, SignedCheckpoint, Verifier, merkle};
+use seawall_tlog::{
+    Checkpoint, Hash, Kind, Log, Origin, Roster, SignedCheckpoint, Verifier, merkle,
+};
 
 use crate::drill::{kind_word, word};
 use crate::evidence;
 use crate::home::{Home, HomeError};
 use crate::opening::examine_request_with;
 use crate::tiers::PulledLog;
+use crate::witnesses::{Witnessed, home_roster};
 
 /// Where something that happened is written, so that somebody else can check it.
 #[derive(Debug, Clone)]
@@ -42,6 +46,8 @@ pub enum Proof {
         inclusion: Vec<Hash>,
         /// The signed checkpoint over it; none if the entry is newer than the last one.
         checkpoint: Option<String>,
+        /// Who vouches for a history with it.
+        witnessed: Reached,
     },
     /// In a statement that was kept with a restore.
     Kept,
@@ -164,11 +170,12 @@ pub fn audit(home: &Home, logs: &[PulledLog]) -> Result<Vec<Happening>, HomeErro
     let fleet = home.fleet()?;
     let mut all: BTreeMap<Sha256, Happening> = BTreeMap::new();
     let own = home.log(&fleet)?;
-    for it in of_own_log(&fleet, &own)? {
+    let roster = home_roster(home, &fleet)?;
+    for it in of_own_log(home, &fleet, &roster, &own)? {
         all.insert(it.statement, it);
     }
     for log in logs.iter().filter(|l| l.origin != *own.origin()) {
-        for it in of_copy(&fleet, log)? {
+        for it in of_copy(&fleet, &roster, log)? {
             all.entry(it.statement).or_insert(it);
         }
     }
@@ -188,20 +195,42 @@ const fn order(proof: &Proof) -> u64 {
     }
 }
 
-fn of_own_log(fleet: &Fleet, log: &Log) -> Result<Vec<Happening>, HomeError> {
-    let prove = |index| match log.checkpoint() {
-        Some(signed) if index < signed.checkpoint().size => {
-            Ok((log.inclusion(index, signed.checkpoint().size)?, Some(note(signed))))
+fn of_own_log(
+    home: &Home,
+    fleet: &Fleet,
+    roster: &Roster,
+    log: &Log,
+) -> Result<Vec<Happening>, HomeError> {
+    let quorum = seawall_custodian::quorum(fleet);
+    let voices = Witnessed::open(home, log.origin())?.voices(roster, log.checkpoint());
+    let prove = |index| {
+        let reached = voices.reached(quorum.as_ref(), index);
+        match log.checkpoint() {
+            Some(signed) if index < signed.checkpoint().size => {
+                let inclusion = log.inclusion(index, signed.checkpoint().size)?;
+                Ok((inclusion, Some(note(signed)), reached))
+            }
+            _ => Ok((Vec::new(), None, reached)),
         }
-        _ => Ok((Vec::new(), None)),
     };
     let entry = |index| Ok(log.entry(index)?);
     Ok(read(fleet, log.origin(), "this node", log.size(), &entry, &prove)?.0)
 }
 
-fn of_copy(fleet: &Fleet, log: &PulledLog) -> Result<Vec<Happening>, HomeError> {
+fn of_copy(fleet: &Fleet, roster: &Roster, log: &PulledLog) -> Result<Vec<Happening>, HomeError> {
     let checkpoint = note(&log.checkpoint);
-    let prove = |index| Ok((log.inclusion(index)?, Some(checkpoint.clone())));
+    // Each voucher's signatures are checked once, not for each entry.
+    let vouchers: Vec<_> = log
+        .vouchers()
+        .map(|it| (it.checkpoint().size, reached(fleet, roster, std::iter::once(it)).operators))
+        .collect();
+    let quorum = seawall_custodian::quorum(fleet);
+    let prove = |index| {
+        let covering = vouchers.iter().filter(|(size, _)| *size > index);
+        let names = covering.flat_map(|(_, names)| names).map(String::as_str);
+        let reached = Reached::count(quorum.as_ref(), names);
+        Ok((log.inclusion(index)?, Some(checkpoint.clone()), reached))
+    };
     let entry = |index| {
         let found = log.entry(index).map(<[u8]>::to_vec);
         found.ok_or_else(|| HomeError::refused(format!("log {} is shorter", log.origin)))
@@ -214,7 +243,8 @@ fn note(signed: &SignedCheckpoint) -> String {
 }
 
 type Entries<'a> = dyn Fn(u64) -> Result<Vec<u8>, HomeError> + 'a;
-type Prove<'a> = dyn Fn(u64) -> Result<(Vec<Hash>, Option<String>), HomeError> + 'a;
+type Proven = (Vec<Hash>, Option<String>, Reached);
+type Prove<'a> = dyn Fn(u64) -> Result<Proven, HomeError> + 'a;
 
 /// Reads a log through its rules and tells what each entry says.
 fn read(
@@ -230,13 +260,14 @@ fn read(
     for index in 0..size {
         let bytes = entry(index)?;
         let accepted = state.accept(&bytes)?;
-        let (inclusion, checkpoint) = prove(index)?;
+        let (inclusion, checkpoint, witnessed) = prove(index)?;
         let proof = Proof::Log {
             origin: origin.as_str().to_owned(),
             seen_in: seen_in.to_owned(),
             index,
             inclusion,
             checkpoint,
+            witnessed,
         };
         let actor = state.enrolment().map_or_else(String::new, |e| e.name.clone());
         out.push(happening(&accepted, actor, Envelope::parse(&bytes)?.digest(), proof));
@@ -340,6 +371,8 @@ pub fn audit_exported(home: &Home, dir: &Path) -> Result<Vec<Happening>, HomeErr
     let damaged = |e: seawall_tlog::tile::TileError| HomeError::damaged(&place, e.to_string());
     reader.verify_root().map_err(damaged)?;
     let text = note(&signed);
+    let roster = home_roster(home, &fleet)?;
+    let vouched = reached(&fleet, &roster, std::iter::once(&signed));
     let entry = |index| {
         let mut one = reader.entries(index..index + 1).map_err(damaged)?;
         one.pop().ok_or_else(|| HomeError::damaged(&place, "an empty bundle"))
@@ -347,7 +380,7 @@ pub fn audit_exported(home: &Home, dir: &Path) -> Result<Vec<Happening>, HomeErr
     let prove = |index| {
         let proof = merkle::inclusion_proof(&reader, index, checkpoint.size);
         let proof = proof.map_err(|e| HomeError::damaged(&place, e.to_string()))?;
-        Ok((proof, Some(text.clone())))
+        Ok((proof, Some(text.clone()), vouched.clone()))
     };
     if checkpoint.origin.node().is_some() {
         let (found, state) =
@@ -404,7 +437,7 @@ fn of_custodian(
         let said: Said = serde_json::from_slice(envelope.unverified_payload())
             .map_err(|e| HomeError::damaged(seen_in, e.to_string()))?;
         let About { created, request, manifest } = said.predicate;
-        let (inclusion, text) = prove(index)?;
+        let (inclusion, text, witnessed) = prove(index)?;
         let digest = envelope.digest();
         out.push(Happening {
             at: created.unwrap_or(Timestamp(0)),
@@ -421,6 +454,7 @@ fn of_custodian(
                 index,
                 inclusion,
                 checkpoint: text,
+                witnessed,
             },
         });
     }

@@ -22,9 +22,12 @@ use crate::{deletion, enrol, operators};
 /// What the next policy changes; what is not named stays.
 #[derive(Debug, Clone, Default)]
 pub struct PolicyEdits {
-    /// Escrow groups to add or, under the same id, to replace. A new group of a class that has
-    /// one retires the old.
+    /// Escrow groups as their custodians signed them, to add or, under the same id, to replace. A
+    /// new group of a class that has one retires the old.
     pub groups: Vec<EscrowGroupRecord>,
+    /// Records of groups that nobody signed. Each must be of a group that the fleet has, and may
+    /// change no more than where its custodians are reached, or add keys they had none of.
+    pub unsigned_groups: Vec<EscrowGroupRecord>,
     /// Escrow groups that take no new snapshots any more.
     pub retire: Vec<GroupId>,
     /// Witnesses to add or, under the same name, to replace.
@@ -94,6 +97,7 @@ pub fn propose_policy(
     next.previous = fleet.policy_digest();
     next.created = clock.now();
     edit_groups(&mut next, edits);
+    edit_unsigned(&mut next, edits)?;
     edit_witnesses(&mut next, edits)?;
     next.witness_quorum = edits.witness_quorum.or(next.witness_quorum);
     next.deletion = edits.deletion.or(next.deletion);
@@ -126,6 +130,36 @@ fn edit_groups(next: &mut FleetPolicy, edits: &PolicyEdits) {
         next.groups.push(EscrowGroupRecord { class_number, ..group.clone() });
     }
     next.groups.iter_mut().filter(|g| edits.retire.contains(&g.id)).for_each(|g| g.retired = true);
+}
+
+fn edit_unsigned(next: &mut FleetPolicy, edits: &PolicyEdits) -> Result<(), HomeError> {
+    for record in &edits.unsigned_groups {
+        let held = next.groups.iter_mut().find(|held| is_readdressed(held, record));
+        let held = held.ok_or_else(|| {
+            HomeError::refused(format!(
+                "nobody signed the record of {}: without its custodians' signatures it may only say anew where custodians of a group of this fleet are reached; give the file that `seawall group finish` wrote",
+                record.id
+            ))
+        })?;
+        *held = EscrowGroupRecord { class_number: held.class_number, ..record.clone() };
+    }
+    Ok(())
+}
+
+/// Whether a record says of a group what is known of it, but for addresses and keys where there
+/// were none.
+fn is_readdressed(held: &EscrowGroupRecord, record: &EscrowGroupRecord) -> bool {
+    let mut plain = EscrowGroupRecord { class_number: held.class_number, ..record.clone() };
+    if plain.custodians.len() != held.custodians.len() {
+        return false;
+    }
+    for (new, old) in plain.custodians.iter_mut().zip(&held.custodians) {
+        new.endpoint.clone_from(&old.endpoint);
+        if old.kem.is_none() {
+            new.kem = None;
+        }
+    }
+    plain == *held
 }
 
 fn edit_witnesses(next: &mut FleetPolicy, edits: &PolicyEdits) -> Result<(), HomeError> {

@@ -26,6 +26,7 @@ mod fetch;
 mod file_cache;
 mod find;
 mod fleet_policy;
+mod forks;
 mod founding;
 mod history;
 mod home;
@@ -79,6 +80,7 @@ pub use fleet_policy::{
     PolicyEdits, Proposal, apply_policy, believed_entries, member_named, propose_policy,
     sign_proposal,
 };
+pub use forks::forks_shown;
 pub use founding::{AskPassphrase, Founded, Founding, FoundingGroup, LocalGroup, found};
 pub use history::{Vouched, check_history};
 pub use home::{Home, HomeError, Lock};

@@ -39,6 +39,9 @@ use wallet::{Asked, Wallet};
 /// Largest answer besides objects: a bundle of 256 largest entries is below 17 MiB.
 const MAX_TILE: usize = 17 << 20;
 
+/// Largest answer with evidence about one log: sixteen files.
+const MAX_EVIDENCE_BODY: usize = 33 << 20;
+
 /// Largest list of logs: 100 000 of them.
 const MAX_LOGS_BODY: usize = 24 << 20;
 
@@ -120,6 +123,17 @@ impl RegionClient {
         let body = serde_json::to_vec(&DelegationRequest { key }).expect("text serialises");
         let reply = self.post("/v1/delegation", JSON, body, MAX_DELEGATION)?;
         Envelope::parse(&self.ok(reply)?).map_err(|e| self.protocol(&e))
+    }
+
+    /// What the region keeps as evidence about a log: a JSON array, which is empty where a region
+    /// from before there was any says that it has no such thing.
+    pub(crate) fn evidence(&self, origin: &Origin) -> Result<Bytes, TierError> {
+        let path = format!("/v1/log/{}/evidence", origin.hash().to_hex());
+        let reply = self.get_path(path, MAX_EVIDENCE_BODY)?;
+        match reply.status {
+            StatusCode::NOT_FOUND => Ok(Bytes::from_static(b"[]")),
+            _ => self.ok(reply),
+        }
     }
 
     /// The region's name.

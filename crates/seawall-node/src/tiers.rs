@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::Once;
 
 use seawall_backup::restore::{FetchError, Objects};
 use seawall_base::{Clock, ObjectId, Rng, Sha256, Timestamp, read_file, write_atomic};
@@ -10,7 +11,7 @@ use seawall_policy::witness::Reached;
 use seawall_record::reference_set::Pages;
 use seawall_record::{Enrolment, Fleet, LogState, Manifest, RegionAddress, Sighting};
 use seawall_sync::wire::{MAX_COSIGNED, MAX_COSIGNED_BODY};
-use seawall_sync::{Push, Pushed, Receipts, SyncError, Tier, TierError, read_entries};
+use seawall_sync::{Class, Push, Pushed, Receipts, SyncError, Tier, TierError, read_entries};
 use seawall_tlog::merkle::{self, Frontier, HashReader};
 use seawall_tlog::{Hash, Kind, Log, Origin, SignedCheckpoint, Verifier};
 
@@ -32,6 +33,8 @@ pub struct RegionLink {
     pub region: Enrolment,
     /// The connection.
     pub tier: RegionClient,
+    /// That it lied is said once, not for each object that others had to give.
+    named: Once,
 }
 
 impl RegionLink {
@@ -47,7 +50,7 @@ impl RegionLink {
         let (address, transport) = (&address.address, home.transport()?);
         let tier =
             RegionClient::connect_as_issuer(address, &region, &transport, fleet, &own, issuer)?;
-        Ok(Self { region, tier })
+        Ok(Self { region, tier, named: Once::new() })
     }
 
     /// All regions of a home. Those that cannot be reached are returned with the reason.
@@ -581,6 +584,11 @@ impl Objects for RegionLink {
                 give(id, Ok(bytes));
             }
         });
+        if let Err(e) = &asked
+            && e.class() == Class::Lied
+        {
+            self.named.call_once(|| tracing::warn!("{e}"));
+        }
         for id in wanted {
             give(
                 id,

@@ -289,12 +289,12 @@ impl Fleet {
     }
 
     /// The escrow group that takes new snapshots of a data class; the strictest for an unnamed
-    /// one.
+    /// one: that which needs the most custodians, the oldest of those.
     pub fn group_of_class(&self, class: Option<&str>) -> Option<&EscrowGroupRecord> {
         let mut active = self.groups().iter().filter(|g| !g.retired);
         match class {
             Some(class) => active.find(|g| g.class == class),
-            None => active.next(),
+            None => active.rev().max_by_key(|g| g.threshold),
         }
     }
 }

@@ -16,6 +16,7 @@ mod deletion;
 mod enrol;
 mod epochs;
 mod error;
+mod evidence;
 mod home;
 mod logs;
 mod objects;

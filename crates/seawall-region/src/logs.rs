@@ -57,6 +57,11 @@ impl LogSlot {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Where evidence about this log is kept.
+    pub(crate) fn evidence_dir(&self) -> String {
+        format!("{}/evidence", self.dir)
+    }
+
     pub(crate) fn close(&self) {
         *self.lock() = None;
     }
@@ -246,6 +251,7 @@ impl Region {
         })?;
         if let Some(finding) = &judgement.finding {
             tracing::warn!(origin = %slot.origin, ?finding, "a checkpoint contradicts the one held");
+            self.keep_evidence(member, &slot, finding)?;
         }
         let answer = judgement.answer;
         Ok(Answer { status: answer.status(), body: answer.body().into_bytes() })
@@ -323,6 +329,9 @@ impl Region {
     /// The resource at a C2SP tlog-tiles path of a log of the member's tenant.
     pub fn tile(&self, member: &Member, hash: Sha256, path: &str) -> Result<Vec<u8>, Refusal> {
         let slot = self.visible(member, hash)?;
+        if path == "evidence" {
+            return Ok(self.evidence(&slot)?);
+        }
         let tile = self.with_log(&slot, |log| Ok(log.mirror.tile(path)?))?;
         tile.ok_or_else(|| Refusal::not_found("no such resource of this log"))
     }

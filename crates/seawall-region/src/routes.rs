@@ -87,8 +87,12 @@ pub(crate) struct Routes {
     strangers: Room,
 }
 
-fn protocol(answer: Answer) -> Reply {
-    Reply::new(TEXT, answer.body).with_status(answer.status)
+/// An answer of a C2SP protocol; `state` is the type of one that says how far the region is.
+fn protocol(answer: Answer, state: &'static str) -> Reply {
+    let says_state = matches!(answer.status, 202 | 409);
+    let numbers = answer.body.first().is_some_and(u8::is_ascii_digit);
+    let content_type = if says_state && numbers { state } else { TEXT };
+    Reply::new(content_type, answer.body).with_status(answer.status)
 }
 
 type Handled = Result<Reply, Refusal>;
@@ -204,10 +208,10 @@ fn work_of(path: &str) -> Option<(usize, Work)> {
         "/v1/challenge" => (wire::MAX_CHALLENGE_BODY, challenge),
         "/v1/receipt" => (MAX_JSON_BODY, receipt),
         "/v1/log/add-checkpoint" => (MAX_ADD_CHECKPOINT, |region, by, _, body| {
-            region.add_checkpoint(by.member(), body).map(protocol)
+            region.add_checkpoint(by.member(), body).map(|it| protocol(it, "text/x.tlog.size"))
         }),
         "/v1/log/add-entries" => (MAX_ADD_ENTRIES, |region, by, _, body| {
-            region.add_entries(by.member(), body).map(protocol)
+            region.add_entries(by.member(), body).map(|it| protocol(it, "text/x.tlog.mirror-info"))
         }),
         "/v1/log/witnessed" => (wire::MAX_COSIGNED_BODY, |region, by, _, body| {
             let size = region.show_cosigned(by.member(), body)?;

@@ -142,7 +142,9 @@ impl Upload {
                 self.phase = Phase::Announce { old };
                 self.stalled()
             }
-            WitnessAnswer::Inconsistent(why) => Err(UploadError::Forked(why)),
+            WitnessAnswer::Inconsistent(why) | WitnessAnswer::Forked(why) => {
+                Err(UploadError::Forked(why))
+            }
             refusal => Err(UploadError::Refused { status, why: refusal.body() }),
         }
     }

@@ -88,6 +88,8 @@ pub enum WitnessAnswer {
     UnknownLog,
     /// 409: the old size is not this one, which is held.
     Conflict(u64),
+    /// 409: another tree of the same size is held.
+    Forked(String),
     /// 422: the checkpoint is not proved to be consistent with the one held.
     Inconsistent(String),
 }
@@ -100,7 +102,7 @@ impl WitnessAnswer {
             Self::Malformed(_) => 400,
             Self::Forbidden(_) => 403,
             Self::UnknownLog => 404,
-            Self::Conflict(_) => 409,
+            Self::Conflict(_) | Self::Forked(_) => 409,
             Self::Inconsistent(_) => 422,
         }
     }
@@ -117,9 +119,10 @@ impl WitnessAnswer {
     pub fn body(&self) -> String {
         match self {
             Self::Cosigned(lines) => lines.iter().map(ToString::to_string).collect(),
-            Self::Malformed(why) | Self::Forbidden(why) | Self::Inconsistent(why) => {
-                format!("{why}\n")
-            }
+            Self::Malformed(why)
+            | Self::Forbidden(why)
+            | Self::Forked(why)
+            | Self::Inconsistent(why) => format!("{why}\n"),
             Self::UnknownLog => "unknown log\n".to_owned(),
             Self::Conflict(size) => format!("{size}\n"),
         }
@@ -135,7 +138,10 @@ impl WitnessAnswer {
             400 => Self::Malformed(why()),
             403 => Self::Forbidden(why()),
             404 => Self::UnknownLog,
-            409 => Self::Conflict(parse_decimal(text.strip_suffix('\n')?)?),
+            409 if text.starts_with(|c: char| c.is_ascii_digit()) => {
+                Self::Conflict(parse_decimal(text.strip_suffix('\n')?)?)
+            }
+            409 => Self::Forked(why()),
             422 => Self::Inconsistent(why()),
             _ => return None,
         })
@@ -224,6 +230,10 @@ pub(crate) fn judge(
     }
     if request.old != old_size {
         return Err(Judgement { answer: WitnessAnswer::Conflict(old_size), finding });
+    }
+    if request.old == new.size && request.old > 0 && new.root != old_root {
+        let why = "another tree of this size was cosigned here: the log forked".to_owned();
+        return Err(Judgement { answer: WitnessAnswer::Forked(why), finding });
     }
     // Also refuses an empty tree with another root than the empty one.
     verify_consistency(old_size, &old_root, new.size, &new.root, &request.proof).map_err(
@@ -363,6 +373,7 @@ mod tests {
             (403, WitnessAnswer::Forbidden("why".to_owned())),
             (404, WitnessAnswer::UnknownLog),
             (409, WitnessAnswer::Conflict(17)),
+            (409, WitnessAnswer::Forked("why".to_owned())),
             (422, WitnessAnswer::Inconsistent("why".to_owned())),
         ] {
             assert_eq!(answer.status(), status);

@@ -114,6 +114,7 @@ fn every_refusal_has_its_status() {
     let mut wrong = good.clone();
     wrong.proof[0].0[0] ^= 1;
     assert_eq!(status(&mut witness, &wrong), 422);
+    assert_eq!(status(&mut witness, &request(&log("b", 5), 5)), 409, "another tree, as large");
     assert_eq!(held(&witness), 5, "nothing was moved");
     assert_eq!(status(&mut witness, &good), 200);
 

@@ -16,6 +16,7 @@ use crate::cli::{Cli, Command};
 use crate::output::{Outcome, Printer};
 
 fn main() -> ExitCode {
+    no_core_dumps();
     let cli = Cli::parse();
     output::start_logging(cli.verbose);
     let printer = Printer::new(cli.json, cli.quiet);
@@ -26,6 +27,14 @@ fn main() -> ExitCode {
             ExitCode::from(if e.is::<output::Usage>() { 2 } else { 1 })
         }
     }
+}
+
+/// A crash must not write keys to a disk. The hard limit stays, for what hooks and checks run.
+fn no_core_dumps() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Core).maximum;
+    // Lowering one's own limit is always allowed; were it not, there is nothing better to do.
+    let _ = setrlimit(Resource::Core, Rlimit { current: Some(0), maximum });
 }
 
 fn run(cli: Cli, printer: &Printer) -> anyhow::Result<Outcome> {

@@ -122,7 +122,7 @@ pub(crate) struct From {
     /// The fleet's card, or the group file of an earlier ceremony
     #[arg(long, value_name = "FILE")]
     pub(crate) from: PathBuf,
-    /// Of a fleet with several groups: the data class [default: the first]
+    /// Of a fleet with several groups: the data class [default: the strictest]
     #[arg(long, value_name = "CLASS")]
     pub(crate) class: Option<String>,
 }

@@ -53,7 +53,10 @@ pub(crate) struct ProposeArgs {
     /// Take no new snapshots to this escrow group any more
     #[arg(long, value_name = "GROUP-ID")]
     pub(crate) retire: Vec<String>,
-    /// Add or replace a log witness: {"operator", "name", "key", "endpoint"}
+    /// Say where a custodian's machine answers: its card with an address (seawall custodian card)
+    #[arg(long, value_name = "CARD")]
+    pub(crate) endpoint: Vec<PathBuf>,
+    /// Add or replace a log witness: a custodian's card, or {"operator", "name", "key", "endpoint"}
     #[arg(long, value_name = "FILE")]
     pub(crate) witness: Vec<PathBuf>,
     /// Remove a witness

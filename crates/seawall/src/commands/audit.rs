@@ -7,7 +7,7 @@ use seawall_base::Sha256;
 use seawall_node::{Happening, Home, Proof, audit, audit_exported, prove_origin, provenance};
 use serde_json::{Value, json};
 
-use super::snapshot::pulled;
+use super::snapshot::{pulled, witnessed};
 use crate::cli::AuditArgs;
 use crate::output::{Outcome, Printer, write_output};
 
@@ -62,9 +62,9 @@ fn is_wanted(it: &Happening, args: &AuditArgs) -> bool {
 
 fn line(it: &Happening) -> String {
     let place = match &it.proof {
-        Proof::Log { seen_in, index, checkpoint, .. } => {
+        Proof::Log { seen_in, index, checkpoint, witnessed, .. } => {
             let proven = if checkpoint.is_some() { "" } else { ", no checkpoint yet" };
-            format!("entry {index}, {seen_in}{proven}")
+            format!("entry {index}, {seen_in}{proven}, level {}", witnessed.level)
         }
         Proof::Kept => "signed, kept with the restore".to_owned(),
     };
@@ -84,12 +84,13 @@ fn hex(all: &[Sha256]) -> Value {
 
 fn value(it: &Happening) -> Value {
     let proof = match &it.proof {
-        Proof::Log { origin, seen_in, index, inclusion, checkpoint } => json!({
+        Proof::Log { origin, seen_in, index, inclusion, checkpoint, witnessed: by } => json!({
             "origin": origin,
             "seen_in": seen_in,
             "index": index,
             "inclusion": hex(inclusion),
             "checkpoint": checkpoint,
+            "witnessed": witnessed(by),
         }),
         Proof::Kept => Value::Null,
     };

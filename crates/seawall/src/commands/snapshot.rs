@@ -8,8 +8,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use comfy_table::{Table, presets};
 use seawall_node::{
-    Bucket, Home, HomeError, HttpWitness, Listed, Pulled, PulledLog, RegionLink, capsules, hear,
-    list_snapshots, pull_bucket_logs, pull_logs,
+    Bucket, Home, HomeError, HttpWitness, Listed, Pulled, PulledLog, RegionLink, capsules,
+    forks_shown, hear, list_snapshots, pull_bucket_logs, pull_logs,
 };
 use seawall_policy::witness::Reached;
 use seawall_record::{LoggedDeletion, ManifestCore};
@@ -123,6 +123,17 @@ pub(crate) fn pulled(home: &Home, printer: &Printer) -> anyhow::Result<Copies> {
         match logs {
             Ok(logs) => logs.into_iter().for_each(|log| copies.take(log, printer)),
             Err(e) => printer.warn(&format!("{source}: {e}")),
+        }
+    }
+    for link in &links {
+        match forks_shown(home, &fleet, link) {
+            Ok(found) => {
+                copies.refused |= !found.is_empty();
+                for finding in &found {
+                    printer.warn(finding);
+                }
+            }
+            Err(e) => printer.warn(&format!("{}: {e}", link.region.name)),
         }
     }
     let (witnesses, unreached) = HttpWitness::all(home, &fleet);

@@ -12,8 +12,8 @@ use seawall_node::{
     sign_proposal,
 };
 use seawall_record::{
-    DeletionRule, EscrowGroupRecord, Fleet, FleetPolicy, GroupFile, Revocation, WitnessQuorum,
-    WitnessRecord,
+    CustodianCard, DeletionRule, Endpoint, EscrowGroupRecord, Fleet, FleetPolicy, GroupFile,
+    Revocation, WitnessQuorum, WitnessRecord,
 };
 use seawall_sign::{Envelope, StatementKey};
 use serde_json::json;
@@ -88,9 +88,9 @@ fn parse<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> anyhow::Res
         .with_context(|| format!("{} is not {what}", path.display()))
 }
 
-/// An escrow group's record: of a ceremony's group file, computed again from its statements, or by
-/// itself.
-fn escrow_group(path: &Path) -> anyhow::Result<EscrowGroupRecord> {
+/// Adds an escrow group to the edits: of a ceremony's group file, computed again from its
+/// statements, or a record that nobody signed.
+fn escrow_group(path: &Path, edits: &mut PolicyEdits) -> anyhow::Result<()> {
     #[derive(serde::Deserialize)]
     struct Format {
         format: String,
@@ -99,12 +99,64 @@ fn escrow_group(path: &Path) -> anyhow::Result<EscrowGroupRecord> {
     let unsound = || format!("{} is not a sound escrow group", path.display());
     if serde_json::from_slice::<Format>(&bytes).is_ok_and(|f| f.format == GroupFile::FORMAT) {
         let (file, _) = check_group_file(&bytes).with_context(unsound)?;
-        return Ok(file.record().clone());
+        edits.groups.push(file.record().clone());
+        return Ok(());
     }
     let group: EscrowGroupRecord = parse(path, "an escrow group's record")?;
     group.check_form()?;
     seawall_escrow::Group::of_record(&group).with_context(unsound)?;
-    Ok(group)
+    edits.unsigned_groups.push(group);
+    Ok(())
+}
+
+fn card(path: &Path) -> anyhow::Result<CustodianCard> {
+    CustodianCard::parse(&read_input(path)?)
+        .with_context(|| format!("{} is not a custodian's card", path.display()))
+}
+
+fn endpoint(card: &CustodianCard) -> Option<Endpoint> {
+    card.address.clone().map(|address| Endpoint { address, transport: card.transport })
+}
+
+/// Puts a custodian's address and transport key into every group it is a custodian of.
+fn say_where(home: &Home, card: &CustodianCard, edits: &mut PolicyEdits) -> anyhow::Result<()> {
+    let endpoint = endpoint(card)
+        .context("the card has no address; seawall custodian card --address HOST:PORT")?;
+    let mut is_one = false;
+    for group in home.fleet()?.groups() {
+        let known = edits.groups.iter().position(|edited| edited.id == group.id);
+        let mut record = known.map_or_else(|| group.clone(), |at| edits.groups[at].clone());
+        let own = record.custodians.iter_mut().find(|c| c.signing_key == card.signing_key);
+        let Some(own) = own else { continue };
+        own.endpoint = Some(endpoint.clone());
+        is_one = true;
+        match known {
+            Some(at) => edits.groups[at] = record,
+            None => edits.groups.push(record),
+        }
+    }
+    anyhow::ensure!(is_one, "{} is no custodian of this fleet's groups", card.name);
+    Ok(())
+}
+
+/// A witness's record: of a custodian's card, or by itself.
+fn witness(path: &Path) -> anyhow::Result<WitnessRecord> {
+    #[derive(serde::Deserialize)]
+    struct Format {
+        format: String,
+    }
+    let bytes = read_input(path)?;
+    if serde_json::from_slice::<Format>(&bytes).is_ok_and(|f| f.format == CustodianCard::FORMAT) {
+        let card = card(path)?;
+        return Ok(WitnessRecord {
+            operator: card.operator.clone(),
+            // Names of cosigners have no blanks (C2SP signed-note).
+            name: card.name.replace(' ', "-"),
+            key: card.witness,
+            endpoint: endpoint(&card),
+        });
+    }
+    parse(path, "a witness's record")
 }
 
 fn edits(home: &Home, args: &ProposeArgs) -> anyhow::Result<PolicyEdits> {
@@ -117,14 +169,18 @@ fn edits(home: &Home, args: &ProposeArgs) -> anyhow::Result<PolicyEdits> {
         ..PolicyEdits::default()
     };
     for path in &args.group {
-        edits.groups.push(escrow_group(path)?);
+        escrow_group(path, &mut edits)?;
     }
     for id in &args.retire {
         let id = id.strip_prefix("group:").unwrap_or(id);
         edits.retire.push(GroupId::from_hex(id).map_err(|e| Usage(e.to_string()))?);
     }
+    for path in &args.endpoint {
+        let card = card(path)?;
+        say_where(home, &card, &mut edits).with_context(|| path.display().to_string())?;
+    }
     for path in &args.witness {
-        edits.witnesses.push(parse::<WitnessRecord>(path, "a witness's record")?);
+        edits.witnesses.push(witness(path)?);
     }
     if let Some((days, custodians)) = args.deletion_min_days.zip(args.deletion_custodians) {
         let min_age = Seconds::days(days.into());

@@ -8,12 +8,13 @@ use seawall_custodian::Examined;
 use seawall_custodian::message::{RequestStatus, Standing};
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    Asked, Home, alive, check_approval, examine_request, request_status, send_request,
+    Asked, Home, alive, check_approval, examine_request, log_reached, request_status, send_request,
 };
 use seawall_record::{Alive, EscrowGroupRecord};
 use serde_json::{Value, json};
 
 use crate::cli::PlanArgs;
+use crate::commands::snapshot::witnessed;
 use crate::output::{Outcome, Printer, read_input, write_output};
 
 /// Sends a request that was just written.
@@ -124,6 +125,7 @@ pub(super) fn plan(home: &Home, args: &PlanArgs, printer: &Printer) -> anyhow::R
     anyhow::ensure!(!groups.is_empty(), "the fleet has no such class");
     let now = SystemClock.now();
     let (mut lines, mut values, mut all) = (Vec::new(), Vec::new(), true);
+    let reached = log_reached(home)?;
     for group in groups {
         let asked = alive(home, group, &mut OsRng)?;
         let known: Vec<_> = asked.iter().map(|a| Prospect::of(a, &group.class)).collect();
@@ -141,7 +143,9 @@ pub(super) fn plan(home: &Home, args: &PlanArgs, printer: &Printer) -> anyhow::R
             "quorum": quorum.map(|q| json!({ "at": q.at, "persons": q.persons })),
         }));
     }
-    printer.result(&json!({ "now": now, "groups": values }), &lines.join("\n"))?;
+    lines.push(format!("this node's log is witnessed at {reached}"));
+    let value = json!({ "now": now, "groups": values, "witnessed": witnessed(&reached) });
+    printer.result(&value, &lines.join("\n"))?;
     Ok(if all { Outcome::Done } else { Outcome::Partly })
 }
 
@@ -155,8 +159,10 @@ fn plan_request(home: &Home, request: &Path, printer: &Printer) -> anyhow::Resul
     let mut lines: Vec<_> = asked.iter().map(status_line).collect();
     let quorum = quorum(&known, threshold);
     lines.push(quorum_words(quorum.as_ref(), now));
+    lines.push(format!("the snapshot's log is witnessed at {}", examined.witnessed));
     let value = json!({
         "now": now,
+        "witnessed": witnessed(&examined.witnessed),
         "threshold": threshold,
         "custodians": asked.iter().map(status_json).collect::<Vec<_>>(),
         "quorum": quorum.as_ref().map(|q| json!({ "at": q.at, "persons": q.persons })),
