@@ -11,19 +11,23 @@ use seawall_backup::pages::{RootPage, Stretch, encode_entry};
 use seawall_backup::path_index::{Listing, PathEntry, PathIndexRoot, PathIndexWriter, PathKind};
 use seawall_base::wire::Writer;
 use seawall_base::{FleetId, NodeId, ObjectId, Seconds, Sha256, Timestamp};
+use seawall_custodian::message::AliveRequest;
 use seawall_escrow::ceremony::dkg;
 use seawall_escrow::{
-    Capsule, Demand, HandOver, KdfCost, LabelFields, OneTimeSecret, Partial, ShareFile, SharePublic,
-    ShareSecret,
+    Capsule, Demand, HandOver, KdfCost, LabelFields, OneTimeSecret, Partial, ShareFile,
+    SharePublic, ShareSecret,
 };
 use seawall_fuzz::{
     NODE, ORIGIN, ROOT, SUBKEY, capsule, deletable_entries, fleet, genesis, group, kem_keys, key,
     quantum_capsule, recipients, ruled, shares, sign,
 };
-use seawall_custodian::message::AliveRequest;
 use seawall_policy::retention::{Count, Period, Rules};
 use seawall_record::{
-    Arrival, BadShareFile, Base64, CeremonyMessage, CeremonyResult, CeremonyStep, Dossier, DossierParts, DrillKind, Enrolment, Epoch, EvidenceFile, Fleet, FleetCard, Forget, Forgotten, Hex32, Introduction, KnowledgeProof, LogPoint, LogState, Manifest, ManifestCore, MessageFile, Request, Role, ShareBad, ShareSubject, Sighting, Subkey, Totals, Verdict, node_origin, reference_set, Deleted, Deletion, DeletionFile, Retention, Act, Alive, CustodianAct, PersonVerdict,
+    Act, Alive, Arrival, BadShareFile, Base64, CeremonyMessage, CeremonyResult, CeremonyStep,
+    CustodianAct, Deleted, Deletion, DeletionFile, Dossier, DossierParts, DrillKind, Enrolment,
+    Epoch, EvidenceFile, Fleet, FleetCard, Forget, Forgotten, Hex32, Introduction, KnowledgeProof,
+    LogPoint, LogState, Manifest, ManifestCore, MessageFile, PersonVerdict, Request, Retention,
+    Role, ShareBad, ShareSubject, Sighting, Subkey, Totals, Verdict, node_origin, reference_set,
 };
 use seawall_seal::{Domain, DomainScope, ObjectKey, ObjectRef};
 use seawall_sign::possession::{Call, Proof};
@@ -153,7 +157,8 @@ fn manifest() -> Manifest {
         tags: Vec::new(),
     };
     let label = LabelFields::of_manifest(&core);
-    let capsule = Capsule::seal(group(), &label, Some(&recipients()), b"a root reference", &mut rng());
+    let capsule =
+        Capsule::seal(group(), &label, Some(&recipients()), b"a root reference", &mut rng());
     Manifest {
         core,
         capsule: Base64(capsule.expect("a short payload").encode()),
@@ -346,7 +351,8 @@ fn forgetting() -> Vec<u8> {
     };
     let core = ManifestCore { sequence: 2, previous: Some(digest(&first)), ..first.core.clone() };
     let label = LabelFields::of_manifest(&core);
-    let capsule = Capsule::seal(group(), &label, Some(&recipients()), b"a root reference", &mut rng());
+    let capsule =
+        Capsule::seal(group(), &label, Some(&recipients()), b"a root reference", &mut rng());
     let capsule = Base64(capsule.expect("a short payload").encode());
     let second = Manifest { core, capsule, path_index: Vec::new() };
     let forget = Forget {

@@ -11,7 +11,8 @@ use seawall_record::{Alive, CustodianAct, Hex32, Introduction, PersonVerdict};
 fuzz_target!(|data: &[u8]| {
     if let Ok(it) = serde_json::from_slice::<AliveRequest>(data) {
         let text = serde_json::to_vec(&it).expect("it serialises");
-        let again = serde_json::from_slice::<AliveRequest>(&text).expect("what it writes, it reads");
+        let again =
+            serde_json::from_slice::<AliveRequest>(&text).expect("what it writes, it reads");
         assert_eq!((it.fleet, it.nonce), (again.fleet, again.nonce));
         assert_eq!(it.enrolment().is_ok(), again.enrolment().is_ok());
     }

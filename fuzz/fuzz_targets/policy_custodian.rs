@@ -4,7 +4,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use seawall_base::{NodeId, Seconds, Timestamp};
-use seawall_policy::custodian::{CustodianPolicy, Decision, Facts, WeekMinute};
+use seawall_policy::custodian::{CustodianPolicy, Decision, Facts, Gap, WeekMinute};
 
 const NOW: Timestamp = Timestamp(1_700_000_000);
 
@@ -20,6 +20,8 @@ fuzz_target!(|data: &[u8]| {
     let Ok(policy) = CustodianPolicy::parse(data) else { return };
     for fleet in policy.fleets() {
         let answered = [("standard".to_owned(), NOW), ("other".to_owned(), Timestamp(u64::MAX))];
+        // An hour that nobody watched.
+        let gaps = [Gap { from: NOW, to: NOW.after(Seconds::hours(1)) }];
         for (class, reason, bytes, confirmed) in
             [("standard", "INC-7: a test", 0, 0), ("other", "", u64::MAX, u16::MAX)]
         {
@@ -34,6 +36,8 @@ fuzz_target!(|data: &[u8]| {
                 expires: NOW.after(Seconds::days(7)),
                 answered: &answered[..usize::from(confirmed.min(2))],
                 confirmed,
+                gaps: &gaps[..usize::from(confirmed.min(1))],
+                held: None,
                 refused_by: None,
             };
             for now in [NOW, NOW.after(Seconds::days(3)), Timestamp(u64::MAX)] {
@@ -49,6 +53,6 @@ fuzz_target!(|data: &[u8]| {
                 assert!(matches!(said, Decision::Refuse(_) | Decision::NoRule), "a no is final");
             }
         }
-        policy.outlook(fleet, NodeId([2; 32]), &answered, NOW, &|_, at| utc(at));
+        policy.outlook(fleet, NodeId([2; 32]), &answered, &gaps, NOW, &|_, at| utc(at));
     }
 });

@@ -31,7 +31,8 @@ fuzz_target!(|data: &[u8]| {
         EvidenceFile::parse(&it.to_json()).expect("what it writes, it reads");
         let _ = it.open();
         let checkpoint = |text: &str| SignedCheckpoint::parse(text.as_bytes());
-        if let (Ok(a), Ok(b)) = (checkpoint(&it.first.checkpoint), checkpoint(&it.second.checkpoint))
+        if let (Ok(a), Ok(b)) =
+            (checkpoint(&it.first.checkpoint), checkpoint(&it.second.checkpoint))
             && let Ok(pair) = Pair::new(a, b, it.beginning())
         {
             assert!(pair.judge(&[], &[]).is_empty(), "without keys nobody is convicted");

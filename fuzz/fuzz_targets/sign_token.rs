@@ -33,7 +33,8 @@ fuzz_target!(|data: &[u8]| {
         }
         if let Ok(proof) = Proof::parse(text) {
             assert_eq!(proof.to_text(), text);
-            let call = Call { method: "", path: text, body: &[0; 32], binding: &[0; 32], token: text };
+            let call =
+                Call { method: "", path: text, body: &[0; 32], binding: &[0; 32], token: text };
             let _ = proof.verify(&key.public(), &call);
         }
         if let Ok((region, delegation)) = ShownDelegation::parse(text) {

@@ -7,8 +7,9 @@ use seawall_base::ObjectId;
 use seawall_sync::message::{EnrolRequest, ReceiptRequest};
 use seawall_sync::pack::Index;
 use seawall_sync::wire::{
-    decode_challenge, decode_cosigned, decode_get_answer, decode_have, decode_ids, decode_objects, decode_proofs,
-    encode_challenge, encode_cosigned, encode_have, encode_ids, encode_proofs, push_object,
+    decode_challenge, decode_cosigned, decode_get_answer, decode_have, decode_ids, decode_objects,
+    decode_proofs, encode_challenge, encode_cosigned, encode_have, encode_ids, encode_proofs,
+    push_object,
 };
 
 fuzz_target!(|data: &[u8]| {

@@ -8,11 +8,12 @@ use std::sync::OnceLock;
 use seawall_base::{FleetId, NodeId, ObjectId, Seconds, Sha256, Timestamp};
 use seawall_escrow::{
     Capsule, CheckedCapsule, Demand, Group, KemPublic, KemSecret, LabelFields, OneTimeSecret,
-    Recipients,
-    SecretShare, ceremony as group_making,
+    Recipients, SecretShare, ceremony as group_making,
 };
 use seawall_record::{
-    Base64, Ceremony, CeremonyKind, CeremonyOpening, CustodianCard, CustodianRecord, EscrowGroupRecord, Fleet, Genesis, Hex32, Participant, SUITE_PQ, DeletionRule, Enrolment, LogState, Manifest, ManifestCore, ReferenceSet, Role, Subkey, Totals,
+    Base64, Ceremony, CeremonyKind, CeremonyOpening, CustodianCard, CustodianRecord, DeletionRule,
+    Enrolment, EscrowGroupRecord, Fleet, Genesis, Hex32, LogState, Manifest, ManifestCore,
+    Participant, ReferenceSet, Role, SUITE_PQ, Subkey, Totals,
 };
 use seawall_sign::{Envelope, SigningKey, Statement};
 use seawall_sim::SeededRng;
