@@ -231,9 +231,14 @@ fn a_nodes_clock_shows_2040_once() {
 
 #[test]
 fn a_region_that_was_away_refuses_an_epoch_begun_without_it() {
-    let mut it = Shore::new();
+    let fleet = Fleet::found();
+    let region = fleet.region("region-a");
+    // One reader knows the first region alone, the other both.
+    let third = fleet.second_node("site-c");
+    let mut other = fleet.region("region-b");
+    let second = fleet.second_node("site-b");
+    let mut it = Shore { fleet, region, second };
     let home = it.fleet.home();
-    let mut other = it.fleet.region("region-b");
     let mut all = vec![it.snapshot(&home, 1)];
     it.fleet.run(&["sync"]).ok();
     let image = it.fleet.path("image");
@@ -256,9 +261,13 @@ fn a_region_that_was_away_refuses_an_epoch_begun_without_it() {
     it.fleet.run(&["sync"]).code(1);
     it.fleet.run(&["verify", "--repair"]).ok();
     it.fleet.run(&["sync"]).ok();
-    // Which copies a reader meets first decides whether it is told of the fork here; it reads on in
-    // the second log in any case.
-    let said = run(&it.second, &["snapshot", "list", "--all", "--json"]);
+    // Who reads the first log as the region had it is told of the fork, and reads on in the second.
+    let said = run(&third, &["snapshot", "list", "--all", "--json"]).ok();
+    let said = said.says(&["the history was forked", "the root keys continue this branch"]);
+    assert!(all.iter().all(|id| said.stdout.contains(id)), "{}", said.stdout);
+    // Who reads both copies of the first has the proof.
+    let said = run(&it.second, &["snapshot", "list", "--all", "--json"]).code(1);
+    let said = said.says(&["the history was forked", "both checkpoints are in evidence/"]);
     assert!(all.iter().all(|id| said.stdout.contains(id)), "{}", said.stdout);
     let to = it.fleet.path("restored");
     it.fleet.restore(&it.second, &all[1], &to).ok();

@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::Once;
 
 use seawall_backup::restore::{FetchError, Objects};
-use seawall_base::{Clock, ObjectId, Rng, Sha256, Timestamp, read_file, write_atomic};
+use seawall_base::{Clock, NodeId, ObjectId, Rng, Sha256, Timestamp, read_file, write_atomic};
 use seawall_host::SystemClock;
 use seawall_policy::witness::Reached;
 use seawall_record::reference_set::Pages;
@@ -395,11 +395,15 @@ pub type Pulled = Result<PulledLog, HomeError>;
 /// checkpoint this home has ever seen of it: a region that rolls back or forks a log is named.
 /// One bad copy does not hide the others.
 pub fn pull_logs(home: &Home, fleet: &Fleet, link: &RegionLink) -> Result<Vec<Pulled>, HomeError> {
-    let mut out = Vec::new();
-    for summary in link.tier.logs()? {
-        out.push(pull_log(home, fleet, link, &summary.origin));
-    }
-    Ok(out)
+    let mut origins: Vec<_> = link.tier.logs()?.into_iter().map(|it| it.origin).collect();
+    origins.sort_by_cached_key(|it| it.parse().ok().and_then(|it| place(&it)));
+    Ok(origins.iter().map(|origin| pull_log(home, fleet, link, origin)).collect())
+}
+
+/// Logs are read by node, and by epoch: a later log is compared with what was seen of those before
+/// it, so whether a fork between them is noticed must not hang on the order a tier lists them in.
+fn place(origin: &Origin) -> Option<(NodeId, u32)> {
+    origin.node().map(|(_, node, epoch)| (node, epoch))
 }
 
 pub(crate) fn pull_log(home: &Home, fleet: &Fleet, link: &RegionLink, origin: &str) -> Pulled {
@@ -431,12 +435,13 @@ pub fn pull_bucket_logs(
     fleet: &Fleet,
     bucket: &Bucket,
 ) -> Result<Vec<Pulled>, HomeError> {
-    let mut out = Vec::new();
-    for (dir, signed) in bucket.logs()? {
-        let read = |range| bucket.entries(&dir, signed.checkpoint(), range);
-        out.push(check_log(home, fleet, "bucket", &signed, &read));
-    }
-    Ok(out)
+    let mut logs = bucket.logs()?;
+    logs.sort_by_cached_key(|(_, signed)| place(&signed.checkpoint().origin));
+    let check = |(dir, signed): &(String, SignedCheckpoint)| {
+        let read = |range| bucket.entries(dir, signed.checkpoint(), range);
+        check_log(home, fleet, "bucket", signed, &read)
+    };
+    Ok(logs.iter().map(check).collect())
 }
 
 /// How many entries are read at a time: what is not believed is not kept.

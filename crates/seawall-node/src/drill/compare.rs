@@ -251,7 +251,11 @@ fn changed_since(live: &Path, path: &[u8], aspect: &Aspect, since: Timestamp) ->
     if matches!(aspect, Aspect::OnlyInSecond) {
         at.pop();
     }
-    let Ok(meta) = at.symlink_metadata() else { return true };
+    let meta = match at.symlink_metadata() {
+        Ok(meta) => meta,
+        // What cannot be looked at has no excuse; what is gone was removed since.
+        Err(e) => return e.kind() == io::ErrorKind::NotFound,
+    };
     let newest = meta.ctime().max(meta.mtime());
     u64::try_from(newest).is_ok_and(|at| at >= since.0)
 }
