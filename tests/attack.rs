@@ -7,6 +7,8 @@
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
 
+use crate::harness::{Fleet, arg, noise_of, run};
+
 pub(crate) mod bombs;
 mod capsules;
 mod custodians;
@@ -58,6 +60,23 @@ fn stopped(by: &str) {
     if printed < LINES {
         println!("attack: {} — stopped by: {by}", attack.replace("::", ": ").replace('_', " "));
     }
+}
+
+/// A snapshot of its own noise on the node of `home`; its id.
+fn snapshot(fleet: &Fleet, home: &Path, seed: u64) -> String {
+    let tree = fleet.path(&format!("tree-{seed}"));
+    std::fs::create_dir(&tree).expect("a directory");
+    std::fs::write(tree.join("ledger"), noise_of(seed, 100_000)).expect("written");
+    let said = run(home, &["snapshot", "create", arg(&tree), "--json"]).ok();
+    said.json()["id"].as_str().expect("an id").to_owned()
+}
+
+/// How far a snapshot of `home` is witnessed.
+fn level(home: &Path, id: &str) -> String {
+    let list = run(home, &["snapshot", "list", "--json"]).ok().json();
+    let list = list.as_array().expect("an array");
+    let it = list.iter().find(|it| it["id"] == id).expect("listed");
+    it["witnessed"]["level"].as_str().expect("a level").to_owned()
 }
 
 /// The security model says by which tests each of its claims is tried; all of them are here.

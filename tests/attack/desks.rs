@@ -1,7 +1,7 @@
 //! Witnesses in this process, whose clocks obey the test. Where no clock matters, witnesses are
 //! machines of their own: [`super::witnesses`].
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -18,8 +18,8 @@ use seawall_record::{FleetCard, FleetPolicy};
 use seawall_sign::{Envelope, SigningKey, VerifyingKey};
 use seawall_tlog::{NoteSignature, SignedCheckpoint};
 
-use super::stopped;
-use crate::harness::{Fleet, arg, copy, free_address, noise_of, run};
+use super::{level, snapshot, stopped};
+use crate::harness::{Fleet, arg, copy, free_address, run};
 use crate::machines::key_in;
 
 /// What a witness makes of the checkpoint it would have shown.
@@ -173,21 +173,6 @@ pub(super) fn four(fleet: &Fleet) -> Vec<Witness> {
         it.start(fleet);
     }
     all
-}
-
-fn snapshot(fleet: &Fleet, home: &Path, seed: u64) -> String {
-    let tree = fleet.path(&format!("tree-{seed}"));
-    std::fs::create_dir(&tree).expect("a directory");
-    std::fs::write(tree.join("ledger"), noise_of(seed, 100_000)).expect("written");
-    let said = run(home, &["snapshot", "create", arg(&tree), "--json"]).ok();
-    said.json()["id"].as_str().expect("an id").to_owned()
-}
-
-fn level(home: &Path, id: &str) -> String {
-    let list = run(home, &["snapshot", "list", "--json"]).ok().json();
-    let list = list.as_array().expect("an array");
-    let it = list.iter().find(|it| it["id"] == id).expect("listed");
-    it["witnessed"]["level"].as_str().expect("a level").to_owned()
 }
 
 /// A line that does not verify in the name of each key that signed, and one in another witness's.

@@ -1,13 +1,13 @@
 //! Witnesses of a fleet, and logs that show them two faces or go back in time. Each witness is a
 //! custodian's machine of its own, as `seawall custodian run` runs it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Child;
 
 use serde_json::Value;
 
-use super::stopped;
-use crate::harness::{Fleet, arg, copy, free_address, noise_of, run, seawall, wait_until};
+use super::{level, snapshot, stopped};
+use crate::harness::{Fleet, arg, copy, free_address, run, seawall, wait_until};
 
 /// A witness that can be stopped and started.
 pub(crate) struct Witness {
@@ -81,21 +81,6 @@ pub(crate) fn witnesses(
         witness.start();
     }
     all
-}
-
-fn snapshot(fleet: &Fleet, home: &Path, seed: u64) -> String {
-    let tree = fleet.path(&format!("tree-{seed}"));
-    std::fs::create_dir(&tree).expect("a directory");
-    std::fs::write(tree.join("ledger"), noise_of(seed, 100_000)).expect("written");
-    let said = run(home, &["snapshot", "create", arg(&tree), "--json"]).ok();
-    said.json()["id"].as_str().expect("an id").to_owned()
-}
-
-fn level(home: &Path, id: &str) -> String {
-    let list = run(home, &["snapshot", "list", "--json"]).ok().json();
-    let list = list.as_array().expect("an array");
-    let it = list.iter().find(|it| it["id"] == id).expect("listed");
-    it["witnessed"]["level"].as_str().expect("a level").to_owned()
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Requests that must not be answered and approvals that must not count, made by whoever has the
 //! keys to make them: what no bit flipped in a file can show.
 
-use seawall_base::{Clock, Rng, Seconds, Sha256, Timestamp};
+use seawall_base::{Rng, Seconds, Sha256, Timestamp};
 use seawall_custodian::{
     ArrivedManifest, CustodianError, Examined, examine, hand_over_shares, hand_overs_to, shares_of,
 };
@@ -16,6 +16,7 @@ use seawall_record::{
     ShareBad, ShareGood, ShareHandOver, Subkey, Totals,
 };
 use seawall_sign::{Envelope, SignError, SigningKey, Statement};
+use seawall_sim::{SeededRng, SimClock};
 use seawall_tlog::{Checkpoint, NoteError, Origin, SignedCheckpoint, merkle};
 
 /// 2026-11-20T00:00:00Z.
@@ -25,27 +26,6 @@ const PARTIAL_INFO: &[u8] = b"seawall 2026-11 sealed partial v1";
 
 /// Alters an approval before its signer signs it.
 type Change = fn(&mut Approval);
-
-struct At(Timestamp);
-
-impl Clock for At {
-    fn now(&self) -> Timestamp {
-        self.0
-    }
-}
-
-/// The same bytes in every run.
-struct Counter(u64);
-
-impl Rng for Counter {
-    fn fill(&mut self, out: &mut [u8]) {
-        for chunk in out.chunks_mut(32) {
-            self.0 += 1;
-            let block = Sha256::of(&self.0.to_le_bytes());
-            chunk.copy_from_slice(&block.0[..chunk.len()]);
-        }
-    }
-}
 
 fn key(n: u8) -> SigningKey {
     SigningKey::from_seed(&[n; 32])
@@ -59,7 +39,7 @@ const ASKER_SUBKEY: u8 = 21;
 
 /// A fleet with two escrow groups, a node with a snapshot in its log, and who asks for it.
 struct World {
-    rng: Counter,
+    rng: SeededRng,
     groups: [(Group, Vec<SecretShare>); 2],
     fleet: Fleet,
     one_time: OneTimeSecret,
@@ -108,7 +88,7 @@ impl World {
     }
 
     fn seeded(seed: u64) -> Self {
-        let mut rng = Counter(seed << 32);
+        let mut rng = SeededRng::new(seed << 32);
         let groups = ["customers", "web"]
             .map(|class| ceremony::local(3, 2, class, &mut rng).expect("a ceremony"));
         let genesis = Genesis {
@@ -267,7 +247,7 @@ impl World {
     fn answer(&mut self, it: &Examined, index: u16) -> Envelope {
         let group = usize::from(it.group.id() == self.groups[1].0.id());
         let (public, secret) = self.share(group, index);
-        it.approve(&public, &secret, &[own_kem(&secret)], &At(NOW), &mut self.rng)
+        it.approve(&public, &secret, &[own_kem(&secret)], &SimClock::new(NOW), &mut self.rng)
             .expect("answered")
     }
 
@@ -347,7 +327,7 @@ fn two_honest_answers_open_a_post_quantum_capsule() {
     assert_eq!((opened.payload(), opened.misdealt()), (PAYLOAD, &[][..]));
     // Two partials, and the post-quantum share of one of the two.
     let (public, secret) = world.share(1, 1);
-    let bare = it.approve_with(&public, &secret, Vec::new(), &At(NOW), &mut world.rng);
+    let bare = it.approve_with(&public, &secret, Vec::new(), &SimClock::new(NOW), &mut world.rng);
     let bare = world.accept(&it, &bare.expect("answered")).expect("it counts");
     let half = [partials[0].clone(), bare];
     let why = seawall_escrow::open(&it.capsule, &it.group, &[], &half).expect_err("one short");
@@ -377,7 +357,8 @@ fn a_custodian_reports_its_share_on_arrival() {
     let arrived = ArrivedManifest::check(&world.fleet, &parts.manifest).expect("a good capsule");
     let signer = custodian_key(1, 2);
     let own = KemSecret::of_share_file(&signer.seed());
-    let good = arrived.report(2, &own, &signer, &At(NOW)).expect("signed").expect("a share");
+    let good =
+        arrived.report(2, &own, &signer, &SimClock::new(NOW)).expect("signed").expect("a share");
     good.share.expect("it opens");
     let said = ShareGood::open(&good.statement, signer.public()).expect("a report");
     assert_eq!((said.share.custodian, said.share.manifest), (2, parts.manifest.digest()));
@@ -385,17 +366,18 @@ fn a_custodian_reports_its_share_on_arrival() {
     assert_eq!(Some(&said.share.commitment.0), arrived.capsule().share_commitment(2));
     // With another key it does not open, and the report says so.
     let other = KemSecret::from_bytes(&[9; 32]);
-    let bad = arrived.report(2, &other, &signer, &At(NOW)).expect("signed").expect("a share");
+    let bad =
+        arrived.report(2, &other, &signer, &SimClock::new(NOW)).expect("signed").expect("a share");
     bad.share.expect_err("not its key");
     let said = ShareBad::open(&bad.statement, signer.public()).expect("a report");
     assert!(said.reason.contains("does not open with its key"), "{}", said.reason);
     ShareGood::open(&bad.statement, signer.public()).expect_err("another kind of statement");
     ShareBad::open(&bad.statement, key(99).public()).expect_err("another signer");
-    assert!(arrived.report(9, &own, &signer, &At(NOW)).expect("no error").is_none());
+    assert!(arrived.report(9, &own, &signer, &SimClock::new(NOW)).expect("no error").is_none());
     let classical = world.manifest(1, 0);
     let parts = world.parts(classical);
     let arrived = ArrivedManifest::check(&world.fleet, &parts.manifest).expect("a good capsule");
-    assert!(arrived.report(2, &own, &signer, &At(NOW)).expect("no error").is_none());
+    assert!(arrived.report(2, &own, &signer, &SimClock::new(NOW)).expect("no error").is_none());
 }
 
 #[test]
@@ -438,7 +420,8 @@ fn leaving_custodians_hand_their_shares_on_and_those_after_them_open() {
         .zip(shares)
         .map(|(index, shares)| {
             let (public, secret) = world.share(1, index);
-            let answer = it.approve_with(&public, &secret, shares, &At(NOW), &mut world.rng);
+            let answer =
+                it.approve_with(&public, &secret, shares, &SimClock::new(NOW), &mut world.rng);
             world.accept(&it, &answer.expect("answered")).expect("it counts")
         })
         .collect();
@@ -507,7 +490,8 @@ fn only_the_time_between_made_and_expired_is_answered() {
     let it = world.asked(1);
     let (public, secret) = world.share(0, 1);
     let mut answer = |now| {
-        it.approve(&public, &secret, &[own_kem(&secret)], &At(now), &mut world.rng).map(|_| ())
+        it.approve(&public, &secret, &[own_kem(&secret)], &SimClock::new(now), &mut world.rng)
+            .map(|_| ())
     };
     let end = NOW.after(Seconds::hours(72));
     for good in [NOW, NOW.before(Seconds(300)), end] {
@@ -612,21 +596,21 @@ fn a_share_helps_only_its_own_group_and_signer() {
     let it = world.asked(1);
     let (public, secret) = world.share(1, 1);
     let why = it
-        .approve(&public, &secret, &[own_kem(&secret)], &At(NOW), &mut world.rng)
+        .approve(&public, &secret, &[own_kem(&secret)], &SimClock::new(NOW), &mut world.rng)
         .expect_err("other group");
     assert!(matches!(why, CustodianError::OtherGroup { .. }), "{why}");
     assert!(why.to_string().contains("use the share of that group"), "{why}");
     let (public, mut secret) = world.share(0, 1);
     secret.signing_seed = key(99).seed();
     let why = it
-        .approve(&public, &secret, &[own_kem(&secret)], &At(NOW), &mut world.rng)
+        .approve(&public, &secret, &[own_kem(&secret)], &SimClock::new(NOW), &mut world.rng)
         .expect_err("other signer");
     assert!(matches!(why, CustodianError::OtherSigner(1)), "{why}");
     // A share of before the fleet was founded anew, under today's signing key.
     let (public, mut secret) = world.share(0, 1);
     secret.share = World::seeded(7).share(0, 1).1.share;
     let why = it
-        .approve(&public, &secret, &[own_kem(&secret)], &At(NOW), &mut world.rng)
+        .approve(&public, &secret, &[own_kem(&secret)], &SimClock::new(NOW), &mut world.rng)
         .expect_err("old share");
     assert!(matches!(why, CustodianError::Partial(PartialError::WrongShare { index: 1 })), "{why}");
 }

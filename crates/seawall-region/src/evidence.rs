@@ -7,7 +7,7 @@
 
 use seawall_base::{Sha256, read_file, write_atomic};
 use seawall_record::{EvidenceFile, Introduction, MAX_EVIDENCE, Sighting};
-use seawall_tlog::{Evidence, Finding, SignedCheckpoint};
+use seawall_tlog::{Evidence, Finding, LogError, SignedCheckpoint};
 use serde_json::value::RawValue;
 
 use crate::enrol::Member;
@@ -31,13 +31,16 @@ impl Region {
         let beginning = if smaller == larger {
             None
         } else {
-            // Where the larger one's entries are not all here yet, nothing can be proven.
             let known = self.with_log(slot, |log| {
                 let root = log.mirror.root_at(smaller)?;
                 Ok((root, log.mirror.consistency(smaller, larger)?))
             });
-            let Ok(known) = known else { return Ok(()) };
-            Some(known)
+            match known {
+                Ok(known) => Some(known),
+                // Where the larger one's entries are not all here yet, nothing can be proven.
+                Err(RegionError::Log(LogError::NoEntry { .. })) => return Ok(()),
+                Err(e) => return Err(e),
+            }
         };
         let subkeys: Vec<_> = member.subkeys.iter().rev().map(|(_, it)| it.clone()).collect();
         let author = Introduction::new(&member.envelope, &subkeys);

@@ -251,7 +251,10 @@ impl Region {
         })?;
         if let Some(finding) = &judgement.finding {
             tracing::warn!(origin = %slot.origin, ?finding, "a checkpoint contradicts the one held");
-            self.keep_evidence(member, &slot, finding)?;
+            // The node is answered in any case: what it signed is refused.
+            if let Err(e) = self.keep_evidence(member, &slot, finding) {
+                tracing::error!(origin = %slot.origin, %e, "cannot keep the proof of it");
+            }
         }
         let answer = judgement.answer;
         Ok(Answer { status: answer.status(), body: answer.body().into_bytes() })

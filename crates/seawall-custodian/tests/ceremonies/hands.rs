@@ -7,9 +7,10 @@ use seawall_record::{
     Ceremony, CeremonyStep, EscrowGroupRecord, Fleet, Genesis, GroupChange, GroupFile, Hex32,
 };
 use seawall_sign::{Envelope, SigningKey, Statement};
+use seawall_sim::{SeededRng, SimClock};
 use zeroize::Zeroizing;
 
-use super::{At, CHEAP, Counter, Folder, NOW, PASSPHRASE, People, THREE, group, named};
+use super::{CHEAP, Folder, NOW, PASSPHRASE, People, THREE, group, named};
 
 /// A fleet founded on a group.
 fn founded(record: &EscrowGroupRecord) -> Fleet {
@@ -54,7 +55,7 @@ fn what_custodians_decide_about_a_group_is_believed_and_what_root_keys_invent_is
     };
     let id = Some(fleet.id());
     // A refresh, a repair in a new home, and a re-sharing by two who leave.
-    let with = (&At(NOW) as _, &mut Counter(7) as _);
+    let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(7) as _);
     let cards = people.cards(&THREE);
     let it = open_refresh(people.home("anna"), file.record(), cards, id, "x", with);
     let (_, refreshed) = people.run(&THREE, &it.expect("opens"));
@@ -64,14 +65,14 @@ fn what_custodians_decide_about_a_group_is_believed_and_what_root_keys_invent_is
 
     people.add("bob-again");
     let card = people.cards(&["bob-again"]).remove(0);
-    let with = (&At(NOW) as _, &mut Counter(8) as _);
+    let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(8) as _);
     let (anna, helpers) = (people.home("anna"), people.cards(&["anna", "carla"]));
     let it = open_repair(anna, refreshed.record(), (2, card), helpers, id, "fire", with);
     let (_, repaired) = people.run(&["anna", "carla", "bob-again"], &it.expect("opens"));
     let fleet = advance(&fleet, &repaired);
 
     let names = ["dora", "anna", "eve"];
-    let with = (&At(NOW) as _, &mut Counter(9) as _);
+    let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(9) as _);
     let (anna, cards) = (people.home("anna"), people.cards(&names));
     let it = open_reshare(anna, repaired.record(), (2, cards), vec![2, 3], id, "x", with);
     let it = it.expect("opens");
@@ -94,7 +95,7 @@ fn nobody_deals_before_those_who_receive_have_seen_their_cards() {
     let old = file.record().clone();
     let names = ["anna", "carla", "dora"];
     let open = |people: &People, cards| {
-        let with = (&At(NOW) as _, &mut Counter(7) as _);
+        let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(7) as _);
         open_reshare(people.home("anna"), &old, (2, cards), vec![1, 2], None, "x", with)
     };
     // Carla's and Dora's cards are exchanged for Mallory's recipient, by one who can sign even so.
@@ -137,7 +138,7 @@ fn no_fleet_card_takes_a_share_away() {
     let old = file.record().clone();
     let fleet = founded(&old);
     let mut ask = |_: Ask, _: &str| Ok(Zeroizing::new(PASSPHRASE.to_vec()));
-    people.home("anna").join(fleet.clone(), &mut ask, &mut Counter(3)).expect("joins");
+    people.home("anna").join(fleet.clone(), &mut ask, &mut SeededRng::new(3)).expect("joins");
     // A thief of the root key says that one custodian of its own has the whole group now.
     let mut stolen = old.clone();
     stolen.custodians.truncate(1);
@@ -147,13 +148,13 @@ fn no_fleet_card_takes_a_share_away() {
         let record = EscrowGroupRecord { share_epoch, ..stolen.clone() };
         let forged = vec![policy(&fleet, &record, None)];
         let forged = fleet.clone().advance_all(forged).expect("to one who knows only the id");
-        let joined = people.home("anna").join(forged.clone(), &mut ask, &mut Counter(3));
+        let joined = people.home("anna").join(forged.clone(), &mut ask, &mut SeededRng::new(3));
         let e = joined.expect_err("she knows the group").to_string();
         assert!(e.contains("without the word of its custodians"), "{e}");
         assert_eq!(people.home("anna").shares().expect("readable").len(), 1, "nothing is lost");
     }
     // A share of the newer sharing that is not the recorded one replaces nothing.
-    let with = (&At(NOW) as _, &mut Counter(7) as _);
+    let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(7) as _);
     let cards = people.cards(&THREE);
     let it = open_refresh(people.home("carla"), &old, cards, Some(fleet.id()), "x", with);
     let (_, refreshed) = people.run(&["anna", "carla", "bob"], &it.expect("opens"));
@@ -167,19 +168,19 @@ fn no_fleet_card_takes_a_share_away() {
         &secret.expect("opens"),
         PASSPHRASE,
         CHEAP,
-        &mut Counter(4),
+        &mut SeededRng::new(4),
     );
     carla.keep_share(&wrong.expect("sealed")).expect("kept");
-    let joined = carla.join(next.clone(), &mut ask, &mut Counter(3)).expect("joins");
+    let joined = carla.join(next.clone(), &mut ask, &mut SeededRng::new(3)).expect("joins");
     assert!(joined.deleted.is_empty() && carla.shares().expect("readable").len() == 2);
     carla.keep_share(&good).expect("kept");
-    let joined = carla.join(next, &mut ask, &mut Counter(3)).expect("joins");
+    let joined = carla.join(next, &mut ask, &mut SeededRng::new(3)).expect("joins");
     assert_eq!((joined.deleted.len(), carla.shares().expect("readable").len()), (1, 1));
     // Bob has never seen this fleet, and is shown nothing but a forged card.
     let record = EscrowGroupRecord { share_epoch: 5, ..stolen };
     let forged = fleet.clone().advance_all(vec![policy(&fleet, &record, None)]).expect("read");
     let bob = people.home("bob");
-    let joined = bob.join(forged, &mut ask, &mut Counter(3)).expect("joins");
+    let joined = bob.join(forged, &mut ask, &mut SeededRng::new(3)).expect("joins");
     assert_eq!((joined.deleted.len(), joined.aside.len()), (0, 2));
     assert_eq!(bob.shares_aside().expect("listed"), joined.aside);
     for (aside, record) in joined.aside.iter().zip([&old, refreshed.record()]) {
@@ -193,7 +194,7 @@ fn no_fleet_card_takes_a_share_away() {
     let unsound = founded(&unsound);
     let e = people
         .home("carla")
-        .join(unsound, &mut ask, &mut Counter(3))
+        .join(unsound, &mut ask, &mut SeededRng::new(3))
         .expect_err("unsound")
         .to_string();
     assert!(e.contains("is unsound"), "{e}");

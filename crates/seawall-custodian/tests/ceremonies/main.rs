@@ -4,7 +4,7 @@ mod hands;
 
 use std::collections::BTreeMap;
 
-use seawall_base::{Clock, FleetId, NodeId, Rng, Sha256, Timestamp};
+use seawall_base::{FleetId, NodeId, Sha256, Timestamp};
 use seawall_custodian::ceremony::{
     self, Board, NewGroup, Progress, check_group_file, open_new, open_refresh, open_repair,
     open_reshare,
@@ -19,6 +19,7 @@ use seawall_record::{
     MessageFile,
 };
 use seawall_sign::{Envelope, Signer, Statement};
+use seawall_sim::{SeededRng, SimClock};
 use zeroize::Zeroizing;
 
 const PASSPHRASE: &[u8] = b"correct horse";
@@ -26,32 +27,11 @@ const PASSPHRASE: &[u8] = b"correct horse";
 const CHEAP: KdfCost = KdfCost { m_kib: 8, t: 1, p: 1 };
 const NOW: Timestamp = Timestamp(1_795_132_800);
 
-struct At(Timestamp);
-
-impl Clock for At {
-    fn now(&self) -> Timestamp {
-        self.0
-    }
-}
-
-/// The same bytes in every run.
-struct Counter(u64);
-
-impl Rng for Counter {
-    fn fill(&mut self, out: &mut [u8]) {
-        for chunk in out.chunks_mut(32) {
-            self.0 += 1;
-            let block = Sha256::of(&self.0.to_le_bytes());
-            chunk.copy_from_slice(&block.0[..chunk.len()]);
-        }
-    }
-}
-
 /// Custodians, each with a home.
 struct People {
     dir: tempfile::TempDir,
     homes: BTreeMap<&'static str, CustodianHome>,
-    rng: Counter,
+    rng: SeededRng,
 }
 
 /// What lies in a ceremony's folder.
@@ -60,7 +40,7 @@ type Folder = BTreeMap<String, Vec<u8>>;
 impl People {
     fn of(names: &[&'static str]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut people = Self { dir, homes: BTreeMap::new(), rng: Counter(0) };
+        let mut people = Self { dir, homes: BTreeMap::new(), rng: SeededRng::new(0) };
         for name in names {
             people.add(name);
         }
@@ -84,7 +64,7 @@ impl People {
     fn open_new(&mut self, names: &[&str], threshold: u16) -> Ceremony {
         let cards = self.cards(names);
         let group = NewGroup { class: "default", class_number: 1, threshold };
-        let with = (&At(NOW) as _, &mut Counter(99) as _);
+        let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(99) as _);
         open_new(&self.homes[names[0]], group, cards, None, "a test", with).expect("opens")
     }
 
@@ -166,7 +146,7 @@ fn fields(group: &Group) -> LabelFields {
 
 fn capsule(group: &Group) -> CheckedCapsule {
     let fields = fields(group);
-    Capsule::seal(group, &fields, None, b"a root reference", &mut Counter(7))
+    Capsule::seal(group, &fields, None, b"a root reference", &mut SeededRng::new(7))
         .and_then(|c| c.check(group, &fields, &Demand::classical()))
         .expect("sealed to this group")
 }
@@ -177,7 +157,7 @@ fn opens(capsule: &CheckedCapsule, record: &EscrowGroupRecord, shares: &[SecretS
     let partials: Result<Vec<_>, _> = shares
         .iter()
         .map(|share| {
-            Partial::make(capsule, share, &group, record.share_epoch, &mut Counter(8))
+            Partial::make(capsule, share, &group, record.share_epoch, &mut SeededRng::new(8))
                 .and_then(|p| p.verify(capsule, &group))
         })
         .collect();
@@ -298,7 +278,7 @@ fn whoever_tells_two_people_two_things_is_named() {
     let (name, bytes) = named(&folder, "1-commit-2");
     let (name, other) = (name.clone(), {
         let mut shadow = People::of(&THREE);
-        shadow.rng = Counter(500);
+        shadow.rng = SeededRng::new(500);
         let theirs = shadow.open_new(&THREE, 2);
         let mut folder = Folder::new();
         shadow.step("bob", &theirs, &mut folder).expect("commits");
@@ -350,7 +330,7 @@ fn wrong_shares_forged_and_replayed_statements_are_refused() {
     let other = {
         let cards = people.cards(&THREE);
         let group = NewGroup { class: "default", class_number: 1, threshold: 2 };
-        let with = (&At(NOW) as _, &mut Counter(7) as _);
+        let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(7) as _);
         open_new(people.home("bob"), group, cards, None, "another", with).expect("opens")
     };
     let mut elsewhere = Folder::new();
@@ -410,7 +390,7 @@ fn a_card_that_was_changed_on_the_way_is_noticed_by_its_owner() {
     cards[1].recipient = people.cards(&["mallory"])[0].recipient.clone();
     let group = NewGroup { class: "default", class_number: 1, threshold: 2 };
     let open = |cards: &[CustodianCard]| {
-        let with = (&At(NOW) as _, &mut Counter(7) as _);
+        let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(7) as _);
         open_new(people.home("anna"), group, cards.to_vec(), None, "x", with)
     };
     let e = open(&cards).expect_err("Bob did not sign it").to_string();
@@ -432,7 +412,7 @@ fn impossible_groups_are_not_opened() {
     let cards = people.cards(&THREE);
     let mut open = |threshold, cards: &[CustodianCard]| {
         let group = NewGroup { class: "default", class_number: 1, threshold };
-        let with = (&At(NOW) as _, &mut people.rng as _);
+        let with = (&SimClock::new(NOW) as _, &mut people.rng as _);
         open_new(&people.homes["anna"], group, cards.to_vec(), None, "x", with)
             .err()
             .map(|e| e.to_string())
@@ -482,7 +462,7 @@ fn a_refresh_makes_old_shares_worthless_and_keeps_capsules_readable() {
     let capsule = capsule(&group(&old));
     let before: Vec<_> = THREE.iter().map(|n| people.share(n, &old)).collect();
     let cards = people.cards(&THREE);
-    let with = (&At(NOW) as _, &mut Counter(7) as _);
+    let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(7) as _);
     let ceremony =
         open_refresh(people.home("carla"), &old, cards, None, "yearly", with).expect("opens");
     let (folder, file) = people.run(&THREE, &ceremony);
@@ -499,7 +479,7 @@ fn a_refresh_makes_old_shares_worthless_and_keeps_capsules_readable() {
     nothing_mixes(&capsule, (&old, &before), (new, &after));
     // A second ceremony from the old record is noticed by whoever took part in the first.
     let cards = people.cards(&THREE);
-    let with = (&At(NOW) as _, &mut Counter(9) as _);
+    let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(9) as _);
     let again = open_refresh(people.home("bob"), &old, cards, None, "x", with).expect("opens");
     let e = people.step("anna", &again, &mut Folder::new()).expect_err("refused").to_string();
     assert!(e.contains("it is an old one"), "{e}");
@@ -512,7 +492,7 @@ fn a_refresh_that_came_to_nothing_is_given_up_and_another_one_works() {
     let old = file.record().clone();
     let begin = |people: &mut People, seed| {
         let cards = people.cards(&THREE);
-        let with = (&At(NOW) as _, &mut Counter(seed) as _);
+        let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(seed) as _);
         open_refresh(people.home("carla"), &old, cards, None, "yearly", with).expect("opens")
     };
     // Everyone deals, but only Carla accepts before the folder is lost.
@@ -546,7 +526,7 @@ fn a_group_goes_to_other_people_and_another_threshold() {
     // Carla leaves, Dora and Eve come; three of four from now on. Anna gets another index.
     let names = ["dora", "anna", "eve", "bob"];
     let cards = people.cards(&names);
-    let with = (&At(NOW) as _, &mut Counter(7) as _);
+    let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(7) as _);
     let ceremony = open_reshare(people.home("anna"), &old, (3, cards), vec![3, 1], None, "x", with)
         .expect("opens");
     let (_, file) = people.run(&["anna", "carla", "dora", "eve", "bob"], &ceremony);
@@ -573,7 +553,7 @@ fn a_lost_share_is_given_again_to_a_new_home() {
     people.add("bob");
     let card = people.cards(&["bob"]).remove(0);
     let helpers = people.cards(&["carla", "anna"]);
-    let with = (&At(NOW) as _, &mut Counter(7) as _);
+    let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(7) as _);
     let ceremony =
         open_repair(people.home("anna"), &old, (2, card.clone()), helpers, None, "fire", with)
             .expect("opens");
@@ -589,7 +569,8 @@ fn a_lost_share_is_given_again_to_a_new_home() {
 fn quantum(record: &EscrowGroupRecord) -> CheckedCapsule {
     let (group, to) = (group(record), Recipients::of_record(record).expect("keys"));
     let fields = fields(&group);
-    let capsule = Capsule::seal(&group, &fields, to.as_ref(), b"a root reference", &mut Counter(7));
+    let capsule =
+        Capsule::seal(&group, &fields, to.as_ref(), b"a root reference", &mut SeededRng::new(7));
     let demand = Demand::post_quantum(vec![to.expect("a post-quantum group")], false);
     capsule.and_then(|c| c.check(&group, &fields, &demand)).expect("sealed to this group")
 }
@@ -609,7 +590,7 @@ impl People {
         let alone = capsule.open_own_share(&kem_keys(&secret, None).expect("a key"));
         assert_eq!(own.is_some(), alone.is_some(), "the share file does without the home");
         let group = group(record);
-        Partial::make(capsule, &secret.share, &group, record.share_epoch, &mut Counter(8))
+        Partial::make(capsule, &secret.share, &group, record.share_epoch, &mut SeededRng::new(8))
             .expect("answers")
             .with_shares(own.into_iter().collect())
             .verify(capsule, &group)
@@ -641,7 +622,7 @@ fn a_group_between_machines_is_post_quantum_from_the_start_and_stays_so() {
         assert_eq!(people.open_with(pair, &first, &capsule), Ok(()));
     }
     // A refresh: the same people, the same keys.
-    let with = (&At(NOW) as _, &mut Counter(7) as _);
+    let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(7) as _);
     let cards = people.cards(&THREE);
     let refresh = open_refresh(people.home("anna"), &first, cards, None, "x", with).expect("opens");
     let refreshed = people.run(&THREE, &refresh).1.record().clone();
@@ -652,7 +633,7 @@ fn a_group_between_machines_is_post_quantum_from_the_start_and_stays_so() {
     people.add("bob");
     let card = people.cards(&["bob"]).remove(0);
     let helpers = people.cards(&["anna", "carla"]);
-    let with = (&At(NOW) as _, &mut Counter(9) as _);
+    let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(9) as _);
     let repair =
         open_repair(people.home("anna"), &refreshed, (2, card.clone()), helpers, None, "x", with)
             .expect("opens");
@@ -670,7 +651,7 @@ fn a_group_between_machines_is_post_quantum_from_the_start_and_stays_so() {
     assert!(ceremony::check_stay(&repaired, &cards).is_ok());
     let e = ceremony::check_stay(&repaired, &cards[..2]).expect_err("one of them stays");
     assert!(e.to_string().contains("1 would stay, and it takes 2"), "{e}");
-    let with = (&At(NOW) as _, &mut Counter(11) as _);
+    let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(11) as _);
     let reshare =
         open_reshare(people.home("anna"), &repaired, (2, cards), vec![1, 2], None, "x", with)
             .expect("opens");
@@ -694,10 +675,10 @@ fn a_group_from_before_stays_as_it_is_until_a_refresh_raises_it() {
     assert!(!serde_json::to_string(&old).expect("JSON").contains("suite"));
     // A repair leaves the others' entries alone, and so the suite.
     let (card, helpers) = (people.cards(&["bob"]).remove(0), people.cards(&["anna", "carla"]));
-    let with = (&At(NOW) as _, &mut Counter(9) as _);
+    let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(9) as _);
     let repair = open_repair(people.home("anna"), &old, (2, card), helpers, None, "x", with);
     assert_eq!(repair.expect("opens").opening.suite, None);
-    let with = (&At(NOW) as _, &mut Counter(7) as _);
+    let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(7) as _);
     let cards = people.cards(&THREE);
     let refresh = open_refresh(people.home("anna"), &old, cards, None, "x", with).expect("opens");
     let new = people.run(&THREE, &refresh).1.record().clone();
