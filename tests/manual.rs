@@ -20,7 +20,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::harness::{Fleet, PASSPHRASE, arg, assert_same, free_address, restored, run, said};
+use seawall_base::Sha256;
+
+use crate::harness::{
+    Fleet, PASSPHRASE, Said, arg, assert_same, free_address, restored, run, said,
+};
 
 mod prepared;
 
@@ -48,6 +52,7 @@ pages! {
     custodians(Fleet::nowhere(), a_ceremony_and_the_years_after);
     deletion(Fleet::found(), deleted_by_two);
     drills(Fleet::found_with(&["--canary"]), drilled);
+    drills_in_ci(prepared::canary_and_region(), drilled_by_a_service);
     fleet_policy(Fleet::found(), two_of_three_decide);
     getting_started(Fleet::nowhere(), a_second_machine_has_it);
     find(Fleet::found(), found);
@@ -122,6 +127,8 @@ impl Here {
         }
         shell
             .env("MACHINES", self.fleet.path(""))
+            .env("DRILLS", self.path("drills.git"))
+            .env("SOURCES", Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
             .env("PATH", search_path())
             .env("SEAWALL_SHARE_PASSPHRASE", PASSPHRASE);
         said(shell.envs(variables.iter().map(|(name, value)| (name, value)))).ok();
@@ -329,6 +336,66 @@ fn drilled(here: &Here) {
     let masked = fs::read_to_string(here.path("for-developers/customers.csv")).expect("kept");
     assert!(!masked.contains("ada") && !masked.contains("fish"), "{masked}");
     assert!(!here.path("for-developers/private.key").exists());
+}
+
+/// What the service's machine does: the repository cloned anew, the script run, no home but its own.
+fn job(here: &Here, arguments: &[&str], passphrase: &str) -> Said {
+    let program = Path::new(env!("CARGO_BIN_EXE_seawall"));
+    let lent = tempfile::tempdir().expect("a machine");
+    let git = |args: &[&str]| {
+        let mut git = Command::new("git");
+        said(git.args(args).current_dir(lent.path())).ok();
+    };
+    git(&["clone", "--quiet", arg(&here.path("drills.git")), "drills"]);
+    let workflow = lent.path().join("drills/.github/workflows/restore-drill.yml");
+    let workflow = fs::read_to_string(workflow).expect("in its place");
+    let [run] =
+        workflow.lines().filter_map(|l| l.trim().strip_prefix("- run: ")).collect::<Vec<_>>()[..]
+    else {
+        panic!("one step: {workflow}")
+    };
+    let mut shell = Command::new("bash");
+    shell.args(["-e", "-c", &format!("{run} \"$@\""), run]).args(arguments);
+    shell.current_dir(lent.path().join("drills")).env_clear();
+    shell.env("PATH", std::env::var("PATH").expect("a PATH")).env("HOME", lent.path());
+    shell.env("SEAWALL_URL", format!("file://{}", program.display()));
+    shell.env("SEAWALL_SHA256", Sha256::of(&fs::read(program).expect("readable")).to_hex());
+    said(shell.env("DRILL_PASSPHRASE", passphrase).stdin(Stdio::null()))
+}
+
+fn drilled_by_a_service(here: &Here) {
+    let passphrase = fs::read_to_string(here.path("drill-passphrase")).expect("made");
+    let passphrase = passphrase.trim_end();
+    job(here, &[], "another").code(2).says(&["decryption failed"]);
+    let page = here.path("shop/index.html");
+    let check = format!("grep -q Shop \"$SEAWALL_RESTORED{}\"", page.display());
+    job(here, &["--check", &check], passphrase).ok();
+    // One that fails is red, and published like the others.
+    job(here, &["--check", "false"], passphrase).code(1);
+    let drills = here.path("drills");
+    let git = |args: &[&str]| {
+        let mut git = Command::new("git");
+        said(git.args(args).current_dir(&drills).env("HOME", &here.dir)).ok()
+    };
+    git(&["pull", "--quiet"]);
+    let shown = here.fleet.run(&["fleet", "show", "--json"]).ok().json();
+    let fleet = shown["fleet"].as_str().expect("an id");
+    let mut codes = Vec::new();
+    for entry in fs::read_dir(drills.join("site/reports")).expect("published") {
+        let path = entry.expect("readable").path();
+        if path.extension().is_some_and(|it| it == "json") {
+            let args = ["report", "verify", arg(&path), "--fleet", fleet];
+            codes.push(run(&here.path("nowhere"), &args).code);
+        }
+    }
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 1], "both genuine");
+    // A repository that was set back: the region has seen more of the log, and says so.
+    git(&["reset", "--quiet", "--hard", "HEAD~4"]);
+    git(&["push", "--quiet", "--force"]);
+    job(here, &[], passphrase)
+        .code(1)
+        .says(&["restored from an old copy", "seawall node epoch begin"]);
 }
 
 fn a_second_machine_has_it(here: &Here) {

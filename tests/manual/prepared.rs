@@ -1,9 +1,10 @@
 //! Fleets as pages of the manual find them.
 
 use std::fs;
+use std::process::Command;
 
 use crate::attack::witnesses::witnesses;
-use crate::harness::{Fleet, arg};
+use crate::harness::{Fleet, arg, said};
 use crate::machines::Machines;
 
 const CUSTODIANS: [&str; 6] = ["--custodian", "anna", "--custodian", "ben", "--custodian", "cleo"];
@@ -33,6 +34,20 @@ pub(super) fn bad_night() -> Fleet {
     fleet.run(&["fleet", "root-key", "--out", arg(&safe.join("root-key.json"))]).ok();
     fleet.run(&["fleet", "card", "--out", arg(&safe.join("fleet.json"))]).ok();
     fs::copy(fleet.path("region-a-card.json"), safe.join("region-a.json")).expect("copied");
+    fleet
+}
+
+/// A fleet with a class of canaries, a region, and an empty repository for drills.
+pub(super) fn canary_and_region() -> Fleet {
+    let mut fleet = Fleet::found_with(&["--canary"]);
+    let region = fleet.region("region-a");
+    fleet.keep(region);
+    let repository = fleet.path("here/drills.git");
+    fs::create_dir_all(fleet.path("here")).expect("made");
+    let operator = "[user]\nname = operator\nemail = operator@localhost\n";
+    fs::write(fleet.path("here/.gitconfig"), operator).expect("written");
+    let mut git = Command::new("git");
+    said(git.args(["init", "--quiet", "--bare"]).arg(repository)).ok();
     fleet
 }
 
