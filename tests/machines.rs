@@ -213,10 +213,10 @@ pub(crate) fn ask(connection: &mut Connection, message: &Message) -> (u16, Strin
 
 #[test]
 fn a_machine_looks_at_its_share_of_each_snapshot_once() {
-    let mut it = Machines::of(Fleet::found_with(&["--post-quantum"]));
+    let mut it = Machines::of(Fleet::found());
     it.start(1);
     // The other two are down: that is said, and does not hold it up.
-    let said = it.fleet.run(&["sync", "--json"]).code(1).json();
+    let said = it.fleet.run(&["sync", "--json"]).ok().says(&["wait for a look"]).json();
     let of = |said: &Value, name: &str| {
         let mut all = said.as_array().expect("a list").iter();
         all.find(|o| o["id"] == format!("custodian {name}")).cloned().unwrap_or(Value::Null)
@@ -251,11 +251,11 @@ fn a_machine_looks_at_its_share_of_each_snapshot_once() {
 
 #[test]
 fn a_machine_with_a_post_quantum_signing_key_answers_and_keeps_a_log() {
-    let both = ["--post-quantum", "--algorithm", "ml-dsa-44"];
+    let both = ["--algorithm", "ml-dsa-44"];
     let mut it = Machines::of(Fleet::found_with(&both));
     it.start(0);
     it.start(1);
-    it.fleet.run(&["sync"]).code(1);
+    it.fleet.run(&["sync"]).ok();
     let plan = it.fleet.run(&["restore", "plan", "--json"]).code(0).json();
     assert_eq!(plan["groups"][0]["custodians"][0]["alive"], true, "{plan}");
     let (request, _) = it.send("a test");

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::harness::{Fleet, arg, assert_same, restored, run};
 
-const BOTH: [&str; 4] = ["--algorithm", "ml-dsa-44", "--post-quantum", "--no-index"];
+const BOTH: [&str; 3] = ["--algorithm", "ml-dsa-44", "--no-index"];
 
 fn genesis(fleet: &Fleet) -> Value {
     use base64::Engine as _;

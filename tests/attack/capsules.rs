@@ -37,10 +37,19 @@ fn moved(g: &Group, f: &LabelFields, to: Option<&Recipients>, p: &[u8]) -> Vec<u
     bytes
 }
 
-/// Moved, and with the label that the thief's own manifest has to have.
+/// Where a capsule's post-quantum half begins.
+fn half(capsule: &[u8]) -> usize {
+    let payload = capsule[257..261].try_into().expect("4 bytes");
+    261 + usize::try_from(u32::from_le_bytes(payload)).expect("it fits")
+}
+
+/// Moved, with the label that the thief's own manifest has to have, and the half that it covers:
+/// that of the victim is bound to the victim's snapshot.
 fn moved_and_labelled(g: &Group, f: &LabelFields, to: Option<&Recipients>, p: &[u8]) -> Vec<u8> {
     let (mut bytes, own) = (moved(g, f, to, p), honest(g, f, to, p));
     bytes[33..65].copy_from_slice(&own[33..65]);
+    bytes.truncate(half(&bytes));
+    bytes.extend_from_slice(&own[half(&own)..]);
     bytes
 }
 

@@ -148,7 +148,7 @@ fn re_randomised(g: &Group, f: &LabelFields, to: Option<&Recipients>, p: &[u8]) 
 
 /// A post-quantum fleet whose node has published a snapshot sealed by `seal_root`.
 fn published(seal_root: SealRoot) -> (Fleet, String) {
-    let fleet = Fleet::found_with(&["--post-quantum"]);
+    let fleet = Fleet::found();
     fleet.snapshot(&fleet.tree("tree"));
     let id = publish(&fleet, seal_root);
     (fleet, id)
@@ -172,7 +172,7 @@ fn refuses(fleet: &Fleet, id: &str, words: &[&str]) {
 
 #[test]
 fn inconsistent_post_quantum_shares_are_reported_on_arrival_and_convict_their_dealer() {
-    let mut it = Machines::of(Fleet::found_with(&["--post-quantum"]));
+    let mut it = Machines::of(Fleet::found());
     let id = publish(&it.fleet, third_is_lied_to);
     it.start(0);
     it.start(2);
@@ -253,7 +253,7 @@ fn a_re_randomised_capsule_stands_in_an_innocent_manifest() {
 
 /// Restores with two approvals, the second altered.
 fn altered(edit: impl Fn(&str) -> String) -> Said {
-    let fleet = Fleet::found_with(&["--post-quantum", "--algorithm", "ml-dsa-44"]);
+    let fleet = Fleet::found_with(&["--algorithm", "ml-dsa-44"]);
     let id = fleet.snapshot(&fleet.tree("tree"));
     let request = fleet.request(&fleet.home(), &id, "request.json");
     let (a, b) = (fleet.approve(&request, 0, "a.json"), fleet.approve(&request, 1, "b.json"));

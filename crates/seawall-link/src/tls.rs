@@ -10,7 +10,8 @@ use std::sync::Arc;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{AlwaysResolvesClientRawPublicKeys, Resumption};
 use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls13_signature_with_raw_key,
+    CryptoProvider, SupportedKxGroup, WebPkiSupportedAlgorithms, aws_lc_rs,
+    verify_tls13_signature_with_raw_key,
 };
 use rustls::pki_types::{
     CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer,
@@ -26,6 +27,11 @@ use rustls::{
 use seawall_sign::{SigningKey, VerifyingKey};
 
 use crate::raw_key;
+
+/// X25519 and ML-KEM-768 together (draft-ietf-tls-ecdhe-mlkem), and nothing else: what passes today
+/// stays closed to whoever records it and later breaks either of the two. Every peer is a Seawall,
+/// so there is nobody to whom less would have to be offered.
+const KEY_EXCHANGE: &dyn SupportedKxGroup = aws_lc_rs::kx_group::X25519MLKEM768;
 
 /// The label of the `tls-exporter` channel binding (RFC 9266 §2).
 const BINDING_LABEL: &[u8] = b"EXPORTER-Channel-Binding";
@@ -175,7 +181,9 @@ impl ClientCertVerifier for AnyEd25519 {
 fn own_key(
     own: &SigningKey,
 ) -> Result<(Arc<CryptoProvider>, Ed25519Only, Arc<CertifiedKey>), Error> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
+    let provider =
+        CryptoProvider { kx_groups: vec![KEY_EXCHANGE], ..aws_lc_rs::default_provider() };
+    let provider = Arc::new(provider);
     let signatures = Ed25519Only(provider.signature_verification_algorithms);
     let secret = raw_key::pkcs8(own);
     let secret = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(secret.as_slice()));
@@ -208,4 +216,56 @@ pub(crate) fn client(pinned: VerifyingKey, own: &SigningKey) -> Result<ClientCon
     // A resumed session would skip the check of a key that may have been replaced meanwhile.
     config.resumption = Resumption::disabled();
     Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::pki_types::ServerName;
+    use rustls::{ClientConnection, NamedGroup, ServerConnection};
+
+    use super::*;
+
+    fn handshake(client: ClientConfig, server: ServerConfig) -> Result<[NamedGroup; 2], Error> {
+        let name = ServerName::try_from("seawall").expect("a name");
+        let mut client = ClientConnection::new(Arc::new(client), name)?;
+        let mut server = ServerConnection::new(Arc::new(server))?;
+        while client.is_handshaking() || server.is_handshaking() {
+            let mut sent = Vec::new();
+            client.write_tls(&mut sent).expect("to memory");
+            server.read_tls(&mut sent.as_slice()).expect("from memory");
+            server.process_new_packets()?;
+            let mut sent = Vec::new();
+            server.write_tls(&mut sent).expect("to memory");
+            client.read_tls(&mut sent.as_slice()).expect("from memory");
+            client.process_new_packets()?;
+        }
+        let group = |it: Option<&dyn SupportedKxGroup>| it.expect("negotiated").name();
+        Ok([
+            group(client.negotiated_key_exchange_group()),
+            group(server.negotiated_key_exchange_group()),
+        ])
+    }
+
+    #[test]
+    fn keys_are_exchanged_by_both_kinds_and_never_by_one() {
+        let [ours, theirs] = [1, 2].map(|n| SigningKey::from_seed(&[n; 32]));
+        let server = || super::server(&theirs).expect("a server");
+        let client = || super::client(theirs.public(), &ours).expect("a client");
+        let found = handshake(client(), server()).expect("they agree");
+        assert_eq!(found, [NamedGroup::X25519MLKEM768; 2]);
+
+        let older = CryptoProvider {
+            kx_groups: vec![aws_lc_rs::kx_group::X25519],
+            ..aws_lc_rs::default_provider()
+        };
+        let (_, signatures, own) = own_key(&ours).expect("a key");
+        let older = ClientConfig::builder_with_provider(Arc::new(older))
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .expect("TLS 1.3")
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Pinned { key: theirs.public(), signatures }))
+            .with_client_cert_resolver(Arc::new(AlwaysResolvesClientRawPublicKeys::new(own)));
+        let refused = handshake(older, server()).expect_err("X25519 alone is not enough");
+        assert!(matches!(refused, Error::PeerIncompatible(_)), "{refused:?}");
+    }
 }

@@ -2,11 +2,12 @@
 //! its post-quantum share at once, and says how it is.
 //!
 //! How far each custodian has got is kept by its signing key; who was away gets the rest at the
-//! next sync. A manifest that a custodian will not look at is named and not brought again.
+//! next sync. A person's machine may be off at night: that is said, and a sync does not fail for it.
+//! A manifest that a custodian will not look at is named and not brought again.
 
 use bytes::Bytes;
 use http::{Method, StatusCode};
-use seawall_base::{Disk as _, Sha256};
+use seawall_base::{Disk as _, Seconds, Sha256, Timestamp};
 use seawall_custodian::message::{ArrivalStatus, MAX_STATUS, ShareFound};
 use seawall_link::{Connection, JSON, LinkError, Message};
 use seawall_record::{
@@ -35,6 +36,28 @@ pub struct Brought {
     pub without: u64,
     /// Manifests that it complains of, and why.
     pub complaints: Vec<(Sha256, String)>,
+    /// That it was not reached, with more for it.
+    pub away: Option<Away>,
+}
+
+/// A custodian whose machine does not answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Away {
+    /// How that was noticed.
+    pub why: String,
+    /// When the first snapshot was made whose share it has not looked at.
+    pub since: Timestamp,
+}
+
+impl Away {
+    /// From then on somebody should ask after it.
+    const LONG: Seconds = Seconds::days(7);
+
+    /// Whether it has been away for a week. Until it looks, nobody knows whether what it was dealt
+    /// is good.
+    pub fn is_long(&self, now: Timestamp) -> bool {
+        now >= self.since.after(Self::LONG)
+    }
 }
 
 /// The manifests of this node's own log, each with what shows who signed it: what a custodian needs
@@ -48,7 +71,7 @@ pub fn capsules(home: &Home) -> Result<Vec<Arrival>, HomeError> {
         let end = (next + STEP).min(log.size());
         for entry in log.entries(next..end)? {
             let found = arrival(&fleet, &state, |_| true, &entry)?;
-            out.extend(found.map(|(_, arrival)| arrival));
+            out.extend(found.map(|(_, _, arrival)| arrival));
         }
         next = end;
     }
@@ -111,7 +134,7 @@ fn bring(
         group.suite.is_some()
             && group.custodians.iter().any(|c| c.signing_key == custodian.signing_key)
     };
-    let (begun, mut connection) = (place.next, None);
+    let (begun, mut connection, mut since) = (place.next, None, Timestamp(0));
     let mut brought = Brought::default();
     let stopped = loop {
         if place.next >= log.size() {
@@ -120,8 +143,9 @@ fn bring(
         let end = (place.next + STEP).min(log.size());
         let mut entries = log.entries(place.next..end)?.into_iter();
         let failed = entries.find_map(|entry| {
-            let sent = arrival(fleet, state, is_theirs, &entry).transpose()?;
-            let done = sent.and_then(|(digest, arrival)| {
+            let arrived = arrival(fleet, state, is_theirs, &entry).transpose()?;
+            let done = arrived.map_err(Stopped::from).and_then(|(digest, created, arrival)| {
+                since = created;
                 let open = match &mut connection {
                     Some(open) => open,
                     none => none.insert(connect(home, custodian)?),
@@ -132,7 +156,11 @@ fn bring(
             done.err()
         });
         match failed {
-            Some(e) => break Err(e),
+            Some(Stopped::Away(why)) => {
+                brought.away = Some(Away { why, since });
+                break Ok(());
+            }
+            Some(Stopped::Failed(e)) => break Err(e),
             None => place.next = end,
         }
     };
@@ -143,25 +171,42 @@ fn bring(
     stopped.map(|()| brought)
 }
 
-fn connect(home: &Home, custodian: &CustodianRecord) -> Result<Connection, HomeError> {
-    let endpoint = custodian.endpoint.as_ref();
-    let endpoint = endpoint.ok_or_else(|| HomeError::refused("it has no endpoint"))?;
-    Connection::open(&endpoint.address, endpoint.transport, &home.transport()?, PATIENCE, None)
-        .map_err(|e| unreached(&e))
+/// Why a custodian was brought no more.
+enum Stopped {
+    Away(String),
+    Failed(HomeError),
 }
 
-fn unreached(e: &LinkError) -> HomeError {
-    HomeError::refused(format!("not reached: {e}"))
+impl From<HomeError> for Stopped {
+    fn from(e: HomeError) -> Self {
+        Self::Failed(e)
+    }
+}
+
+impl From<LinkError> for Stopped {
+    fn from(e: LinkError) -> Self {
+        match e {
+            LinkError::Retry(why) => Self::Away(format!("not reached: {why}")),
+            e => Self::Failed(HomeError::refused(e.to_string())),
+        }
+    }
+}
+
+fn connect(home: &Home, custodian: &CustodianRecord) -> Result<Connection, Stopped> {
+    let endpoint = custodian.endpoint.as_ref();
+    let endpoint = endpoint.ok_or_else(|| HomeError::refused("it has no endpoint"))?;
+    let own = home.transport()?;
+    Ok(Connection::open(&endpoint.address, endpoint.transport, &own, PATIENCE, None)?)
 }
 
 /// What an entry of the log is to a custodian: a manifest of a group that is wanted, with whatever
-/// shows who signed it; nothing if it is anything else.
+/// shows who signed it, its digest and time; nothing if it is anything else.
 fn arrival(
     fleet: &Fleet,
     state: &LogState,
     is_wanted: impl Fn(&EscrowGroupRecord) -> bool,
     entry: &[u8],
-) -> Result<Option<(Sha256, Arrival)>, HomeError> {
+) -> Result<Option<(Sha256, Timestamp, Arrival)>, HomeError> {
     let envelope = Envelope::parse(entry)?;
     if predicate_type(&envelope)? != Manifest::TYPE {
         return Ok(None);
@@ -175,13 +220,13 @@ fn arrival(
         return Ok(None);
     };
     let author = Introduction::new(enrolment, std::slice::from_ref(certificate));
-    Ok(Some((envelope.digest(), Arrival::new(author, &envelope))))
+    Ok(Some((envelope.digest(), core.created, Arrival::new(author, &envelope))))
 }
 
 /// What a custodian said to a manifest; `Err` is why it did not look.
 type Said = Result<ArrivalStatus, String>;
 
-fn send(connection: &mut Connection, arrival: &Arrival) -> Result<Said, HomeError> {
+fn send(connection: &mut Connection, arrival: &Arrival) -> Result<Said, Stopped> {
     let message = Message {
         method: Method::POST,
         path: "/v1/manifest".to_owned(),
@@ -189,7 +234,7 @@ fn send(connection: &mut Connection, arrival: &Arrival) -> Result<Said, HomeErro
         body: Bytes::from(arrival.to_json()),
         limit: MAX_STATUS,
     };
-    let answer = connection.request(&message).map_err(|e| unreached(&e))?;
+    let answer = connection.request(&message)?;
     match answer.status {
         StatusCode::OK => Ok(serde_json::from_slice(&answer.body)
             .map_err(|e| format!("it answers against the protocol: {e}"))),
@@ -197,7 +242,7 @@ fn send(connection: &mut Connection, arrival: &Arrival) -> Result<Said, HomeErro
         StatusCode::UNPROCESSABLE_ENTITY => Ok(Err(refusal(&answer).0)),
         _ => {
             let (why, remedy) = refusal(&answer);
-            Err(HomeError::refused(format!("{why}; {remedy}")))
+            Err(HomeError::refused(format!("{why}; {remedy}")).into())
         }
     }
 }
@@ -217,4 +262,19 @@ fn note(brought: &mut Brought, manifest: Sha256, said: Said) {
     };
     let printable = complaint.chars().filter(|c| !c.is_control()).take(500).collect();
     brought.complaints.push((manifest, printable));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_away_for_a_week_is_asked_after() {
+        let away = Away { why: "off".to_owned(), since: Timestamp(1_000_000) };
+        let week = 7 * 24 * 3_600;
+        assert!(!away.is_long(Timestamp(1_000_000 + week - 1)));
+        assert!(away.is_long(Timestamp(1_000_000 + week)));
+        // A clock that was set back says nothing about anybody.
+        assert!(!away.is_long(Timestamp(0)));
+    }
 }

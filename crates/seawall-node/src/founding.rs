@@ -242,7 +242,7 @@ fn check(founding: &Founding<'_>) -> Result<(), HomeError> {
     }
     if local.post_quantum && n > MAX_RECIPIENTS {
         return Err(HomeError::refused(format!(
-            "a post-quantum group has at most {MAX_RECIPIENTS} custodians, so that a manifest fits a log entry"
+            "a post-quantum group has at most {MAX_RECIPIENTS} custodians, so that a manifest fits a log entry; name fewer, or found it without (--classical)"
         )));
     }
     if local.threshold == 1 && n > 1 {

@@ -51,7 +51,7 @@ mod verify;
 mod witness_link;
 mod witnesses;
 
-pub use arrivals::{Brought, capsules};
+pub use arrivals::{Away, Brought, capsules};
 pub use audit::{Happening, Proof, audit, audit_exported, in_words};
 pub use browse::{Reach, view};
 pub use bucket::{Bucket, BucketError, BucketPushed};

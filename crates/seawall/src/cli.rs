@@ -267,7 +267,7 @@ pub(crate) enum Profile {
 #[derive(Debug, Args)]
 pub(crate) struct InitArgs {
     /// Found it on the group that a ceremony between machines made (see group begin)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["custodians", "threshold", "names", "shares_dir"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["custodians", "threshold", "names", "shares_dir", "classical"])]
     pub(crate) group: Option<PathBuf>,
     /// How many custodians hold a share
     #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=64))]
@@ -296,9 +296,10 @@ pub(crate) struct InitArgs {
     /// Algorithm of root key, custodians' signing keys and this node's identity
     #[arg(long, value_enum, default_value = "ed25519")]
     pub(crate) algorithm: KeyAlgorithm,
-    /// Give custodians ML-KEM keys: a quantum computer cannot open snapshots either
+    /// Seal without the post-quantum half: smaller manifests, more than 16 custodians; what is
+    /// copied today could be opened by a quantum computer later
     #[arg(long)]
-    pub(crate) post_quantum: bool,
+    pub(crate) classical: bool,
     /// Write no path indexes, so that nothing is found without custodians (see fleet index)
     #[arg(long)]
     pub(crate) no_index: bool,

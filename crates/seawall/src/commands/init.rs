@@ -23,7 +23,7 @@ pub(crate) fn run(args: &InitArgs, home: &Path, printer: &Printer) -> anyhow::Re
         (Some(record), _) => FoundingGroup::Distributed(record),
         (None, Some(shares_dir)) => {
             let (custodians, threshold) = (names(args)?, args.threshold);
-            let post_quantum = args.post_quantum;
+            let post_quantum = !args.classical;
             FoundingGroup::Local(LocalGroup {
                 shares_dir,
                 class: "default",

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use seawall_base::Clock as _;
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{Home, SyncDone, SyncOutcome, log_reached, sync};
 use serde_json::{Value, json};
@@ -27,6 +28,7 @@ pub(crate) fn run(_: &SyncArgs, home: &Path, printer: &Printer) -> anyhow::Resul
         Ok(SyncDone::Custodian(brought)) => !brought.complaints.is_empty(),
         result => result.is_err(),
     });
+    let mut missed = false;
     for outcome in &outcomes {
         match &outcome.result {
             Err(e) => printer.warn(&format!("region {}: {e}", outcome.region)),
@@ -35,15 +37,21 @@ pub(crate) fn run(_: &SyncArgs, home: &Path, printer: &Printer) -> anyhow::Resul
                     let snapshot = &manifest.to_hex()[..16];
                     printer.warn(&format!("{}, snapshot {snapshot}: {why}", outcome.region));
                 }
+                if let Some(away) = &brought.away {
+                    let (who, why, since) = (&outcome.region, &away.why, away.since);
+                    missed |= away.is_long(SystemClock.now());
+                    printer.warn(&format!(
+                        "{who}: {why}; the snapshots since {since} wait for a look at its shares"
+                    ));
+                }
             }
             Ok(_) => {}
         }
     }
-    let mut refused = false;
     for outcome in &outcomes {
         if let Ok(SyncDone::Region(done)) = &outcome.result {
             for why in &done.refused_deletions {
-                refused = true;
+                missed = true;
                 printer.warn(&format!("region {}: deletion {why}", outcome.region));
             }
         }
@@ -56,7 +64,7 @@ pub(crate) fn run(_: &SyncArgs, home: &Path, printer: &Printer) -> anyhow::Resul
     let mut words: Vec<String> = outcomes.iter().map(in_words).collect();
     words.push(format!("the log is witnessed at {reached}"));
     printer.result(&value, &words.join("\n"))?;
-    Ok(match (failed, refused) {
+    Ok(match (failed, missed) {
         (true, _) => Outcome::Found,
         (false, true) => Outcome::Partly,
         (false, false) => Outcome::Done,
@@ -92,7 +100,9 @@ fn describe(outcome: &SyncOutcome) -> Value {
         }),
         Ok(SyncDone::Custodian(brought)) => json!({
             "id": outcome.region,
-            "ok": brought.complaints.is_empty(),
+            "ok": brought.complaints.is_empty() && brought.away.is_none(),
+            "error": brought.away.as_ref().map(|away| &away.why),
+            "waiting_since": brought.away.as_ref().map(|away| away.since),
             "good_shares": brought.good,
             "without_share": brought.without,
             "complaints": brought.complaints.iter().map(|(manifest, why)| json!({
@@ -121,7 +131,8 @@ fn in_words(outcome: &SyncOutcome) -> String {
         ),
         Ok(SyncDone::Witness(time)) => format!("{region}: cosigned the log {time}"),
         Ok(SyncDone::Custodian(brought)) => format!(
-            "{region}: {} post-quantum shares are good, {} complaints",
+            "{region}: {}{} post-quantum shares are good, {} complaints",
+            if brought.away.is_some() { "away; " } else { "" },
             brought.good,
             brought.complaints.len()
         ),
