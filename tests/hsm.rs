@@ -243,6 +243,148 @@ fn run_json(home: &Path) -> Value {
     run(home, &["custodian", "show", "--json"]).ok().json()
 }
 
+/// Custodians whose homes are wrapped by tokens, each in a directory of its name.
+struct Wrapped<'f> {
+    fleet: &'f Fleet,
+    hsm: &'f Hsm,
+}
+
+impl Wrapped<'_> {
+    /// Makes the home `home` of `name`; its card lies beside it.
+    fn init(&self, home: &str, name: &str, algorithm: &str) {
+        self.hsm.token(home);
+        let card = self.card(home);
+        let args = ["--algorithm", algorithm, "--token-label", home, "--out", arg(&card)];
+        self.run(home, &[&["custodian", "init", "--name", name][..], &args].concat()).ok();
+    }
+
+    fn card(&self, name: &str) -> PathBuf {
+        self.fleet.path(&format!("{name}-card.json"))
+    }
+
+    fn run(&self, name: &str, args: &[&str]) -> Said {
+        self.hsm.run(&self.fleet.path(name), args)
+    }
+
+    /// Opens a ceremony with these cards, and goes round until it is done; returns the group file.
+    fn ceremony(&self, open: &[&str], cards: &[&str], takes_part: &[&str]) -> PathBuf {
+        let folder = self.fleet.path(&format!("{}-{}", open[0], takes_part.len()));
+        let (opener, group) = (takes_part[0], folder.with_extension("json"));
+        let cards: Vec<_> = cards.iter().map(|name| self.card(name)).collect();
+        let mut args = vec!["group", open[0], arg(&folder), "--reason", "a test"];
+        args.extend(&open[1..]);
+        args.extend(cards.iter().flat_map(|card| ["--card", arg(card)]));
+        self.run(opener, &args).ok();
+        for _ in 0..3 {
+            for name in takes_part {
+                self.run(name, &["group", "step", arg(&folder), "--yes"]).ok();
+            }
+        }
+        self.run(opener, &["group", "finish", arg(&folder), "--out", arg(&group)]).ok();
+        group
+    }
+
+    /// The root key decides what a ceremony came to, and these learn of it.
+    fn decide(&self, change: &[&str], names: &[&str]) {
+        let (next, card) = (self.fleet.path("next.json"), self.fleet.path("fleet.json"));
+        if !change.is_empty() {
+            let propose = ["fleet", "policy", "propose", "--out", arg(&next)];
+            self.fleet.run(&[&propose[..], change].concat()).ok();
+            self.fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+        }
+        self.fleet.run(&["fleet", "card", "--out", arg(&card)]).ok();
+        for name in names {
+            self.run(name, &["custodian", "join", arg(&card), "--yes"]).ok();
+        }
+    }
+
+    /// The file of the newest share.
+    fn share(&self, name: &str) -> String {
+        let shown = run(&self.fleet.path(name), &["custodian", "show", "--json"]).ok().json();
+        let newest = shown["shares"].as_array().and_then(|all| all.last()).cloned();
+        let newest = newest.unwrap_or_else(|| panic!("no share: {shown}"));
+        assert_eq!(newest["token"]["label"], name, "{shown}");
+        newest["file"].as_str().expect("a path").to_owned()
+    }
+}
+
+#[test]
+fn tokens_and_post_quantum_keys_through_repair_resharing_hand_over_and_deletion() {
+    let fleet = Fleet::nowhere();
+    let hsm = Hsm::new(fleet.path("hsm"));
+    let it = Wrapped { fleet: &fleet, hsm: &hsm };
+    for (name, algorithm) in [("anna", "ml-dsa-44"), ("bob", "ed25519"), ("carla", "ml-dsa-44")] {
+        it.init(name, name, algorithm);
+    }
+    let first = ["anna", "bob", "carla"];
+    let group = it.ceremony(&["begin", "--threshold", "2"], &first, &first);
+    let init = ["init", "--group", arg(&group), "--name", "node-1", "--algorithm", "ml-dsa-44"];
+    fleet.run(&init).ok();
+    it.decide(&[], &first);
+    let tree = fleet.tree("tree");
+    let id = fleet.snapshot(&tree);
+    let erased = fleet.snapshot(&tree);
+    let kept = fleet.snapshot(&tree);
+
+    // Carla's token falls into the sea; its successor is told her share by the other two.
+    let card = fleet.path("fleet.json");
+    it.init("carla-2", "carla", "ml-dsa-44");
+    let open = ["repair", "--from", arg(&card), "--lost", "carla"];
+    let second = ["anna", "bob", "carla-2"];
+    let group = it.ceremony(&open, &["carla-2", "anna", "bob"], &second);
+    it.decide(&["--group", arg(&group)], &second);
+
+    // Bob leaves, Dora comes, and what was sealed before is handed over.
+    it.init("dora", "dora", "ml-dsa-44");
+    let dealers = ["--dealer", "anna", "--dealer", "bob", "--threshold", "2", "--few-stay"];
+    let open = [&["reshare", "--from", arg(&card)][..], &dealers].concat();
+    let third = ["anna", "carla-2", "dora"];
+    let group = it.ceremony(&open, &third, &["anna", "carla-2", "dora", "bob"]);
+    let capsules = fleet.path("capsules.jsonl");
+    fleet.run(&["snapshot", "capsules", "--out", arg(&capsules)]).ok();
+    let handed = ["anna", "bob"].map(|name| (name, fleet.path(&format!("from-{name}.json"))));
+    for (name, out) in &handed {
+        let args = ["custodian", "hand-over", "--group", arg(&group), "--capsules", arg(&capsules)];
+        it.run(name, &[&args[..], &["--out", arg(out)]].concat()).ok();
+    }
+    it.decide(&["--group", arg(&group)], &third);
+    let take_over = [arg(&handed[0].1), arg(&handed[1].1)];
+    for name in third {
+        it.run(name, &[&["custodian", "take-over"][..], &take_over].concat()).ok();
+    }
+    fleet.run(&[&["restore", "take-over"][..], &take_over].concat()).ok();
+
+    // The two who were not there when it was sealed open it.
+    let (request, to) = (fleet.request(&fleet.home(), &id, "request.json"), fleet.path("restored"));
+    let mut arguments = vec!["restore".to_owned(), "run".to_owned(), arg(&request).to_owned()];
+    for name in ["carla-2", "dora"] {
+        let (share, out) = (it.share(name), fleet.path(&format!("{name}-says.json")));
+        let approve = ["restore", "approve", arg(&request), "--share", &share, "--yes"];
+        it.run(name, &[&approve[..], &["--out", arg(&out)]].concat()).ok();
+        arguments.extend(["--approval".to_owned(), arg(&out).to_owned()]);
+    }
+    arguments.extend(["--to".to_owned(), arg(&to).to_owned()]);
+    fleet.run(&text(&arguments)).ok();
+    assert_same(&tree, &restored(&to, &tree));
+
+    // And they delete.
+    it.decide(&["--deletion-min-days", "30", "--deletion-custodians", "2"], &third);
+    let delete = fleet.path("delete.json");
+    let propose = ["snapshot", "delete", "propose", &erased, "--reason", "case 7", "--out"];
+    fleet.run(&[&propose[..], &[arg(&delete)]].concat()).ok();
+    fleet.run(&["snapshot", "delete", "apply", arg(&delete)]).code(1);
+    for name in ["dora", "carla-2"] {
+        let share = it.share(name);
+        let sign = ["snapshot", "delete", "sign", arg(&delete), "--share", &share, "--yes"];
+        run(&fleet.path(name), &[&sign[..], &["--out", arg(&delete)]].concat()).code(1);
+        it.run(name, &[&sign[..], &["--out", arg(&delete)]].concat()).ok();
+    }
+    fleet.run(&["snapshot", "delete", "apply", arg(&delete)]).ok();
+    let list = fleet.run(&["snapshot", "list", "--json"]).ok().json();
+    let ids: Vec<_> = list.as_array().expect("a list").iter().map(|it| &it["id"]).collect();
+    assert_eq!(ids, [&id, &kept]);
+}
+
 #[test]
 fn a_machine_answers_while_its_token_is_there_and_goes_on_when_it_is_back() {
     let it = Guarded::new();

@@ -46,10 +46,11 @@ pub(crate) fn run(args: &CustodianArgs, home: &Path, printer: &Printer) -> anyho
             card(&token::open_home(home, token, printer)?, address.as_deref(), out, printer)?;
         }
         CustodianCommand::HandOver { group, capsules, out } => {
-            return hand_over(&CustodianHome::open(home)?, group, capsules, out, printer);
+            let home = token::open_home(home, token, printer)?;
+            return hand_over(&home, group, capsules, out, printer);
         }
         CustodianCommand::TakeOver { files } => {
-            let home = CustodianHome::open(home)?;
+            let home = token::open_home(home, token, printer)?;
             for file in files {
                 home.keep_hand_over(&read_up_to(file, 64)?)
                     .with_context(|| format!("cannot use {}", file.display()))?;
