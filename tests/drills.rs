@@ -3,11 +3,14 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::harness::{Fleet, Said, arg, assert_same, restored, run};
+use crate::harness::{
+    Fleet, Said, arg, assert_same, free_address, restored, run, said, seawall, wait_until,
+};
 
 /// A fleet with a canary class.
 fn with_canary() -> Fleet {
@@ -362,6 +365,67 @@ fn reports_are_published_and_checked_by_strangers() {
     fleet.run(&["report", "page", "--out", arg(&page)]).ok();
     let page = fs::read_to_string(page).expect("written");
     assert!(page.contains("FAILED") && !page.contains("<script"), "{page}");
+}
+
+/// A certificate for this machine, and who issued it: `ca.pem`, `site.pem`, `site.key`.
+fn certificate(dir: &Path) {
+    let new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+    let openssl = |more: &[&str]| {
+        let mut openssl = Command::new("openssl");
+        openssl.args(new).args(["-nodes", "-days", "2"]).args(more).current_dir(dir);
+        said(&mut openssl).ok();
+    };
+    openssl(&["-subj", "/CN=test", "-keyout", "ca.key", "-out", "ca.pem"]);
+    let leaf = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "basicConstraints=CA:FALSE"];
+    let named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
+    openssl(&[&leaf[..], &named, &["-keyout", "site.key", "-out", "site.pem"]].concat());
+}
+
+/// Python's server, with TLS, of the directory it is in.
+const HTTPS: &str = "
+import http.server, ssl, sys
+server = http.server.HTTPServer((\"127.0.0.1\", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(\"site.pem\", \"site.key\")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+";
+
+#[test]
+fn a_report_comes_over_https_from_who_has_the_certificate() {
+    let fleet = with_canary();
+    seal_canary(&fleet, &fleet.tree("canary"));
+    drill(&fleet, &["canary"]).ok();
+    let site = fleet.path("site");
+    fleet.run(&["report", "publish", "--to", arg(&site)]).ok();
+    certificate(&site);
+    // Somebody else's, of the same names.
+    let elsewhere = fleet.path("elsewhere");
+    fs::create_dir(&elsewhere).expect("made");
+    certificate(&elsewhere);
+    let mut reports = fs::read_dir(site.join("reports")).expect("published");
+    let report = reports.find_map(|entry| {
+        let name = entry.expect("readable").file_name().into_string().expect("UTF-8");
+        name.ends_with(".json").then_some(name)
+    });
+    let address = free_address();
+    let (_, port) = address.rsplit_once(':').expect("a port");
+    let mut server = Command::new("python3");
+    server.args(["-c", HTTPS, port]).current_dir(&site).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut server = server.spawn().expect("it starts");
+    wait_until("it listens", || std::net::TcpStream::connect(&address).is_ok());
+    let url = format!("https://localhost:{port}/reports/{}", report.expect("one"));
+    let id = fleet_id(&fleet);
+    let verify = |ca: &Path| {
+        let mut verify = seawall();
+        verify.env("SEAWALL_HOME", fleet.path("nobody")).env("SSL_CERT_FILE", ca);
+        said(verify.args(["report", "verify", &url, "--fleet", &id]))
+    };
+    let (known, unknown) = (verify(&site.join("ca.pem")), verify(&elsewhere.join("ca.pem")));
+    server.kill().expect("it ran");
+    server.wait().expect("it ended");
+    known.ok();
+    unknown.code(1).says(&["cannot read", "certificate"]);
 }
 
 #[test]
