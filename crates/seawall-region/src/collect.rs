@@ -155,8 +155,10 @@ impl Region {
         progress: &mut Progress<'_>,
     ) -> Result<CollectReport, RegionError> {
         let mut report = CollectReport::default();
+        let proven = self.proven_by_others();
         for slot in self.slots() {
-            report.expired.push(self.expire(&slot, how.dry_run).unwrap_or_else(|e| Expired {
+            let expired = self.expire(&slot, &proven, how.dry_run);
+            report.expired.push(expired.unwrap_or_else(|e| Expired {
                 origin: slot.origin.to_string(),
                 why: Some(e.to_string()),
                 ..Expired::default()

@@ -15,9 +15,9 @@
 //! Rejected: acting on statements as they come along in a log. A node mirrors its log under policies
 //! it may not know are old; refusing such an entry would end its backups.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use seawall_base::{Disk, Sha256, Timestamp, read_file, write_atomic};
+use seawall_base::{Disk, FleetId, Sha256, TenantId, Timestamp, read_file, write_atomic};
 use seawall_policy::deletion::{Kept, Stays, expire};
 use seawall_policy::retention::Group;
 use seawall_policy::witness::{witnessed_now, witnessed_then};
@@ -191,9 +191,39 @@ impl Region {
         Ok(notices)
     }
 
+    /// What nodes have restored of others' snapshots in drills.
+    pub(crate) fn proven_by_others(&self) -> ProvenByOthers {
+        let mut out = ProvenByOthers::default();
+        for slot in self.slots() {
+            let done = self.with_log(&slot, |log| {
+                let all: Vec<_> = log.state.proved_for_others().collect();
+                Ok((log.tenant(), all))
+            });
+            match done {
+                Ok((Some(tenant), all)) => {
+                    out.snapshots.extend(all.into_iter().map(|it| (tenant, it)))
+                }
+                Ok((None, _)) => {}
+                Err(_) => out.unread.push((slot.fleet, slot.origin.to_string())),
+            }
+        }
+        out
+    }
+
     /// Lets snapshots of a log expire that may; with `dry` only tells which. Why nothing of a log
     /// can, where that is so.
-    pub(crate) fn expire(&self, slot: &LogSlot, dry: bool) -> Result<Expired, RegionError> {
+    pub(crate) fn expire(
+        &self,
+        slot: &LogSlot,
+        proven: &ProvenByOthers,
+        dry: bool,
+    ) -> Result<Expired, RegionError> {
+        if let Some((_, unread)) = proven.unread.iter().find(|(fleet, _)| *fleet == slot.fleet) {
+            let why =
+                format!("log {unread}, which may say that a drill restored them, cannot be read");
+            let origin = slot.origin.to_string();
+            return Ok(Expired { origin, why: Some(why), ..Expired::default() });
+        }
         let fleet = self.hosted(slot.fleet)?;
         let origin = slot.origin.to_string();
         self.with_log(slot, |log| {
@@ -202,7 +232,7 @@ impl Region {
                 Ok(retention) => retention,
                 Err(why) => return Ok(Expired { why: Some(why.to_owned()), ..out }),
             };
-            let (kept, now) = self.kept(log, slot, &fleet)?;
+            let (kept, now) = self.kept(log, slot, &fleet, proven)?;
             let rule = fleet.deletion().map(DeletionRule::rule);
             let verdicts = expire(&kept, &retention.0.rules, rule, now).map_err(|e| {
                 RegionError::Unusable { what: "retention rules", why: e.to_string() }
@@ -240,12 +270,13 @@ impl Region {
         log: &MirroredLog,
         slot: &LogSlot,
         fleet: &Fleet,
+        proven: &ProvenByOthers,
     ) -> Result<(Vec<Kept>, Option<Timestamp>), RegionError> {
         let clock = self.clock.now();
         let Some(needed) = needed(fleet) else { return Ok((Vec::new(), None)) };
         let (roster, all) = (roster(fleet), cosigned(self.disk.as_ref(), slot)?);
         let now = witnessed_now(stamps(all.stamps(&roster)), needed, clock);
-        let mut kept = Vec::new();
+        let (mut kept, tenant) = (Vec::new(), log.tenant());
         for (&index, (digest, _)) in log.manifests.range(..log.published()) {
             if log.tombs.of(digest).is_some() {
                 continue;
@@ -265,11 +296,21 @@ impl Region {
                 then: witnessed_then(first, needed, clock),
                 tags: core.tags,
                 let_go: log.state.forgotten(digest).is_some(),
-                proven: chained && log.state.was_proven(core.sequence),
+                proven: (chained && log.state.was_proven(core.sequence))
+                    || tenant.is_some_and(|it| proven.snapshots.contains(&(it, *digest))),
             });
         }
         Ok((kept, now))
     }
+}
+
+/// Snapshots that a node of the same tenant has restored in a drill, as its own log says: a machine
+/// that drills for others keeps theirs. It can only keep, so its word is enough.
+#[derive(Default)]
+pub(crate) struct ProvenByOthers {
+    snapshots: BTreeSet<(TenantId, Sha256)>,
+    /// Logs that might name more.
+    unread: Vec<(FleetId, String)>,
 }
 
 /// Published snapshots of a log that are not deleted, by index.

@@ -344,34 +344,70 @@ fn retention_goes_by_witnessed_time_and_by_nothing_else() {
     assert!(harbour.verify().is_clean());
 }
 
+/// What `by` says of a drill with a snapshot of `of`.
+fn drill(by: &Node, of: &Node, at: &Forgotten, result: Verdict) -> Vec<u8> {
+    let origin = of.log.origin().to_string();
+    let it = Drill {
+        fleet: by.fleet.id(),
+        node: by.enrolment.node(),
+        origin: by.log.origin().to_string(),
+        kind: DrillKind::Quorum,
+        snapshot: Some(SnapshotPlace { origin, sequence: at.sequence, manifest: at.manifest }),
+        result,
+        whole: true,
+        request: Some(Sha256([1; 32])),
+        approvals: vec![Sha256([2; 32])],
+        report: Sha256([3; 32]),
+        began: by.now,
+        created: by.now,
+    };
+    it.statement().sign(&[&by.subkey]).expect("signed").to_json()
+}
+
+#[test]
+fn what_another_nodes_drill_has_proven_does_not_expire() {
+    let mut harbour = Harbour::new();
+    let (mut node, all) = node_with(&harbour, 10, 4, 3);
+    let (mut other, _) = node_with(&harbour, 20, 1, 3);
+    retention(&mut node);
+    harbour.push(&mut node);
+    let before = harbour.disk.paths();
+    let passed = drill(&other, &node, &all[1], Verdict::Passed);
+    let failed = drill(&other, &node, &all[2], Verdict::Failed);
+    other.append(&[passed, failed]);
+    harbour.push(&mut other);
+    forget(&mut node, &all[..3]);
+    harbour.push(&mut node);
+    harbour.witnessed(&mut node, &[]);
+    node.snapshot(&objects(7, 3));
+    harbour.push(&mut node);
+    harbour.pass(&mut node, 60);
+    harbour.witnessed(&mut node, &[]);
+    // What cannot be read might say so, too.
+    let paths = harbour.disk.paths();
+    let theirs = paths.iter().find(|path| path.ends_with("entries") && !before.contains(path));
+    let theirs = theirs.expect("the other's log").clone();
+    harbour.disk.flip_bit(&theirs, 100, 0).expect("flipped");
+    harbour.region = open(&harbour.disk, &harbour.clock);
+    let report = harbour.region.collect(&AT_ONCE, &mut SeededRng::new(9), &mut |_| {});
+    let report = report.expect("collected");
+    assert!(expired(&report).is_empty() && report.is_stopped(), "{report:?}");
+    harbour.disk.flip_bit(&theirs, 100, 0).expect("flipped");
+    harbour.region = open(&harbour.disk, &harbour.clock);
+    let report = harbour.collect(&AT_ONCE);
+    assert_eq!(expired(&report), [1, 3], "{report:?}");
+}
+
 #[test]
 fn what_a_drill_has_proven_and_what_its_node_keeps_does_not_expire() {
     let harbour = Harbour::new();
     let (mut node, all) = node_with(&harbour, 10, 5, 3);
     retention(&mut node);
-    let drill = |node: &Node, at: &Forgotten, result| {
-        let origin = node.log.origin().to_string();
-        let it = Drill {
-            fleet: node.fleet.id(),
-            node: node.enrolment.node(),
-            origin: origin.clone(),
-            kind: DrillKind::Quorum,
-            snapshot: Some(SnapshotPlace { origin, sequence: at.sequence, manifest: at.manifest }),
-            result,
-            whole: true,
-            request: Some(Sha256([1; 32])),
-            approvals: vec![Sha256([2; 32])],
-            report: Sha256([3; 32]),
-            began: node.now,
-            created: node.now,
-        };
-        it.statement().sign(&[&node.subkey]).expect("signed").to_json()
-    };
-    let passed = drill(&node, &all[0], Verdict::Passed);
+    let passed = drill(&node, &node, &all[0], Verdict::Passed);
     node.append(&[passed]);
     // A stolen node says that the drill failed, and that another one passed.
-    let failed = drill(&node, &all[0], Verdict::Failed);
-    let other = drill(&node, &all[3], Verdict::Passed);
+    let failed = drill(&node, &node, &all[0], Verdict::Failed);
+    let other = drill(&node, &node, &all[3], Verdict::Passed);
     node.append(&[failed, other]);
     // Number 2 is not let go.
     harbour.push(&mut node);

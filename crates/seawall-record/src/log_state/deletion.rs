@@ -40,6 +40,8 @@ pub(super) struct Deletions {
     retention: Option<(Retention, Envelope)>,
     /// Sequence numbers of those that a whole drill ever restored.
     pub(super) ever_proven: BTreeSet<u64>,
+    /// Snapshots of other logs that a whole drill of this one's node restored.
+    pub(super) proven_elsewhere: BTreeSet<Sha256>,
 }
 
 impl LogState {
@@ -68,6 +70,12 @@ impl LogState {
     /// drills of it said: what a node's own log can add to, and never take back.
     pub fn was_proven(&self, sequence: u64) -> bool {
         self.deletions.ever_proven.contains(&sequence)
+    }
+
+    /// Snapshots of other logs that this log's node has restored in a whole drill. *Its word alone:
+    /// it may keep a snapshot, and must let none go.*
+    pub fn proved_for_others(&self) -> impl Iterator<Item = Sha256> + '_ {
+        self.deletions.proven_elsewhere.iter().copied()
     }
 
     /// Whether it is the newest of its class and set, or the last of them that a drill has proven.

@@ -75,6 +75,9 @@ impl LogState {
         if let Some(place) = &drill.snapshot {
             self.check_place(WHAT, place)?;
             let is_chained = self.manifest_at(place.sequence) == Some(place.manifest);
+            if !self.is_own(&place.origin) && drill.whole && drill.proves() {
+                self.deletions.proven_elsewhere.insert(place.manifest);
+            }
             if self.is_own(&place.origin) && is_chained && drill.whole {
                 if drill.proves() {
                     self.proven.insert(place.sequence);
