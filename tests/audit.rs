@@ -2,11 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 
-use seawall_host::FsDisk;
 use seawall_sign::SigningKey;
-use seawall_tlog::{Hash, Log, SignedCheckpoint, merkle};
+use seawall_tlog::{Hash, SignedCheckpoint, merkle};
 use serde_json::Value;
 
 use crate::harness::{Fleet, arg, restored, run};
@@ -21,6 +19,11 @@ fn lines(fleet: &Fleet, home: &Path, more: &[&str]) -> Vec<Value> {
 
 fn kinds(lines: &[Value]) -> Vec<&str> {
     lines.iter().map(|l| l["kind"].as_str().expect("a kind")).collect()
+}
+
+/// Bytes of the first entry of a bundle, with its length.
+fn entry_len(bundle: &[u8]) -> usize {
+    2 + usize::from(u16::from_be_bytes([bundle[0], bundle[1]]))
 }
 
 /// Checks the inclusion proof of a line, whose statement is the entry in `log`.
@@ -179,7 +182,16 @@ fn physical_events_and_exported_logs() {
 
 #[test]
 fn what_a_custodians_machine_did_is_told_with_time_and_snapshot() {
-    let mut it = Machines::new();
+    machine_is_audited(Fleet::found());
+}
+
+#[test]
+fn what_a_machine_with_a_post_quantum_key_did_is_told_as_well() {
+    machine_is_audited(Fleet::found_with(&["--algorithm", "ml-dsa-44"]));
+}
+
+fn machine_is_audited(fleet: Fleet) {
+    let mut it = Machines::of(fleet);
     it.start(0);
     let (request, sent) = it.send("a test for the audit");
     assert_eq!(sent[0]["state"], "answered", "{sent}");
@@ -193,13 +205,11 @@ fn what_a_custodians_machine_did_is_told_with_time_and_snapshot() {
     it.fleet.run(&[&args[..], &["--approval", arg(&by_hand), "--to", arg(&to)]].concat()).ok();
 
     // Its log, handed over as tiles.
-    let (disk, tiles) = (FsDisk::create(it.home(0)).expect("a home"), it.fleet.path("tiles"));
-    let dir = format!("custody/{}/log", it.fleet_id);
-    let checkpoint = fs::read(it.home(0).join(&dir).join("checkpoint")).expect("signed");
-    let signed = SignedCheckpoint::parse(&checkpoint).expect("a signed checkpoint");
-    let (log, _) =
-        Log::open(Arc::new(disk), &dir, &signed.checkpoint().origin).expect("the log opens");
-    log.export_tiles(&FsDisk::create(tiles.clone()).expect("made"), ".").expect("written");
+    let tiles = it.fleet.path("tiles");
+    run(&it.home(0), &["custodian", "log", "export", arg(&tiles)]).ok();
+    let other = ["custodian", "log", "export", arg(&tiles), "--fleet-id", "91ab"];
+    run(&it.home(0), &other).code(1).says(&["--fleet-id says which"]);
+    run(&it.home(1), &["custodian", "log", "export", arg(&tiles)]).code(1).says(&["no request"]);
     let of_machine = ["--log", arg(&tiles), "--actor", "custodian-1", "--since", "7d"];
     let all = lines(&it.fleet, &home, &of_machine);
     assert_eq!(kinds(&all), ["approval", "seen", "decided", "answered"], "{all:#?}");
@@ -208,8 +218,15 @@ fn what_a_custodians_machine_did_is_told_with_time_and_snapshot() {
     }
     assert!(all[1]["what"].as_str().is_some_and(|w| w.contains("a test for the audit")));
     assert_eq!(all[3]["approvals"], all[0]["approvals"], "one digest for one approval");
-    let entry = log.entry(2).expect("an entry");
-    is_proven(&all[3], &entry);
+    // It cannot be told otherwise.
+    let bundle = tiles.join("tile/entries/000.p/3");
+    let entries = fs::read(&bundle).expect("the entries");
+    let (skipped, all) = ((2..4).fold(0, |at, _| at + entry_len(&entries[at..])), &all);
+    is_proven(&all[3], &entries[skipped + 2..]);
+    let mut lying = entries;
+    lying[skipped + 40] ^= 1;
+    fs::write(&bundle, lying).expect("written");
+    run(&home, &["audit", "--log", arg(&tiles)]).code(1).says(&["tiles"]);
 }
 
 #[test]

@@ -35,7 +35,7 @@ pub use notify::{Notifier, parse_webhook};
 pub use office::{
     ACCEPTED_CLOCK, AcceptedClock, CASES, CaseList, HeldShare, ListedCase, LogKeys, MAX_CASES,
     Notice, Office, OfficeError, OfficeParts, ReadLog, Rules, ShareTrouble, Unvouched, VERDICTS,
-    read_log,
+    export_log, read_log,
 };
 pub use post_quantum::{ArrivedManifest, JudgedShare, ShareReport, judge_bad_share, kem_keys};
 pub use quorum::{quorum, reached, roster};

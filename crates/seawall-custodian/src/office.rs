@@ -36,7 +36,7 @@ use seawall_tlog::{Judgement, LogError};
 
 use self::arrivals::Arrivals;
 use self::docket::{Case, Docket, Stand, kind};
-pub use self::docket::{LogKeys, ReadLog, read_log};
+pub use self::docket::{LogKeys, ReadLog, export_log, read_log};
 use self::inbox::Unheard;
 pub use self::inbox::VERDICTS;
 pub use self::listed::{CASES, CaseList, ListedCase, MAX_CASES, Notice};

@@ -19,7 +19,7 @@ use seawall_record::{
     Accepted, Act, Approval, CustodianAct, CustodianRecord, Ending, Fleet, Forgotten, LogState,
     Use, VerifiedDossier,
 };
-use seawall_sign::{Envelope, Predicate, Statement, VerifyingKey, predicate_type};
+use seawall_sign::{Algorithm, Envelope, Predicate, Statement, VerifyingKey, predicate_type};
 use seawall_tlog::tile::{TilePath, TileReader};
 use seawall_tlog::{
     Checkpoint, Hash, Kind, Log, Origin, Roster, SignedCheckpoint, Verifier, merkle,
@@ -446,13 +446,22 @@ pub fn audit_exported(home: &Home, dir: &Path) -> Result<Vec<Happening>, HomeErr
     }
     let custodians = fleet.groups().iter().flat_map(|g| &g.custodians);
     for custodian in custodians {
-        if check_signer(&signed, &[custodian.signing_key]).is_ok() {
+        if check_signer(&signed, &log_keys(custodian)).is_ok() {
             let of = (&fleet, checkpoint, place.as_str());
             return of_custodian(home, custodian, of, &entry, &prove);
         }
     }
     let why = "its checkpoint is signed by no custodian and no node of this fleet";
     Err(HomeError::refused(format!("{place}: {why}")))
+}
+
+/// What a custodian's log may be signed with: its signing key, or that of its machine's connections
+/// where the first is of a kind that notes do not know.
+fn log_keys(custodian: &CustodianRecord) -> Vec<VerifyingKey> {
+    match custodian.signing_key.algorithm() {
+        Algorithm::Ed25519 => vec![custodian.signing_key],
+        Algorithm::MlDsa44 => custodian.endpoint.iter().map(|it| it.transport).collect(),
+    }
 }
 
 fn check_signer(signed: &SignedCheckpoint, keys: &[VerifyingKey]) -> Result<(), HomeError> {

@@ -445,6 +445,37 @@ pub fn read_log(
     fleet: FleetId,
     keys: &LogKeys,
 ) -> Result<Option<ReadLog>, OfficeError> {
+    let Some((log, witnessed)) = open_log(disk, fleet, keys)? else { return Ok(None) };
+    let acts = read_acts(&log, fleet, keys.statements.public())?;
+    Ok(Some(ReadLog { origin: log.origin().to_string(), size: log.size(), acts, witnessed }))
+}
+
+/// Writes the log this home keeps for a fleet as C2SP tlog-tiles below `dir` of another disk, with
+/// the cosignatures of witnesses where they cover all of it; how many entries it has, `None` if
+/// there is no log. The machine must not be running.
+pub fn export_log(
+    disk: Arc<dyn Disk>,
+    fleet: FleetId,
+    keys: &LogKeys,
+    (to, dir): (&dyn Disk, &str),
+) -> Result<Option<u64>, OfficeError> {
+    let Some((log, witnessed)) = open_log(disk, fleet, keys)? else { return Ok(None) };
+    log.export_tiles(to, dir)?;
+    if let Some(whole) = witnessed.filter(|it| it.checkpoint().size == log.size()) {
+        let path = format!("{dir}/checkpoint");
+        write_atomic(to, &path, &whole.to_bytes()).map_err(OfficeError::io(&path))?;
+    }
+    Ok(Some(log.size()))
+}
+
+/// A log, and the last checkpoint of it that a witness signed.
+type OpenLog = (Log, Option<SignedCheckpoint>);
+
+fn open_log(
+    disk: Arc<dyn Disk>,
+    fleet: FleetId,
+    keys: &LogKeys,
+) -> Result<Option<OpenLog>, OfficeError> {
     let custodian = keys.statements.public();
     let dir = format!("custody/{}/log", fleet.to_hex());
     if disk.list(&dir).map_err(OfficeError::io(&dir))?.is_empty() {
@@ -457,16 +488,16 @@ pub fn read_log(
     let signed = log.checkpoint().ok_or_else(|| damaged("it has no checkpoint"))?;
     let key = Verifier::new(origin.as_str(), Kind::Signer, &keys.checkpoints.public())
         .map_err(LogError::from)?;
-    signed.verify(&[key]).map_err(LogError::from)?;
-    if let Some(witnessed) = witnessed.as_ref().map(SignedCheckpoint::checkpoint) {
-        let is_of_it = witnessed.origin == origin && witnessed.size <= log.size();
-        if !is_of_it || log.root_at(witnessed.size)? != witnessed.root {
+    let keys = [key];
+    signed.verify(&keys).map_err(LogError::from)?;
+    if let Some(cosigned) = &witnessed {
+        let it = cosigned.checkpoint();
+        let is_of_it = it.origin == origin && it.size <= log.size();
+        if !is_of_it || log.root_at(it.size)? != it.root || cosigned.verify(&keys).is_err() {
             return Err(damaged("a witness signed other entries than it has"));
         }
     }
-    let (origin, size) = (origin.to_string(), log.size());
-    let acts = read_acts(&log, fleet, custodian)?;
-    Ok(Some(ReadLog { origin, size, acts, witnessed }))
+    Ok(Some((log, witnessed)))
 }
 
 /// Every act in a custodian's log, each checked.

@@ -78,6 +78,17 @@ pub(crate) enum MachineLogCommand {
     /// Check every signature, the tree and the checkpoint of each fleet's log
     #[command(after_help = "Example: seawall --home /var/lib/custodian custodian log verify")]
     Verify,
+    /// Write the log that is kept for a fleet as C2SP tlog-tiles: for `seawall audit --log`
+    #[command(
+        after_help = "Example: seawall --home /var/lib/custodian custodian log export anna-log"
+    )]
+    Export {
+        /// A directory
+        dir: PathBuf,
+        /// The fleet [default: the one whose requests this custodian has seen]
+        #[arg(long, value_name = "HEX")]
+        fleet_id: Option<String>,
+    },
 }
 
 /// How a custodian's machine runs.

@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use seawall_base::{Clock as _, Disk as _, LockMode, OpenMode, Sha256, read_file, write_atomic};
 use seawall_custodian::{
     ACCEPTED_CLOCK, AcceptedClock, CASES, CaseList, CustodianHome, HeldShare, ListedCase,
-    MAX_CASES, Notifier, Office, OfficeParts, Rules, VERDICTS, WitnessDesk, parse_webhook, reached,
-    read_log, roster, run_until_signal,
+    MAX_CASES, Notifier, Office, OfficeParts, Rules, VERDICTS, WitnessDesk, export_log,
+    parse_webhook, reached, read_log, roster, run_until_signal,
 };
 use seawall_host::{FsDisk, OsRng, SystemClock, SystemSteady};
 use seawall_record::{Act, CustodianAct, Fleet, PersonVerdict};
@@ -301,14 +301,41 @@ fn say(
     printer.result(&value, &format!("{what}; the machine takes it into its log within a second"))
 }
 
+fn export(
+    home: &CustodianHome,
+    dir: &Path,
+    fleet_id: Option<&str>,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let wanted = fleet_id.map(|id| id.strip_prefix("fleet:").unwrap_or(id));
+    let mut fleets = home.fleets()?;
+    fleets.retain(|it| wanted.is_none_or(|id| it.id().to_hex() == id));
+    let [fleet] = &fleets[..] else {
+        anyhow::bail!(
+            "{} fleets of this home {}; --fleet-id says which log to export (seawall custodian show lists them)",
+            fleets.len(),
+            wanted.map_or_else(|| "have a log".to_owned(), |id| format!("are {id}"))
+        );
+    };
+    let to = FsDisk::create(dir)?;
+    let entries = export_log(home.disk(), fleet.id(), &home.log_keys()?, (&to, "."))?;
+    let entries = entries.context("this custodian has seen no request of that fleet")?;
+    let value = json!({ "dir": dir, "fleet": fleet.id().to_hex(), "entries": entries });
+    printer.result(&value, &format!("wrote the tiles of {entries} entries"))
+}
+
 fn log(home: &CustodianHome, command: &MachineLogCommand, printer: &Printer) -> anyhow::Result<()> {
     let _alone = alone(home)?;
+    if let MachineLogCommand::Export { dir, fleet_id } = command {
+        return export(home, dir, fleet_id.as_deref(), printer);
+    }
     let mut logs = Vec::new();
     for fleet in home.fleets()? {
         let log = read_log(home.disk(), fleet.id(), &home.log_keys()?)?;
         logs.extend(log.map(|log| (fleet, log)));
     }
     match command {
+        MachineLogCommand::Export { .. } => Ok(()),
         MachineLogCommand::List => {
             let acts: Vec<&CustodianAct> = logs.iter().flat_map(|(_, log)| &log.acts).collect();
             let lines: Vec<_> = acts.iter().map(|act| line(act)).collect();
