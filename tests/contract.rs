@@ -143,6 +143,18 @@ fn every_result_is_json_and_nothing_else() {
         assert_eq!(json(&["fleet", command, "--out", arg(&out)])["file"], arg(&out));
         assert!(out.is_file());
     }
+    let (policy, rules) = (fleet.path("policy.json"), fleet.path("rules.json"));
+    let propose = ["fleet", "policy", "propose", "--deletion-min-days", "30"];
+    let policy =
+        json(&[&propose[..], &["--deletion-custodians", "2", "--out", arg(&policy)]].concat());
+    assert_eq!(policy["complete"], true);
+    assert!(policy["file"].is_string());
+    let propose = ["fleet", "retention", "propose", "--keep-last", "3", "--out", arg(&rules)];
+    assert_eq!(json(&propose)["file"], arg(&rules));
+    fleet.run(&["fleet", "policy", "apply", arg(&fleet.path("policy.json"))]).ok();
+    let delete = fleet.path("delete.json");
+    let propose = ["snapshot", "delete", "propose", id, "--even-last", "--reason", "x", "--out"];
+    assert_eq!(json(&[&propose[..], &[arg(&delete)]].concat())["file"], arg(&delete));
     quorum_results(&fleet, id);
 }
 

@@ -69,6 +69,22 @@ impl Printer {
         Ok(())
     }
 
+    /// As [`Printer::document`], and says what it is; in JSON one value, with the `file` it is in.
+    /// Where the document itself goes to stdout, it is all that is printed.
+    pub(crate) fn described(
+        self,
+        out: &std::path::Path,
+        document: &[u8],
+        (mut value, words): (serde_json::Value, &str),
+    ) -> anyhow::Result<()> {
+        write_output(out, document)?;
+        if out.as_os_str() == "-" {
+            return Ok(());
+        }
+        value["file"] = serde_json::json!(out);
+        self.result(&value, words)
+    }
+
     /// Whether results are JSON.
     pub(crate) const fn is_json(self) -> bool {
         self.json

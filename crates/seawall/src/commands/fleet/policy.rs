@@ -274,14 +274,16 @@ fn revocation(
 fn write(proposal: &Proposal, out: &Path, printer: &Printer) -> anyhow::Result<()> {
     let mut json = proposal.envelope.to_json();
     json.push(b'\n');
-    printer.document(out, &json)?;
-    if out.as_os_str() == "-" {
-        return Ok(());
-    }
-    show(proposal, printer)
+    let (value, words) = describe(proposal);
+    printer.described(out, &json, (value, &words))
 }
 
 fn show(proposal: &Proposal, printer: &Printer) -> anyhow::Result<()> {
+    let (value, words) = describe(proposal);
+    printer.result(&value, &words)
+}
+
+fn describe(proposal: &Proposal) -> (serde_json::Value, String) {
     let mut value = as_json(&proposal.policy);
     let [now, then] = proposal.signed;
     value["signed"] = json!({ "by": now.0, "of": now.1, "by_new": then.0, "of_new": then.1 });
@@ -294,7 +296,7 @@ fn show(proposal: &Proposal, printer: &Printer) -> anyhow::Result<()> {
             now.0, now.1, then.0, then.1
         )
     };
-    printer.result(&value, &format!("{}\n{state}", in_words(&proposal.policy)))
+    (value, format!("{}\n{state}", in_words(&proposal.policy)))
 }
 
 fn as_json(policy: &FleetPolicy) -> serde_json::Value {

@@ -54,13 +54,10 @@ fn envelope(path: &Path) -> anyhow::Result<Envelope> {
 fn write(envelope: &Envelope, out: &Path, printer: &Printer) -> anyhow::Result<()> {
     let mut json = envelope.to_json();
     json.push(b'\n');
-    printer.document(out, &json)?;
-    if out.as_os_str() == "-" {
-        return Ok(());
-    }
     let it = read_retention(envelope)?;
     let signers = envelope.signers().count();
-    printer.result(&as_json(&it), &format!("{}; {signers} root keys signed it", in_words(&it)))
+    let words = format!("{}; {signers} root keys signed it", in_words(&it));
+    printer.described(out, &json, (as_json(&it), &words))
 }
 
 fn as_json(it: &Retention) -> Value {

@@ -53,11 +53,7 @@ fn propose(home: &Home, args: &DeleteProposeArgs, printer: &Printer) -> anyhow::
         validity: Seconds::days(args.valid_days.into()),
     };
     let file = propose_deletion(home, &order, &SystemClock, &mut OsRng)?;
-    printer.document(&args.out, &file.to_json())?;
-    if args.out.as_os_str() == "-" {
-        return Ok(());
-    }
-    printer.result(&as_json(&file)?, &in_words(&file)?)
+    printer.described(&args.out, &file.to_json(), (as_json(&file)?, &in_words(&file)?))
 }
 
 fn sign(
