@@ -201,7 +201,7 @@ impl Region {
             });
             match done {
                 Ok((Some(tenant), all)) => {
-                    out.snapshots.extend(all.into_iter().map(|it| (tenant, it)))
+                    out.snapshots.extend(all.into_iter().map(|it| (tenant, it)));
                 }
                 Ok((None, _)) => {}
                 Err(_) => out.unread.push((slot.fleet, slot.origin.to_string())),
