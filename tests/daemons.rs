@@ -5,13 +5,14 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
 use seawall_base::Sha256;
 use seawall_tlog::{Kind, SignedCheckpoint, Verifier};
 use serde_json::{Value, json};
 
-use crate::harness::{Fleet, arg, free_address, run, seawall, signal, wait_until};
+use crate::harness::{Fleet, arg, certificate, free_address, run, seawall, signal, wait_until};
 use crate::machines::{Machines, Running, ask, connect, message, policy, transport_key};
 
 /// Takes one POST after the other and hands on what was posted.
@@ -97,9 +98,61 @@ fn people_are_told_by_webhook_and_by_mail_and_again_after_a_restart() {
     let (_, again) = received.recv_timeout(limit).expect("told again");
     assert_eq!(again["request"], body["request"], "nobody knows whether they were told before");
     it.kill(0);
-    // A webhook over TLS is refused at the start, with the way that there is.
-    let refused = ["custodian", "run", "--listen", "127.0.0.1:0", "--webhook", "https://x/"];
-    run(&it.home(0), &refused).code(2).says(&["relay on this machine"]);
+    let refused = ["custodian", "run", "--listen", "127.0.0.1:0", "--webhook", "ftp://x/"];
+    run(&it.home(0), &refused).code(2).says(&["is no https: or http: URL"]);
+}
+
+/// Python's server, with TLS, that keeps what it is sent.
+const RECEIVER: &str = "
+import http.server, ssl, sys
+class Hook(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        body = self.rfile.read(int(self.headers[\"Content-Length\"]))
+        open(\"received.json\", \"wb\").write(body)
+        self.send_response(307 if self.path == \"/elsewhere\" else 204)
+        self.send_header(\"Location\", \"/hook\")
+        self.end_headers()
+server = http.server.HTTPServer((\"127.0.0.1\", int(sys.argv[1])), Hook)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(\"site.pem\", \"site.key\")
+server.socket = context.wrap_socket(server.socket, server_side=True)
+server.serve_forever()
+";
+
+#[test]
+fn a_webhook_over_tls_is_told_where_its_certificate_is_known() {
+    let mut it = Machines::new();
+    it.set_policy(0, "approvers = []", &[("\"0s\"", "\"1h\"")]);
+    let [known, other] = ["known", "other"].map(|name| it.fleet.path(name));
+    for dir in [&known, &other] {
+        std::fs::create_dir(dir).expect("made");
+        certificate(dir);
+    }
+    let address = free_address();
+    let (_, port) = address.rsplit_once(':').expect("a port");
+    let mut server = Command::new("python3");
+    server.args(["-c", RECEIVER, port]).current_dir(&known).stderr(Stdio::null());
+    let mut server = server.spawn().expect("it starts");
+    wait_until("it listens", || std::net::TcpStream::connect(&address).is_ok());
+    let url = |path: &str| format!("https://localhost:{port}/{path}");
+    let said =
+        |it: &Machines| std::fs::read_to_string(it.home(0).join("stderr.log")).expect("a log file");
+    it.start_in(0, &["--webhook", &url("hook")], &[("SSL_CERT_FILE", &other.join("ca.pem"))]);
+    it.send("a test: tell them");
+    wait_until("it was refused", || said(&it).contains("nobody could be told"));
+    assert!(said(&it).contains("certificate"), "{}", said(&it));
+    assert!(!known.join("received.json").exists(), "nothing was sent");
+    let trusted = known.join("ca.pem");
+    for (path, word) in [("elsewhere", "307"), ("hook", "")] {
+        it.kill(0);
+        it.start_in(0, &["--webhook", &url(path)], &[("SSL_CERT_FILE", &trusted)]);
+        wait_until("it was told", || known.join("received.json").exists());
+        wait_until("it was said", || said(&it).contains(word));
+        std::fs::remove_file(known.join("received.json")).expect("received");
+    }
+    assert!(!said(&it).contains("nobody could be told"), "{}", said(&it));
+    server.kill().expect("it ran");
+    server.wait().expect("it ended");
 }
 
 /// The origin's hash of the log that machine `n` keeps for the fleet.

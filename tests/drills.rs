@@ -9,7 +9,8 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::harness::{
-    Fleet, Said, arg, assert_same, free_address, restored, run, said, seawall, wait_until,
+    Fleet, Said, arg, assert_same, certificate, free_address, restored, run, said, seawall,
+    wait_until,
 };
 
 /// A fleet with a canary class.
@@ -365,20 +366,6 @@ fn reports_are_published_and_checked_by_strangers() {
     fleet.run(&["report", "page", "--out", arg(&page)]).ok();
     let page = fs::read_to_string(page).expect("written");
     assert!(page.contains("FAILED") && !page.contains("<script"), "{page}");
-}
-
-/// A certificate for this machine, and who issued it: `ca.pem`, `site.pem`, `site.key`.
-fn certificate(dir: &Path) {
-    let new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
-    let openssl = |more: &[&str]| {
-        let mut openssl = Command::new("openssl");
-        openssl.args(new).args(["-nodes", "-days", "2"]).args(more).current_dir(dir);
-        said(&mut openssl).ok();
-    };
-    openssl(&["-subj", "/CN=test", "-keyout", "ca.key", "-out", "ca.pem"]);
-    let leaf = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "basicConstraints=CA:FALSE"];
-    let named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
-    openssl(&[&leaf[..], &named, &["-keyout", "site.key", "-out", "site.pem"]].concat());
 }
 
 /// Python's server, with TLS, of the directory it is in.

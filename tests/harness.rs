@@ -354,6 +354,20 @@ pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// A certificate for this machine, and who issued it: `ca.pem`, `site.pem`, `site.key`.
+pub(crate) fn certificate(dir: &Path) {
+    let new = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
+    let openssl = |more: &[&str]| {
+        let mut openssl = Command::new("openssl");
+        openssl.args(new).args(["-nodes", "-days", "2"]).args(more).current_dir(dir);
+        said(&mut openssl).ok();
+    };
+    openssl(&["-subj", "/CN=test", "-keyout", "ca.key", "-out", "ca.pem"]);
+    let leaf = ["-CA", "ca.pem", "-CAkey", "ca.key", "-addext", "basicConstraints=CA:FALSE"];
+    let named = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
+    openssl(&[&leaf[..], &named, &["-keyout", "site.key", "-out", "site.pem"]].concat());
+}
+
 /// An address nobody listens on.
 pub(crate) fn free_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -119,10 +119,16 @@ impl Machines {
     }
 
     pub(crate) fn start_with(&mut self, n: usize, more: &[&str]) {
+        self.start_in(n, more, &[]);
+    }
+
+    /// As [`Machines::start_with`], with more variables.
+    pub(crate) fn start_in(&mut self, n: usize, more: &[&str], variables: &[(&str, &Path)]) {
         let log = std::fs::File::create(self.home(n).join("stderr.log")).expect("a log file");
         let mut command = seawall();
         command.env("SEAWALL_HOME", self.home(n)).args(["custodian", "run"]);
         command.args(["--listen", &self.addresses[n]]).args(more).stderr(log);
+        command.envs(variables.iter().copied());
         self.running[n] = Some(command.spawn().expect("the machine starts"));
         wait_until("it listens", || std::net::TcpStream::connect(&self.addresses[n]).is_ok());
     }

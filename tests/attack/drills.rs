@@ -123,6 +123,30 @@ fn a_failed_drill_is_told_as_a_passed_one() {
 }
 
 #[test]
+fn a_report_with_the_policies_of_before_its_node_was_revoked() {
+    let (fleet, _) = published();
+    let _region = fleet.region("region");
+    fleet.run(&["sync"]).ok();
+    let second = fleet.second_node("site-b");
+    copy(&fleet.path("node-1-canary"), &fleet.path("site-b-canary"));
+    let said = run(&second, &["drill", "canary", "--elsewhere", "--json"]).ok().json();
+    let report = PathBuf::from(said["report"].as_str().expect("a path"));
+    let site = fleet.path("site");
+    run(&second, &["report", "publish", "--to", arg(&site)]).ok();
+    fleet.run(&["report", "publish", "--to", arg(&site)]).ok();
+    let next = fleet.path("next.json");
+    let revoke = ["fleet", "policy", "propose", "--revoke", "site-b", "--reason", "stolen"];
+    fleet.run(&[&revoke[..], &["--keep-entries", "1", "--out", arg(&next)]].concat()).ok();
+    fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+    // A stranger who has the id alone cannot know better; what it was judged by is said.
+    let id = id_of(&fleet);
+    let args = ["report", "verify", arg(&report), "--fleet", &id, "--json"];
+    assert_eq!(run(&fleet.path("stranger"), &args).ok().json()["policy"], 1);
+    let said = fleet.run(&["report", "publish", "--to", arg(&site)]).code(1);
+    stopped(&said.says(&["its node was revoked before it wrote this"]).stderr);
+}
+
+#[test]
 fn another_fleet_of_the_same_name_vouches_for_itself() {
     let (fleet, _) = published();
     let (other, [good, _]) = published();

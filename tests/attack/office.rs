@@ -396,6 +396,34 @@ fn a_clock_set_forward_while_the_machine_is_down_or_with_a_persons_word() {
 }
 
 #[test]
+fn a_clock_set_forward_while_the_machine_is_down_empties_no_daily_count() {
+    let (fleet, bench) = Bench::with("approvers = []", &[("per_day = 5", "per_day = 1")]);
+    let (start, mut office) = (bench.clock.now(), bench.open());
+    assert_eq!(bench.submit(&mut office).state, Standing::Answered);
+    let mut until = start;
+    for round in 1..4 {
+        drop(office);
+        bench.clock.set(bench.clock.now().after(Seconds(48 * 3_600 + 1)));
+        office = bench.open();
+        office.tick().expect("ticked");
+        let now = bench.clock.now();
+        let again = asked_again(&fleet, &bench.request, |it| {
+            it.nonce = Hex32([round; 32]);
+            (it.created, it.expires) = (now, now.after(Seconds::days(3)));
+        });
+        let said = office.submit(bench.peer, &again).expect("it is taken");
+        assert_eq!(said.state, Standing::Pending, "{}", said.why);
+        stopped(&said.why);
+        until = said.until.expect("it waits");
+        assert!(until >= now.after(Seconds(24 * 3_600 - 60)), "{until} {now}");
+    }
+    // A day that somebody watched.
+    pass(&bench, &mut office, Seconds(until.0 - bench.clock.now().0));
+    let answered = bench.acts().iter().filter(|act| matches!(act, Act::Answered { .. })).count();
+    assert_eq!(answered, 2);
+}
+
+#[test]
 fn a_clock_that_comes_back_by_itself_was_never_believed() {
     let (_fleet, bench) = Bench::with("approvers = []", &[FOUR_HOURS]);
     let (start, mut office) = (bench.clock.now(), bench.open());

@@ -27,7 +27,7 @@ mod parts;
 use std::collections::BTreeMap;
 
 use seawall_base::Rng;
-use seawall_escrow::{Group, SharePublic, ShareSecret};
+use seawall_escrow::{Group, ShareFile, SharePublic, ShareSecret};
 use seawall_record::{
     Ceremony, CeremonyKind, CeremonyMessage, CeremonyResult, CeremonyStep, Fleet, GroupFile, Hex32,
     KnowledgeProof, MessageFile, SealedPart,
@@ -204,26 +204,33 @@ fn check_version(ceremony: &Ceremony) -> Result<(), CustodyError> {
     opening::check_signed(&ceremony.cards)
 }
 
-/// A group of a fleet this home knows must be recorded as the fleet's newest policy has it, and the
-/// opening must name such a fleet: another's policy will not take the result.
+/// The opening must name the fleet whose group it is, since no other's policy will take the result,
+/// and start from the record that this fleet's newest policy has. Whose group it is this home's own
+/// share says; other fleets may have the same public record, and have no say.
 fn check_fleet(home: &CustodianHome, ceremony: &Ceremony) -> Result<(), CustodyError> {
     let Some(previous) = &ceremony.opening.previous else { return Ok(()) };
-    let known: Vec<_> =
-        home.fleets()?.into_iter().filter(|f| f.group(previous.id).is_some()).collect();
-    for fleet in &known {
-        if fleet.group(previous.id).is_some_and(|known| known != previous) {
-            return Err(CustodyError::refused(format!(
-                "the ceremony starts from another record of {} than the fleet's policy has (version {} is known here): join the fleet's newest card, or begin anew from it",
-                previous.id,
-                fleet.version()
-            )));
-        }
+    let (named, fleets) = (ceremony.opening.fleet, home.fleets()?);
+    let of_share = |(_, share): (String, ShareFile)| {
+        let public = share.public();
+        (public.group == previous.id && public.fleet != NO_FLEET).then_some(public.fleet)
+    };
+    let mut owners: Vec<_> = home.shares()?.into_iter().filter_map(of_share).collect();
+    if owners.is_empty() && named.is_none() {
+        let has_it = |fleet: &&Fleet| fleet.group(previous.id).is_some();
+        owners.extend(fleets.iter().filter(has_it).map(Fleet::id));
     }
-    if !known.is_empty() && known.iter().all(|f| Some(f.id()) != ceremony.opening.fleet) {
+    if let Some(owner) = owners.first().filter(|_| owners.iter().all(|it| Some(*it) != named)) {
         return Err(CustodyError::refused(format!(
-            "{} belongs to fleet {}, which the ceremony does not name: begin anew from that fleet's card",
+            "{} belongs to fleet {owner}, which the ceremony does not name: begin anew from that fleet's card",
+            previous.id
+        )));
+    }
+    let known = fleets.iter().find(|fleet| Some(fleet.id()) == named);
+    if let Some(fleet) = known.filter(|fleet| fleet.group(previous.id) != Some(previous)) {
+        return Err(CustodyError::refused(format!(
+            "the ceremony starts from another record of {} than the fleet's policy has (version {} is known here): join the fleet's newest card, or begin anew from it",
             previous.id,
-            known[0].id()
+            fleet.version()
         )));
     }
     Ok(())

@@ -63,7 +63,9 @@ pub fn hand_on(
         CustodyError::refused("the group has no post-quantum half: there is nothing to hand over")
     })?;
     let fleets = home.fleets()?;
-    let fleet = fleets.iter().find(|fleet| fleet.group(record.id).is_some());
+    let named = group.ceremony().opening.fleet;
+    let is_theirs = |fleet: &&Fleet| named.is_none_or(|id| id == fleet.id());
+    let fleet = fleets.iter().filter(is_theirs).find(|fleet| fleet.group(record.id).is_some());
     let fleet =
         fleet.ok_or_else(|| CustodyError::refused("this home knows no fleet with that group"))?;
     let known = fleet.group(record.id);
@@ -82,7 +84,7 @@ pub fn hand_on(
         }
         let manifest = arrived.envelope.digest();
         let found = ArrivedManifest::check(fleet, &arrived.envelope)
-            .and_then(|checked| shares_of(checked.capsule(), fleet, &given, &keys));
+            .map(|checked| shares_of(checked.capsule(), fleet, &given, &keys));
         match found {
             Ok(own) if own.is_empty() => without.push((manifest, "it has none for it".to_owned())),
             Ok(own) => shares.extend(own.into_iter().map(|share| (manifest, share))),
@@ -118,48 +120,79 @@ pub fn shares_of(
     fleet: &Fleet,
     given: &[HandOverFile],
     keys: &[KemSecret],
-) -> Result<Vec<PqShare>, CustodianError> {
+) -> Vec<PqShare> {
     let own = capsule.open_own_share(keys);
-    let handed = hand_overs_to(capsule, fleet, given)?;
+    let handed = hand_overs_to(capsule, fleet, given);
     let handed = handed.iter().filter_map(|it| it.open_own_share(keys));
-    Ok(own.into_iter().chain(handed).collect())
+    own.into_iter().chain(handed).collect()
+}
+
+/// Checks a file of hand-overs before it is kept: every statement of this fleet in it is signed by a
+/// custodian that a group of the fleet ever had, and every dealing is the one signed for. Returns
+/// how many there are.
+pub fn check_hand_overs(file: &HandOverFile, fleet: &Fleet) -> Result<usize, CustodianError> {
+    let handed = file.open(fleet)?;
+    handed.iter().try_for_each(|(said, bytes)| signed_for(said, bytes).map(drop))?;
+    Ok(handed.len())
+}
+
+fn signed_for(said: &HandedOver, bytes: &[u8]) -> Result<HandOver, CustodianError> {
+    let it = HandOver::decode(bytes).map_err(|e| misplaced(&e))?;
+    if it.digest() != said.dealing.0 {
+        let why = "has a hand-over that is not the one signed for".to_owned();
+        return Err(CustodianError::Misplaced(why));
+    }
+    Ok(it)
 }
 
 /// The hand-overs that lead to a capsule, whatever else is in the files: of its own shares, and of
-/// shares of those. Each is signed for, and for custodians whom the group ever had.
+/// shares of those. Each is signed for, and for custodians whom the group ever had. A file or a
+/// dealing that is none is passed over and said: others may have what it takes.
 pub fn hand_overs_to(
     capsule: &CheckedCapsule,
     fleet: &Fleet,
     files: &[HandOverFile],
-) -> Result<Vec<CheckedHandOver>, CustodianError> {
-    let Some(dealing) = capsule.dealing() else { return Ok(Vec::new()) };
+) -> Vec<CheckedHandOver> {
+    let Some(dealing) = capsule.dealing() else { return Vec::new() };
     let mut by_parent: BTreeMap<[u8; 32], Vec<HandOver>> = BTreeMap::new();
+    let passed_over = |e: &dyn std::fmt::Display| {
+        tracing::warn!("a file of hand-overs is not what somebody signed, and not used: {e}");
+    };
     for file in files {
-        for (said, bytes) in file.open(fleet)? {
-            let it = HandOver::decode(bytes).map_err(|e| misplaced(&e))?;
-            if it.digest() != said.dealing.0 {
-                let why = "has a hand-over that is not the one signed for".to_owned();
-                return Err(CustodianError::Misplaced(why));
+        let handed = match file.open(fleet) {
+            Ok(handed) => handed,
+            Err(e) => {
+                passed_over(&e);
+                continue;
             }
-            by_parent.entry(*it.parent()).or_default().push(it);
+        };
+        for (said, bytes) in handed {
+            match signed_for(&said, bytes) {
+                Ok(it) => by_parent.entry(*it.parent()).or_default().push(it),
+                Err(e) => passed_over(&e),
+            }
         }
     }
     let group = capsule.capsule().group();
     let history = fleet.group_history(group);
     let known: Vec<_> =
         history.iter().filter_map(|(_, record)| Recipients::of_record(record).ok()?).collect();
-    let (mut out, mut open, mut seen) = (Vec::new(), vec![dealing], BTreeSet::new());
-    while let Some(parent) = open.pop() {
+    let (mut out, mut open, mut seen) = (Vec::new(), vec![(dealing, 0)], BTreeSet::new());
+    while let Some((parent, depth)) = open.pop() {
+        // A share is handed on once for each time the group changed hands.
+        if depth == history.len() {
+            continue;
+        }
         for it in by_parent.remove(&parent).into_iter().flatten() {
             let digest = it.digest();
             let checked = known.iter().find_map(|to| it.clone().check(to).ok());
             if let (Some(checked), true) = (checked, seen.insert(digest)) {
                 out.push(checked);
-                open.push(digest);
+                open.push((digest, depth + 1));
             }
         }
     }
-    Ok(out)
+    out
 }
 
 fn misplaced(e: &DealingError) -> CustodianError {

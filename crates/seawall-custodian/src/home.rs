@@ -22,7 +22,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use crate::LogKeys;
+use crate::{LogKeys, check_hand_overs};
 use seawall_base::{Disk, DiskFile, FleetId, GroupId, LockMode, OpenMode, Rng, Sha256};
 use seawall_base::{read_file, write_atomic};
 use seawall_escrow::{
@@ -469,8 +469,19 @@ impl CustodianHome {
     }
 
     /// Keeps a file of hand-overs under the hash of its bytes. Returns its path below the home.
+    ///
+    /// Only what is whole and signed in a fleet this home knows is kept.
     pub fn keep_hand_over(&self, json: &[u8]) -> Result<String, CustodyError> {
-        HandOverFile::parse(json)?;
+        let file = HandOverFile::parse(json)?;
+        let mut count = 0;
+        for fleet in self.fleets()? {
+            let whole = check_hand_overs(&file, &fleet);
+            count += whole.map_err(|e| CustodyError::refused(e.to_string()))?;
+        }
+        if count == 0 {
+            let why = "the file hands nothing over in a fleet that this home knows: join the fleet";
+            return Err(CustodyError::refused(why));
+        }
         let path = format!("{HAND_OVERS}/{}.json", Sha256::of(json).to_hex());
         self.disk.create_dir_all(HAND_OVERS).map_err(CustodyError::io(HAND_OVERS))?;
         write_atomic(self.disk.as_ref(), &path, json).map_err(CustodyError::io(&path))?;
@@ -521,8 +532,8 @@ impl CustodianHome {
             && secret.share.verification_share() == recorded.share.0)
     }
 
-    /// Learns of a fleet, or of its newer policies. Shares made before the fleet was founded are
-    /// sealed anew for it. A share is deleted only where this home holds the one that the newer
+    /// Learns of a fleet, or of its newer policies. Shares made before a fleet that was founded on
+    /// their group are sealed anew for it; other fleets' shares are none of its business. A share is deleted only where this home holds the one that the newer
     /// policy records, opened and compared; that of a group which this custodian has left is set
     /// aside. Whatever a fleet card says, no share is lost by it.
     ///
@@ -552,7 +563,14 @@ impl CustodianHome {
         let mut joined = Joined { fleet, bound, deleted, aside };
         for (name, share) in self.shares()? {
             let public = share.public();
-            let Some(group) = joined.fleet.group(public.group) else { continue };
+            // A group's record is public: another fleet's card may have it as well.
+            let is_theirs = match public.fleet {
+                NO_FLEET => joined.fleet.genesis().groups.iter().any(|g| g.id == public.group),
+                fleet => fleet == joined.fleet.id(),
+            };
+            let Some(group) = joined.fleet.group(public.group).filter(|_| is_theirs) else {
+                continue;
+            };
             let path = format!("shares/{name}");
             let old = public.share_epoch < group.share_epoch;
             if old && group.custodians.iter().all(|c| c.signing_key != own) {

@@ -18,7 +18,9 @@ mod quorum;
 mod witness;
 
 pub use deletion::sign_deletion;
-pub use hand_over::{HandedOn, hand_on, hand_over_shares, hand_overs_to, shares_of};
+pub use hand_over::{
+    HandedOn, check_hand_overs, hand_on, hand_over_shares, hand_overs_to, shares_of,
+};
 pub use home::{
     Ask, AskPassphrase, CustodianHome, CustodyError, HomeLock, Joined, Moved, NO_FLEET, OpenToken,
 };

@@ -10,11 +10,9 @@ use std::process::{Command, Stdio};
 use std::sync::mpsc::{self, SyncSender, TrySendError};
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HOST};
-use http::{Method, Request, Uri};
-use http_body_util::Full;
-use hyper_util::rt::TokioIo;
+use http::Uri;
+use http::header::CONTENT_TYPE;
+use reqwest::redirect::Policy;
 use serde::Serialize;
 
 use crate::Notice;
@@ -31,7 +29,7 @@ const SECRET: &[&str] = &["SEAWALL_SHARE_PASSPHRASE", "SEAWALL_TOKEN_PIN"];
 /// Whom to tell.
 #[derive(Debug, Clone, Default)]
 pub struct Notifier {
-    /// An `http:` URL that is sent a JSON object by POST.
+    /// An `https:` or `http:` URL that is sent a JSON object by POST.
     pub webhook: Option<Uri>,
     /// A command for `sh -c` that gets the text on its standard input.
     pub command: Option<String>,
@@ -126,42 +124,40 @@ fn report(request: &str, how: &str, told: io::Result<()>) {
     }
 }
 
-/// An `http:` URL with a host.
+/// An `https:` or `http:` URL with a host.
 pub fn parse_webhook(text: &str) -> Result<Uri, String> {
     let uri: Uri = text.parse().map_err(|e| format!("{text:?} is no URL: {e}"))?;
-    if uri.scheme_str() != Some("http") || uri.authority().is_none() {
-        return Err(format!("{text:?} is no http: URL; for TLS, send to a relay on this machine"));
+    if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.authority().is_none() {
+        return Err(format!("{text:?} is no https: or http: URL"));
     }
     Ok(uri)
 }
 
-/// Sends a JSON body; anything but a status of success is an error.
+/// Sends a JSON body; anything but a status of success is an error, and so is being sent on: what
+/// is told goes where the operator said. Who has an `https:` URL shows a certificate that this
+/// system trusts.
 fn post(url: &Uri, body: Vec<u8>) -> io::Result<()> {
-    let host = url.host().ok_or_else(|| io::Error::other("no host"))?;
-    let address = format!("{host}:{}", url.port_u16().unwrap_or(80));
-    let path = url.path_and_query().map_or("/", |p| p.as_str());
-    let authority = url.authority().map_or(host, |a| a.as_str());
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(path)
-        .header(HOST, authority)
-        .header(CONTENT_TYPE, "application/json")
-        .body(Full::new(Bytes::from(body)))
-        .map_err(io::Error::other)?;
     let exchange = async {
-        let tcp = tokio::net::TcpStream::connect(address).await?;
-        let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(tcp))
-            .await
-            .map_err(io::Error::other)?;
-        tokio::spawn(connection);
-        let answer = sender.send_request(request).await.map_err(io::Error::other)?;
-        match answer.status() {
-            status if status.is_success() => Ok(()),
-            status => Err(io::Error::other(format!("it answered {status}"))),
-        }
+        let client = reqwest::Client::builder().timeout(LIMIT).redirect(Policy::none()).build()?;
+        let request = client.post(url.to_string()).header(CONTENT_TYPE, "application/json");
+        Ok(request.body(body).send().await?.status())
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async { tokio::time::timeout(LIMIT, exchange).await? })
+    match runtime.block_on(exchange).map_err(|e: reqwest::Error| io::Error::other(whole(&e)))? {
+        status if status.is_success() => Ok(()),
+        status => Err(io::Error::other(format!("it answered {status}"))),
+    }
+}
+
+/// An error with what caused it, without the URL: that may be a secret of its owner's.
+fn whole(e: &reqwest::Error) -> String {
+    let mut causes = vec!["not sent".to_owned()];
+    let mut next = std::error::Error::source(e);
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    causes.join(": ")
 }
 
 /// Runs a command with the text on its standard input, in a process group of its own, and ends

@@ -25,7 +25,7 @@ mod vouched;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use seawall_base::{Clock, Disk, FleetId, Rng, Seconds, Sha256, Steady, Timestamp};
+use seawall_base::{Clock, Disk, FleetId, GroupId, Rng, Seconds, Sha256, Steady, Timestamp};
 use seawall_policy::custodian::{Decision, Facts, Hold, PolicyError};
 use seawall_record::{
     Act, Alive, AliveOutlook, Dossier, DossierParts, Enrolment, Fleet, Introduction, RecordError,
@@ -71,6 +71,16 @@ pub enum OfficeError {
         /// Which file.
         path: String,
         /// What is wrong.
+        why: String,
+    },
+    /// The root keys signed a group that cannot be one. It is not acted on.
+    #[error(
+        "the newer policy's record of {group} is unsound ({why}); find out who signed it with the root keys"
+    )]
+    Unsound {
+        /// Which group.
+        group: GroupId,
+        /// What is wrong with it.
         why: String,
     },
     /// The policy file.
@@ -191,7 +201,7 @@ impl Office {
         }
         let now = it.time.now()?;
         for docket in it.dockets.values_mut() {
-            docket.forget_expired(now)?;
+            docket.forget_expired(now, it.time.gaps())?;
         }
         let pending: Vec<_> = it.pending(now);
         it.notices.extend(pending);
@@ -465,7 +475,7 @@ impl Office {
                 self.attend(fleet, digest, now)?;
             }
             let docket = self.dockets.get_mut(&fleet).expect("a key of the map");
-            docket.forget_expired(now)?;
+            docket.forget_expired(now, self.time.gaps())?;
         }
         self.publish(now)
     }

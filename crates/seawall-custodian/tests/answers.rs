@@ -3,7 +3,8 @@
 
 use seawall_base::{Rng, Seconds, Sha256, Timestamp};
 use seawall_custodian::{
-    ArrivedManifest, CustodianError, Examined, examine, hand_over_shares, hand_overs_to, shares_of,
+    ArrivedManifest, CustodianError, Examined, check_hand_overs, examine, hand_over_shares,
+    hand_overs_to, shares_of,
 };
 use seawall_escrow::{
     Capsule, CapsuleError, Group, HandOver, KemSecret, LabelFields, OneTimePublic, OneTimeSecret,
@@ -457,10 +458,12 @@ fn a_file_of_hand_overs_counts_as_its_signer_wrote_it() {
         [HandOverFile::parse(&file.to_json()).expect("what it writes, it reads")]
     };
     let reach = |files: &[HandOverFile]| hand_overs_to(&it.capsule, &world.fleet, files);
-    assert_eq!(reach(&with(&dealings)).expect("good").len(), 1);
+    assert_eq!(reach(&with(&dealings)).len(), 1);
+    let good = with(&dealings);
+    assert_eq!(check_hand_overs(&good[0], &world.fleet).expect("good"), 1);
     // The first answers with its own share and with what it was dealt of the third's.
     let shares = shares_of(&it.capsule, &world.fleet, &with(&dealings), &keys[..1]);
-    assert_eq!(shares.expect("good").len(), 2);
+    assert_eq!(shares.len(), 2);
     let mut altered = dealings.clone();
     altered[0][100] ^= 1;
     for (dealings, words) in [
@@ -468,19 +471,24 @@ fn a_file_of_hand_overs_counts_as_its_signer_wrote_it() {
         (vec![dealings[0][1..].to_vec()], "a hand-over that is none"),
         (Vec::new(), "other dealings than it has"),
     ] {
-        let why = reach(&with(&dealings)).expect_err("refused").to_string();
+        let [bad] = with(&dealings);
+        let why = check_hand_overs(&bad, &world.fleet).expect_err("refused").to_string();
         assert!(why.contains(words), "{why}");
+        // One that was kept all the same spoils nothing for the others.
+        assert_eq!(reach(&[bad, good[0].clone()]).len(), 1);
     }
     let (said, dealings) = hand(&custodian_key(1, 1));
-    let why = reach(&[HandOverFile::new(vec![(said, dealings)])]).expect_err("another signer");
+    let forged = HandOverFile::new(vec![(said, dealings)]);
+    let why = check_hand_overs(&forged, &world.fleet).expect_err("another signer");
     assert!(why.to_string().contains("not signed by the custodian"), "{why}");
+    assert_eq!(reach(&[forged, good[0].clone()]).len(), 1);
     // Another snapshot's are passed over.
     let (said, dealings) = hand(&custodian_key(1, 3));
     let files = [HandOverFile::new(vec![(said, dealings)])];
     let other = world.manifest(2, 1);
     let other = world.parts(other);
     let other = world.examine(&other).expect("nothing is wrong with it");
-    let reached = hand_overs_to(&other.capsule, &world.fleet, &files).expect("good");
+    let reached = hand_overs_to(&other.capsule, &world.fleet, &files);
     assert!(reached.is_empty());
 }
 

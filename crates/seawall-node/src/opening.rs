@@ -2,7 +2,9 @@
 
 use seawall_base::wire::Reader;
 use seawall_base::{Disk as _, Sha256, read_file, write_atomic};
-use seawall_custodian::{Classical, CustodianError, Examined, examine_with, hand_overs_to};
+use seawall_custodian::{
+    Classical, CustodianError, Examined, check_hand_overs, examine_with, hand_overs_to,
+};
 use seawall_escrow::{Dealer, Misdealt, OneTimeSecret, VerifiedPartial};
 use seawall_record::{HandOverFile, MAX_HAND_OVERS};
 use seawall_seal::ObjectRef;
@@ -95,8 +97,7 @@ pub fn open_request(
     })?;
     let (partials, approvals, refused) = accept_all(&examined, &secret, approvals);
     let given = hand_overs(home)?;
-    let given = hand_overs_to(&examined.capsule, &examined.dossier.fleet, &given)
-        .map_err(|e| HomeError::refused(format!("{HAND_OVERS}/: {e}")))?;
+    let given = hand_overs_to(&examined.capsule, &examined.dossier.fleet, &given);
     let opened = seawall_escrow::open(&examined.capsule, &examined.group, &given, &partials)
         .map_err(|e| HomeError::refused(explain(&e.to_string(), &refused)))?;
     let mut r = Reader::new(opened.payload());
@@ -136,7 +137,8 @@ fn hand_overs(home: &Home) -> Result<Vec<HandOverFile>, HomeError> {
 
 /// Keeps a file of hand-overs, so that what it leads to opens from now on.
 pub fn keep_hand_over(home: &Home, json: &[u8]) -> Result<(), HomeError> {
-    let count = HandOverFile::parse(json)?.open(&home.fleet()?)?.len();
+    let count = check_hand_overs(&HandOverFile::parse(json)?, &home.fleet()?)
+        .map_err(|e| HomeError::refused(e.to_string()))?;
     if count == 0 {
         return Err(HomeError::refused("the file hands nothing of this fleet over"));
     }

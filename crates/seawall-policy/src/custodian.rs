@@ -104,7 +104,7 @@ impl Gap {
 }
 
 /// `span` after `start`, of time that was watched.
-fn watched(start: Timestamp, span: Seconds, gaps: &[Gap]) -> Timestamp {
+pub fn watched(start: Timestamp, span: Seconds, gaps: &[Gap]) -> Timestamp {
     gaps.iter().fold(start.after(span), |at, gap| at.after(gap.since(start)))
 }
 

@@ -355,8 +355,10 @@ fn mark(
                 }
             })
             .map_err(|e| RegionError::Damaged {
-                path: format!("a snapshot of log {}", log.slot.origin),
-                why: format!("{e}; nothing of this tenant is removed"),
+                path: format!("snapshot {} of log {}", it.digest.to_hex(), log.slot.origin),
+                why: format!(
+                    "{e}; nothing of this tenant is removed until its node syncs it again, or its custodians delete it"
+                ),
             })?;
             previous = Some(it.set);
         }

@@ -130,7 +130,12 @@ impl Region {
                 }
                 Err(why) => return Err(damaged(why)),
             };
-            self.members_mut().insert(member.enrolment.transport, Arc::new(member));
+            let mut members = self.members_mut();
+            // Whoever learned of a newer policy meanwhile judges by that.
+            if self.fleet(fleet.id()).is_some_and(|now| now.version() > fleet.version()) {
+                return Ok(());
+            }
+            members.insert(member.enrolment.transport, Arc::new(member));
         }
         Ok(())
     }
@@ -171,6 +176,11 @@ impl Region {
             ));
         }
         let mut members = self.members_mut();
+        // Judged by a policy that is no longer the newest: whoever that one revokes would slip in.
+        if self.fleet(request.fleet).is_none_or(|now| now.version() != fleet.version()) {
+            drop(members);
+            return self.enrol(peer, body);
+        }
         let node = member.enrolment.node();
         let same = |m: &&Arc<Member>| m.enrolment.node() == node && m.fleet.id() == fleet.id();
         let known = members.values().find(same).cloned();

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use seawall_base::{NodeId, Seconds, Sha256, Timestamp};
+use seawall_base::{FleetId, NodeId, Seconds, Sha256, Timestamp};
 use seawall_link::Session;
 use seawall_record::{Delegation, Enrolment, Role};
 use seawall_sign::possession::{self, Proof};
@@ -137,7 +137,7 @@ impl Region {
             id,
         };
         let token = claims.mint(&self.keys.token);
-        let known = known(&token, &claims, Source::Here);
+        let known = known(member.fleet.id(), &token, &claims, Source::Here);
         self.tokens.lock().expect(UNPOISONED).issue(known, now)?;
         Ok(TokenAnswer { token, now, expires: claims.expires })
     }
@@ -269,7 +269,8 @@ impl Pending {
         self.proof.verify(&self.claims.caller, &call).map_err(|_| {
             unproven("the proof of possession is not of this request on this connection")
         })?;
-        let known = known(&self.token, &self.claims, self.source);
+        let fleet = self.member.fleet.id();
+        let known = known(fleet, &self.token, &self.claims, self.source);
         let now = region.clock.now();
         let taken = region.tokens.lock().expect(UNPOISONED).take(known, self.proof.number, now)?;
         taken.map_err(unproven)?;
@@ -277,8 +278,14 @@ impl Pending {
     }
 }
 
-fn known(token: &str, claims: &Claims, source: Source) -> Known {
-    let (holder, expires) = (claims.node, claims.expires);
+/// Whose a token counts as. By node alone another fleet could enrol the same public identity key
+/// with a transport key of its own, and push the node's tokens out.
+fn holder(fleet: FleetId, node: NodeId) -> NodeId {
+    NodeId(Sha256::of(&[fleet.0, node.0].concat()).0)
+}
+
+fn known(fleet: FleetId, token: &str, claims: &Claims, source: Source) -> Known {
+    let (holder, expires) = (holder(fleet, claims.node), claims.expires);
     Known { digest: Sha256::of(token.as_bytes()), holder, expires, source }
 }
 

@@ -53,6 +53,7 @@ impl Office {
         }
         let now = self.time.now()?;
         self.arrivals.admit(arrived.author.enrolment.node(), now)?;
+        self.dockets[&fleet].check_looks(arrived.author.enrolment.node(), now)?;
         let known = &self.dockets[&fleet].fleet;
         let checked = ArrivedManifest::check(known, &arrived.envelope).map_err(|e| {
             tracing::error!(manifest = %manifest.to_hex(), error = %e, "a node signed a bad capsule");

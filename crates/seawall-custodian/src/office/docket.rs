@@ -12,7 +12,8 @@ use seawall_base::{
     Disk, FleetId, GroupId, LockMode, NodeId, OpenMode, Seconds, Sha256, Timestamp,
 };
 use seawall_base::{read_file, write_atomic};
-use seawall_policy::custodian::Decision;
+use seawall_escrow::unsound_group;
+use seawall_policy::custodian::{Decision, Gap, watched};
 use seawall_record::{
     Act, BadShareFile, CustodianAct, Dossier, DossierParts, Fleet, FleetCard, MAX_BUNDLE,
     MAX_DOSSIER,
@@ -27,8 +28,17 @@ use crate::{Examined, examine};
 /// Where reports of bad shares are kept.
 const BAD_SHARES: &str = "bad-shares";
 
-/// Answers older than this no longer count for anything.
+/// Answers older than this no longer count for anything, time that nobody watched left out.
 const COUNTED: Seconds = Seconds::days(2);
+
+/// Bad shares of one node within [`HELD_AGAINST`]: as many reports are kept, and then no more of
+/// its manifests are looked at.
+pub(super) const MAX_BAD_SHARES: usize = 16;
+
+const HELD_AGAINST: Seconds = Seconds::days(30);
+
+/// Shares of one node that are looked at in a day: each is an entry of the log.
+pub(super) const MAX_SHARES_IN_A_DAY: usize = 10_000;
 
 /// What a custodian's log is signed with. Checkpoints are Ed25519 by their protocol: where the
 /// custodian's signing key is not, they are signed by the key of its connections, which the
@@ -53,6 +63,7 @@ const MAX_REFUSED_OF_ONE: usize = 64;
 const MAX_NEW_IN_AN_HOUR: usize = 60;
 
 const HOUR: Seconds = Seconds::hours(1);
+const DAY: Seconds = Seconds::days(1);
 
 /// How a case stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,6 +110,8 @@ pub(super) struct Docket {
     pub(super) arrived: BTreeMap<Sha256, bool>,
     /// Who made a new request within the last hour, and when.
     newcomers: Vec<(NodeId, Timestamp)>,
+    /// Whose shares were looked at lately, when, and whether they were good.
+    looked: Vec<(NodeId, Timestamp, bool)>,
     /// A write failed: what the log holds is known after reading it again.
     is_stale: bool,
 }
@@ -132,6 +145,7 @@ impl Docket {
         }
         let (cases, answered, newcomers) = (BTreeMap::new(), Vec::new(), Vec::new());
         let (arrived, kept_version, is_stale) = (BTreeMap::new(), fleet.version(), false);
+        let looked = Vec::new();
         let mut it = Self {
             disk,
             dir,
@@ -142,6 +156,7 @@ impl Docket {
             answered,
             arrived,
             newcomers,
+            looked,
             is_stale,
         };
         for act in acts {
@@ -163,6 +178,9 @@ impl Docket {
     /// for the next start. Until the home has it, this is an error.
     pub(super) fn learn(&mut self, fleet: &Fleet) -> Result<(), OfficeError> {
         if fleet.version() > self.fleet.version() {
+            if let Some((group, e)) = unsound_group(self.fleet.groups(), fleet.groups()) {
+                return Err(OfficeError::Unsound { group, why: e.to_string() });
+            }
             // Before the disk is asked: whom it revokes is refused whatever the disk says.
             self.fleet = fleet.clone();
         }
@@ -279,8 +297,10 @@ impl Docket {
             self.cases.entry(request).or_insert(case);
             return;
         }
-        if matches!(act, Act::ShareGood { .. } | Act::ShareBad { .. }) {
-            self.arrived.insert(request, matches!(act, Act::ShareGood { .. }));
+        if let Act::ShareGood { node, .. } | Act::ShareBad { node, .. } = act {
+            let good = matches!(act, Act::ShareGood { .. });
+            self.arrived.insert(request, good);
+            self.looked.push((node, at, good));
             return;
         }
         let Some(case) = self.cases.get_mut(&request) else { return };
@@ -328,10 +348,31 @@ impl Docket {
         Err(Refusal::new(429, why, "wait until some are answered or have expired"))
     }
 
+    /// Refuses to look at more of a node's shares where there were enough: each look is an entry of
+    /// the log, each bad share a file.
+    pub(super) fn check_looks(&self, node: NodeId, now: Timestamp) -> Result<(), Refusal> {
+        let of_it = || self.looked.iter().filter(|(who, ..)| *who == node);
+        let bad = of_it().filter(|(_, at, good)| !good && at.after(HELD_AGAINST) > now).count();
+        if bad >= MAX_BAD_SHARES {
+            let why = "it dealt 16 bad shares in 30 days: this custodian looks at no more of them";
+            return Err(Refusal::new(429, why, "find out in whose hands the node is; revoke it"));
+        }
+        if of_it().filter(|(_, at, _)| at.after(DAY) > now).count() >= MAX_SHARES_IN_A_DAY {
+            let why = "this custodian has looked at enough shares of this node today";
+            return Err(Refusal::new(429, why, "sync again tomorrow"));
+        }
+        Ok(())
+    }
+
     /// Drops what has expired: the case here, its request and its answer from the disk. The file
     /// of a request that was refused goes as well.
-    pub(super) fn forget_expired(&mut self, now: Timestamp) -> Result<(), OfficeError> {
-        self.answered.retain(|(_, at)| at.after(COUNTED) > now);
+    pub(super) fn forget_expired(
+        &mut self,
+        now: Timestamp,
+        gaps: &[Gap],
+    ) -> Result<(), OfficeError> {
+        self.answered.retain(|(_, at)| watched(*at, COUNTED, gaps) > now);
+        self.looked.retain(|(_, at, good)| at.after(if *good { DAY } else { HELD_AGAINST }) > now);
         self.newcomers.retain(|(_, at)| at.after(HOUR) > now);
         self.cases.retain(|_, case| case.expires >= now);
         let is_kept = |case: &Case| !matches!(case.stand, Stand::Refused(_));

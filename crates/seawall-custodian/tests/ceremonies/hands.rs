@@ -1,5 +1,6 @@
 //! In whose hands a group is: what a fleet's policy, a card or a carrier may change about that.
 
+use seawall_base::FleetId;
 use seawall_custodian::Ask;
 use seawall_custodian::ceremony::{open_refresh, open_repair, open_reshare};
 use seawall_escrow::ShareFile;
@@ -198,4 +199,64 @@ fn no_fleet_card_takes_a_share_away() {
         .expect_err("unsound")
         .to_string();
     assert!(e.contains("is unsound"), "{e}");
+}
+
+/// A fleet founded on one group whose next policy lists others as well, as their records stand or
+/// as its root keys would have them: all of that is public.
+fn covetous(own: &EscrowGroupRecord, others: &[EscrowGroupRecord]) -> [Fleet; 2] {
+    let mut genesis = founded(own).genesis().clone();
+    (genesis.fleet_name, genesis.nonce) = ("reef".to_owned(), Hex32([8; 32]));
+    let statement = Statement::new(Fleet::subject(&genesis), genesis);
+    let fleet = Fleet::open(statement.sign(&[&root()]).expect("signed")).expect("a fleet");
+    let mut next = fleet.policy().clone();
+    next.version += 1;
+    next.previous = fleet.policy_digest();
+    next.groups.extend(others.iter().cloned());
+    let next = next.statement().sign(&[&root()]).expect("signed");
+    [fleet.clone(), fleet.advance(next).expect("a new group is nobody's")]
+}
+
+#[test]
+fn another_fleets_root_keys_take_no_share_and_stop_no_ceremony() {
+    let mut people = People::of(&["anna", "bob", "carla", "dora", "eve", "frank"]);
+    let (_, _, file) = people.new_group(&THREE, 2);
+    let it = people.open_new_of(&THREE, 2, ("later", 2));
+    let (_, unfounded) = people.run(&THREE, &it);
+    let names = ["dora", "eve", "frank"];
+    let it = people.open_new_of(&names, 2, ("reef", 3));
+    let (_, theirs) = people.run(&names, &it);
+    let record = file.record();
+    let fleet = founded(record);
+    let mut coveted = record.clone();
+    (coveted.share_epoch, coveted.retired) = (1_000, true);
+    for custodian in &mut coveted.custodians {
+        let n = u8::try_from(custodian.index).expect("three of them");
+        custodian.signing_key = SigningKey::from_seed(&[60 + n; 32]).public();
+    }
+    let other = covetous(theirs.record(), &[coveted, unfounded.record().clone()]);
+    let mut ask = |_: Ask, _: &str| Ok(Zeroizing::new(PASSPHRASE.to_vec()));
+    for card in [&fleet, &other[0], &other[1]] {
+        for name in THREE {
+            let joined = people.home(name).join(card.clone(), &mut ask, &mut SeededRng::new(3));
+            let joined = joined.expect("joins");
+            assert!(joined.aside.is_empty() && joined.deleted.is_empty(), "{joined:?}");
+            assert_eq!(joined.bound.len(), usize::from(card.id() == fleet.id()), "{joined:?}");
+        }
+    }
+    let of = |group| people.home("anna").share(group, 0).expect("readable").expect("hers");
+    assert_eq!(of(record.id).public().fleet, fleet.id());
+    assert_eq!(of(unfounded.record().id).public().fleet, FleetId([0; 32]), "nobody's yet");
+    // The ceremony is the fleet's that the share is of.
+    let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(7) as _);
+    let (anna, cards) = (people.home("anna"), people.cards(&THREE));
+    let it = open_refresh(anna, record, cards, Some(fleet.id()), "x", with).expect("opens");
+    let (_, refreshed) = people.run(&THREE, &it);
+    assert_eq!(refreshed.record().share_epoch, 1);
+    // Named for the other fleet, it is none of it.
+    let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(7) as _);
+    let (anna, cards) = (people.home("anna"), people.cards(&THREE));
+    let it = open_refresh(anna, record, cards, Some(other[1].id()), "x", with);
+    let e = it.and_then(|it| people.step("anna", &it, &mut Folder::new()).map(drop));
+    let e = e.expect_err("another fleet's").to_string();
+    assert!(e.contains("which the ceremony does not name"), "{e}");
 }

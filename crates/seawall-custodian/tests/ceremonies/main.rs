@@ -62,8 +62,17 @@ impl People {
     }
 
     fn open_new(&mut self, names: &[&str], threshold: u16) -> Ceremony {
+        self.open_new_of(names, threshold, ("default", 1))
+    }
+
+    fn open_new_of(
+        &mut self,
+        names: &[&str],
+        threshold: u16,
+        (class, class_number): (&str, u8),
+    ) -> Ceremony {
         let cards = self.cards(names);
-        let group = NewGroup { class: "default", class_number: 1, threshold };
+        let group = NewGroup { class, class_number, threshold };
         let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(99) as _);
         open_new(&self.homes[names[0]], group, cards, None, "a test", with).expect("opens")
     }

@@ -20,7 +20,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use seawall_base::FleetId;
-use seawall_record::Verdict;
+use seawall_record::{Fleet, Verdict};
 use seawall_sync::{MAX_REPORT, Report, VerifiedReport};
 use serde_json::json;
 
@@ -47,13 +47,13 @@ type Named = BTreeMap<String, (Report, VerifiedReport)>;
 
 /// Writes the site of all reports of a home into `dir`.
 pub fn publish(home: &Home, dir: &Path) -> Result<Published, HomeError> {
-    let fleet = home.fleet()?.id();
+    let fleet = home.fleet()?;
     let reports = dir.join("reports");
     let incidents = dir.join("incidents");
     for path in [dir, &reports, &incidents] {
         fs::create_dir_all(path).map_err(io(path))?;
     }
-    let mut all: Named = there(&reports, fleet)?;
+    let mut all: Named = there(&reports, &fleet)?;
     let mut done = Published { new: 0, old: all.len() };
     let mut fresh = Vec::new();
     for (report, verified) in kept_reports(home)? {
@@ -87,7 +87,7 @@ pub fn publish(home: &Home, dir: &Path) -> Result<Published, HomeError> {
         write(&path, body.as_bytes()).map_err(io(&path))?;
     }
     for (path, bytes) in
-        [("index.json", index_json(fleet, &all)), ("index.html", index(fleet, &all))]
+        [("index.json", index_json(fleet.id(), &all)), ("index.html", index(fleet.id(), &all))]
     {
         let path = dir.join(path);
         write(&path, bytes.as_bytes()).map_err(io(&path))?;
@@ -103,7 +103,7 @@ fn changed(path: &Path, why: &str) -> HomeError {
 }
 
 /// What was published before, each checked again and under its own name.
-fn there(reports: &Path, fleet: FleetId) -> Result<Named, HomeError> {
+fn there(reports: &Path, fleet: &Fleet) -> Result<Named, HomeError> {
     let io = |e| HomeError::io(&reports.display().to_string())(e);
     let mut out = Named::new();
     for entry in fs::read_dir(reports).map_err(io)? {
@@ -114,7 +114,12 @@ fn there(reports: &Path, fleet: FleetId) -> Result<Named, HomeError> {
         let bytes = fetch_file(&path.display().to_string(), MAX_REPORT)
             .map_err(|e| HomeError::refused(e.to_string()))?;
         let report = Report::parse(&bytes).map_err(|e| changed(&path, &e.to_string()))?;
-        let verified = report.verify(fleet).map_err(|e| changed(&path, &e.to_string()))?;
+        let verified = report.verify(fleet.id()).map_err(|e| changed(&path, &e.to_string()))?;
+        let (node, epoch) = (verified.node.node(), verified.node.epoch);
+        // It carries the policies of its time; this home knows those since.
+        if fleet.believed_entries(node, epoch).is_some_and(|n| report.index >= n) {
+            return Err(changed(&path, "its node was revoked before it wrote this"));
+        }
         let name = name_of(&verified);
         if path.file_name().is_none_or(|n| n != name.as_str()) || report.to_json() != bytes {
             return Err(changed(&path, "its name or its spelling is another"));

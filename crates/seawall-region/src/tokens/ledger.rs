@@ -57,7 +57,7 @@ pub(crate) enum Source {
 pub(crate) struct Known {
     /// SHA-256 of its text.
     pub(crate) digest: Sha256,
-    /// For whom it was issued.
+    /// For whom it was issued: a node of a fleet.
     pub(crate) holder: NodeId,
     /// When it expires.
     pub(crate) expires: Timestamp,
@@ -368,6 +368,20 @@ mod tests {
 
     fn take(ledger: &mut Ledger, known: Known, number: u64) -> Result<(), Unusable> {
         ledger.take(known, number, NOW).expect("the disk is well")
+    }
+
+    #[test]
+    fn the_same_identity_key_in_another_fleet_pushes_nothing_out() {
+        let (_, mut ledger) = ledger();
+        let holder = |n| crate::tokens::holder(seawall_base::FleetId([n; 32]), NodeId([7; 32]));
+        let mine = Known { holder: holder(1), ..token(0, Source::Here) };
+        ledger.issue(mine, NOW).expect("issued");
+        for n in 1..200 {
+            let theirs = Known { holder: holder(2), ..token(n, Source::Here) };
+            ledger.issue(theirs, NOW).expect("issued");
+        }
+        assert!(ledger.is_live(&mine.digest));
+        assert_eq!(ledger.live.len(), 1 + MAX_PER_NODE);
     }
 
     #[test]

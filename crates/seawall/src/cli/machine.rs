@@ -103,7 +103,7 @@ pub(crate) struct RunArgs {
     /// File with the passphrase of the shares, all bytes up to a final newline
     #[arg(long, value_name = "FILE")]
     pub(crate) passphrase_file: Option<PathBuf>,
-    /// An http: URL that is told of each new request by POST, in JSON
+    /// An https: or http: URL that is told of each new request by POST, in JSON
     #[arg(long, value_name = "URL")]
     pub(crate) webhook: Option<String>,
     /// A command that is told of each new request on its standard input

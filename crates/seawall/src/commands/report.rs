@@ -109,6 +109,7 @@ fn verify(place: &str, fleet: &str, printer: &Printer) -> anyhow::Result<Outcome
     let mut value = describe(&it);
     value["fleet"] = json!(fleet.to_hex());
     value["genuine"] = json!(true);
+    value["policy"] = json!(it.fleet.version());
     let whose = it.drill.snapshot.as_ref().map_or_else(String::new, |s| {
         format!(" of snapshot {} (number {})", &s.manifest.to_hex()[..12], s.sequence)
     });
@@ -129,6 +130,7 @@ fn verify(place: &str, fleet: &str, printer: &Printer) -> anyhow::Result<Outcome
         let (verdict, name, said) = (word(check.verdict), &check.name, &check.said);
         words.push_str(&format!("\n  {verdict:<7} {name:<14} {said}"));
     }
+    words.push_str(&format!("\njudged by version {} of the fleet's policy", it.fleet.version()));
     let witnesses = it.witnesses.join(", ");
     words.push_str(&match it.witnesses.len() {
         0 => "\nno witness of the fleet has cosigned the checkpoint".to_owned(),

@@ -399,7 +399,7 @@ fn approve(
         Some(home) => home.hand_overs()?,
         None => Vec::new(),
     };
-    let shares = shares_of(&examined.capsule, &examined.dossier.fleet, &given, &keys)?;
+    let shares = shares_of(&examined.capsule, &examined.dossier.fleet, &given, &keys);
     let approval = examined.approve_with(file.public(), &secret, shares, &SystemClock, &mut OsRng);
     let approval = approval.with_context(unusable)?;
     write_output(out, &approval.to_json())?;
