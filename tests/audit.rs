@@ -108,6 +108,13 @@ fn a_restored_file_leads_back_to_its_site() {
     let said = run(&second, &["audit", "--file", arg(&tree_link), "--json"]).ok().json();
     assert!(said["path"].as_str().is_some_and(|p| p.ends_with("/link")), "not what it points to");
 
+    // What was put there later is not vouched for.
+    std::thread::sleep(std::time::Duration::from_millis(1_100));
+    let added = file.with_file_name("added-later");
+    fs::write(&added, "not of the snapshot").expect("written");
+    let said = run(&second, &["audit", "--file", arg(&added), "--json"]).code(3);
+    assert!(said.says(&["after the restore"]).json()["touched_since"].is_string());
+
     let elsewhere = fleet.path("elsewhere");
     fs::create_dir(&elsewhere).expect("made");
     let args = ["audit", "--file", arg(&elsewhere)];
@@ -115,6 +122,58 @@ fn a_restored_file_leads_back_to_its_site() {
     region.stop();
     run(&second, &["audit"]).ok().says(&["region-a"]);
     run(&second, &["audit", "--offline"]).ok();
+}
+
+#[test]
+fn two_custodians_logs_tell_of_one_request_each_for_itself() {
+    let mut it = Machines::new();
+    it.start(0);
+    it.start(1);
+    it.send("a test for the audit");
+    let mut args = Vec::new();
+    for n in [0, 1] {
+        it.kill(n);
+        let tiles = it.fleet.path(&format!("tiles-{n}"));
+        run(&it.home(n), &["custodian", "log", "export", arg(&tiles)]).ok();
+        args.extend(["--log".to_owned(), arg(&tiles).to_owned()]);
+    }
+    // The same one twice is no second witness.
+    args.extend([args[0].clone(), args[1].clone()]);
+    let args: Vec<_> = args.iter().map(String::as_str).collect();
+    let all = lines(&it.fleet, &it.fleet.home(), &args);
+    for kind in ["seen", "answered"] {
+        let who: Vec<_> = all.iter().filter(|l| l["kind"] == kind).map(|l| &l["actor"]).collect();
+        assert_eq!(who.len(), 2, "{kind}: {who:?}");
+        assert!(who.contains(&&"custodian-1".into()) && who.contains(&&"custodian-2".into()));
+    }
+}
+
+#[test]
+fn who_signed_a_deletion_and_what_the_root_keys_decided() {
+    let fleet = Fleet::found();
+    let next = fleet.path("next.json");
+    let rule = ["--deletion-min-days", "30", "--deletion-custodians", "2", "--out", arg(&next)];
+    fleet.run(&[&["fleet", "policy", "propose"][..], &rule].concat()).ok();
+    fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+    let tree = fleet.tree("tree");
+    let id = fleet.snapshot(&tree);
+    fleet.snapshot(&tree);
+    let delete = fleet.path("delete.json");
+    let propose = ["snapshot", "delete", "propose", &id, "--reason", "case 7", "--out"];
+    fleet.run(&[&propose[..], &[arg(&delete)]].concat()).ok();
+    for n in [0, 2] {
+        let share = fleet.shares()[n].clone();
+        let sign = ["snapshot", "delete", "sign", arg(&delete), "--share", arg(&share), "--yes"];
+        fleet.run(&[&sign[..], &["--out", arg(&delete)]].concat()).ok();
+    }
+    fleet.run(&["snapshot", "delete", "apply", arg(&delete)]).ok();
+    let all = lines(&fleet, &fleet.home(), &["--actor", "custodian-3"]);
+    assert_eq!(kinds(&all), ["deletion"], "{all:#?}");
+    assert_eq!(all[0]["signers"], serde_json::json!(["custodian-1", "custodian-3"]));
+    let all = lines(&fleet, &fleet.home(), &["--actor", "root keys"]);
+    assert_eq!(kinds(&all), ["policy"], "{all:#?}");
+    let what = all[0]["what"].as_str().expect("words");
+    assert!(what.contains("version 2") && what.contains("after 30 days"), "{what}");
 }
 
 #[test]

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use crate::attack::witnesses::witnesses;
 use crate::harness::{
-    Fleet, Said, arg, assert_same, certificate, free_address, restored, run, said, seawall,
+    Fleet, Said, arg, assert_same, certificate, copy, free_address, restored, run, said, seawall,
     wait_until,
 };
 
@@ -106,7 +107,7 @@ fn the_share_of_the_canary_opens_nothing_else() {
     let fleet = with_canary();
     let tree = fleet.tree("tree");
     let id = fleet.snapshot(&tree);
-    drill(&fleet, &["canary"]).code(1).says(&["there is no canary yet"]);
+    drill(&fleet, &["canary"]).code(1).says(&["no canary is known here"]);
     drill(&fleet, &["canary", "--snapshot", &id]).code(1).says(&["use the share of that group"]);
     // Nor does somebody's real share become a canary's.
     let canary = fleet.path("node-1-canary");
@@ -366,6 +367,57 @@ fn reports_are_published_and_checked_by_strangers() {
     fleet.run(&["report", "page", "--out", arg(&page)]).ok();
     let page = fs::read_to_string(page).expect("written");
     assert!(page.contains("FAILED") && !page.contains("<script"), "{page}");
+}
+
+#[test]
+fn a_published_report_has_what_witnesses_signed_since() {
+    let fleet = with_canary();
+    let _witnesses = witnesses(&fleet, &["dora", "emil", "fritz"], ["2", "0"]);
+    seal_canary(&fleet, &fleet.tree("canary"));
+    fleet.run(&["sync"]).ok();
+    drill(&fleet, &["canary"]).ok();
+    fleet.run(&["sync"]).ok();
+    let site = fleet.path("site");
+    let publish = ["report", "publish", "--to", arg(&site), "--json"];
+    assert_eq!(fleet.run(&publish).ok().json()["new"], 1);
+    let mut reports = fs::read_dir(site.join("reports")).expect("published");
+    let report = reports.find_map(|entry| {
+        let path = entry.expect("readable").path();
+        path.extension().is_some_and(|it| it == "json").then_some(path)
+    });
+    let (report, id) = (report.expect("one"), fleet_id(&fleet));
+    let args = ["report", "verify", arg(&report), "--fleet", &id];
+    let said = run(&fleet.path("nobody"), &args).ok().stdout;
+    assert!(said.contains("cosigned by 3 of the fleet's witnesses"), "{said}");
+    // Later, it is the same report.
+    fleet.run(&["log", "append-event", "--kind", "test", "--text", "x"]).ok();
+    fleet.run(&["sync"]).ok();
+    let again = fleet.run(&publish).ok().json();
+    assert_eq!((&again["new"], &again["old"]), (&0.into(), &1.into()));
+}
+
+#[test]
+fn a_drill_under_way_is_not_begun_again() {
+    let fleet = Fleet::found();
+    fleet.snapshot(&fleet.tree("tree"));
+    let out = fleet.path("drill.json");
+    let begin = ["drill", "quorum", "begin", "--out", arg(&out)];
+    let due = [&begin[..], &["--if-due", "85d", "--json"]].concat();
+    fleet.run(&due).ok();
+    let request = fs::read(&out).expect("a request");
+    assert_eq!(fleet.run(&due).ok().json()["due"], false);
+    fleet.run(&begin).code(1).says(&["is not replaced"]);
+    assert_eq!(fs::read(&out).expect("a request"), request);
+    // On another machine it is not run, and nothing is put on record.
+    let other = fleet.path("other");
+    copy(&fleet.home(), &other);
+    fs::remove_dir_all(other.join("requests")).expect("removed");
+    let run_it = ["drill", "quorum", "run", arg(&out), "--approval", arg(&out)];
+    run(&other, &run_it).code(1).says(&["made on another machine"]);
+    assert_eq!(run(&other, &["report", "list", "--json"]).ok().json(), serde_json::json!([]));
+    // What is no drill's is not overwritten either.
+    fs::write(&out, "a letter").expect("written");
+    fleet.run(&due).code(1).says(&["is not replaced"]);
 }
 
 /// Python's server, with TLS, of the directory it is in.

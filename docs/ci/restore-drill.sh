@@ -20,10 +20,9 @@ secret() {
 }
 
 keep() {
-    seawall report publish --to site
     tar -czf "$work/home.tar.gz" -C "$work" drill drill-canary
     secret --output home.tar.gz.gpg --symmetric "$work/home.tar.gz"
-    git add --all site home.tar.gz.gpg
+    git add --all .
     git -c user.name=drill -c user.email=drill@localhost commit --quiet --message "$1"
     git push --quiet
 }
@@ -41,5 +40,7 @@ seawall drill canary --elsewhere "$@" || ended=$?
 # seen of its log is refused from then on.
 keep "drill ended with $ended"
 seawall sync || ended=1
-keep "log sent to the region"
+# With what the region and the witnesses signed.
+seawall report publish --to site
+keep "report"
 exit "$ended"

@@ -164,6 +164,53 @@ fn stolen_operator_credentials_delete_below_the_minimum_age() {
 }
 
 #[test]
+fn what_custodians_deleted_is_read_from_a_zone_that_is_worth_keeping() {
+    let fleet = Fleet::found();
+    let mut region = fleet.region("region-a");
+    let second = fleet.second_node("site-b");
+    ruled(&fleet);
+    // One customer's file among much that stays.
+    let tree = fleet.path("tree");
+    std::fs::create_dir_all(&tree).expect("a directory");
+    std::fs::write(tree.join("shop"), noise_of(1, 5 << 20)).expect("written");
+    std::fs::write(tree.join("customer"), noise_of(2, 20_000)).expect("written");
+    let erased = fleet.snapshot(&tree);
+    std::fs::remove_file(tree.join("customer")).expect("removed");
+    let kept = fleet.snapshot(&tree);
+    fleet.run(&["sync"]).ok();
+    let file = propose(&fleet, &fleet.home(), &[&erased], &[]);
+    for custodian in [0, 1] {
+        sign(&fleet, &file, custodian);
+    }
+    fleet.run(&["snapshot", "delete", "apply", arg(&file)]).ok();
+    fleet.run(&["sync"]).ok();
+    run(&second, &["sync"]).ok();
+    let (said, out) = (["--reason", "a test", "--out"], fleet.path("asked.json"));
+    let ask = [&["restore", "request", &erased][..], &said, &[arg(&out)]].concat();
+    run(&second, &ask).ok().says(&["was deleted by"]);
+    fleet.restore(&second, &erased, &fleet.path("before")).ok();
+    fleet.run(&["prune", "--keep-last", "10", "--yes"]).ok();
+    collect(&mut region);
+    let said = fleet.restore(&second, &erased, &fleet.path("after")).code(1);
+    stopped(&said.stderr);
+    // Neither in the node's own store.
+    region.stop();
+    let said = fleet.restore(&fleet.home(), &erased, &fleet.path("own")).code(1);
+    stopped(&said.stderr);
+    fleet.restore(&fleet.home(), &kept, &fleet.path("kept")).ok();
+    // Once is enough: later collections go by what is worth it.
+    region.resume();
+    let state = || {
+        let mut tenants = std::fs::read_dir(region.home.join("tenants")).expect("tenants");
+        let tenant = tenants.next().expect("one").expect("readable").path();
+        let text = std::fs::read(tenant.join("collect.json")).expect("a state");
+        serde_json::from_slice::<Value>(&text).expect("JSON")
+    };
+    assert_eq!((&state()["erasing"], &state()["erased"]), (&1.into(), &1.into()));
+    region.stop();
+}
+
+#[test]
 fn a_token_deletes_without_a_statement() {
     let fleet = Fleet::found();
     let mut region = fleet.region("region-a");

@@ -16,8 +16,8 @@ use seawall_base::{Sha256, Timestamp};
 use seawall_custodian::reached;
 use seawall_policy::witness::Reached;
 use seawall_record::{
-    Accepted, Act, Approval, CustodianAct, CustodianRecord, Ending, Fleet, Forgotten, LogState,
-    Use, VerifiedDossier,
+    Accepted, Act, Approval, CustodianAct, CustodianRecord, Ending, EscrowGroupRecord, Fleet,
+    FleetPolicy, Forgotten, LogState, Use, VerifiedDossier, WitnessRecord,
 };
 use seawall_sign::{Algorithm, Envelope, Predicate, Statement, VerifyingKey, predicate_type};
 use seawall_tlog::tile::{TilePath, TileReader};
@@ -52,6 +52,11 @@ pub enum Proof {
     },
     /// In a statement that was kept with a restore.
     Kept,
+    /// In the fleet's policies, each signed by root keys and naming the one before.
+    Policy {
+        /// Which version.
+        version: u64,
+    },
 }
 
 /// Something that somebody did.
@@ -71,6 +76,8 @@ pub struct Happening {
     pub request: Option<Sha256>,
     /// The approvals it rests on.
     pub approvals: Vec<Sha256>,
+    /// Who else signed for it, by name.
+    pub signers: Vec<String>,
     /// Digest of the statement.
     pub statement: Sha256,
     /// Where it is written.
@@ -180,7 +187,7 @@ pub fn audit(home: &Home, logs: &[PulledLog]) -> Result<Vec<Happening>, HomeErro
             all.entry(it.statement).or_insert(it);
         }
     }
-    for it in of_evidence(home, &fleet)? {
+    for it in of_evidence(home, &fleet)?.into_iter().chain(of_policies(&fleet)?) {
         all.entry(it.statement).or_insert(it);
     }
     let mut all: Vec<_> = all.into_values().collect();
@@ -192,8 +199,93 @@ pub fn audit(home: &Home, logs: &[PulledLog]) -> Result<Vec<Happening>, HomeErro
 const fn order(proof: &Proof) -> u64 {
     match proof {
         Proof::Log { index, .. } => *index + 1,
-        Proof::Kept => 0,
+        Proof::Kept | Proof::Policy { .. } => 0,
     }
+}
+
+/// What the root keys have decided, version by version.
+fn of_policies(fleet: &Fleet) -> Result<Vec<Happening>, HomeError> {
+    let mut out = Vec::new();
+    let mut before: Option<FleetPolicy> = None;
+    for envelope in fleet.policies() {
+        let it = FleetPolicy::read_unverified(envelope)?;
+        let said = before.as_ref().map_or_else(
+            || changes(&fleet.genesis().groups, &fleet.genesis().witnesses, None, &it),
+            |before| changes(&before.groups, &before.witnesses, Some(before), &it),
+        );
+        out.push(Happening {
+            at: it.created,
+            actor: "root keys".to_owned(),
+            kind: "policy",
+            what: format!("version {}: {}", it.version, said.join("; ")),
+            snapshots: Vec::new(),
+            request: None,
+            approvals: Vec::new(),
+            signers: Vec::new(),
+            statement: envelope.digest(),
+            proof: Proof::Policy { version: it.version },
+        });
+        before = Some(it);
+    }
+    Ok(out)
+}
+
+/// How a policy differs from the one before it, or from the founding.
+fn changes(
+    groups: &[EscrowGroupRecord],
+    witnesses: &[WitnessRecord],
+    before: Option<&FleetPolicy>,
+    it: &FleetPolicy,
+) -> Vec<String> {
+    let mut out = Vec::new();
+    for group in &it.groups {
+        let (class, names) = (&group.class, &group.custodians);
+        let names: Vec<_> = names.iter().map(|c| c.name.as_str()).collect();
+        let held = format!("{} of {}", group.threshold, names.join(", "));
+        match groups.iter().find(|known| known.id == group.id) {
+            None => out.push(format!("class {class} gets a group of {held}")),
+            Some(known) if known == group => {}
+            Some(known) if group.retired && !known.retired => {
+                out.push(format!("the group of class {class} takes nothing new"));
+            }
+            Some(known) if known.share_epoch != group.share_epoch => {
+                out.push(format!("class {class} is shared anew among {held}"));
+            }
+            Some(_) => out.push(format!("custodians of class {class} are reached or named anew")),
+        }
+    }
+    let revoked = before.map_or(&[][..], |before| &before.revoked);
+    for member in it.revoked.iter().filter(|it| !revoked.contains(it)) {
+        out.push(format!("{} is revoked ({})", member.member.short(), member.reason));
+    }
+    if it.witnesses != witnesses || before.is_some_and(|b| b.witness_quorum != it.witness_quorum) {
+        let quorum = it.witness_quorum.map_or(0, |q| q.quorum);
+        out.push(format!(
+            "{} witnesses, {quorum} of their operators must vouch",
+            it.witnesses.len()
+        ));
+    }
+    if before.and_then(|before| before.deletion) != it.deletion {
+        let rule = it.deletion.map_or_else(
+            || "nothing is deleted".to_owned(),
+            |d| {
+                format!(
+                    "regions delete after {} days, or by {} custodians",
+                    d.min_age.0 / 86_400,
+                    d.custodians
+                )
+            },
+        );
+        out.push(rule);
+    }
+    if before.is_some_and(|b| b.root_keys != it.root_keys || b.root_threshold != it.root_threshold)
+    {
+        out.push(format!("{} of {} root keys decide", it.root_threshold, it.root_keys.len()));
+    }
+    if out.is_empty() {
+        out.push("no change of these".to_owned());
+    }
+    out
 }
 
 fn of_own_log(
@@ -277,6 +369,11 @@ fn read(
             _ => Envelope::parse(&bytes)?.digest(),
         };
         let mut it = happening(&accepted, actor, statement, proof);
+        if let Accepted::Deletion(digest, _) = &accepted {
+            let by = state.deletion(digest).map(|it| it.by.clone());
+            it.signers = by.into_iter().flatten().collect();
+            it.what = format!("{}, signed by {}", it.what, it.signers.join(", "));
+        }
         if let (Accepted::Disbelieved, Some(before)) = (&accepted, out.last()) {
             it.at = before.at;
         }
@@ -315,7 +412,8 @@ fn happening(accepted: &Accepted, actor: String, statement: Sha256, proof: Proof
         Accepted::Event(e) => (e.created, Vec::new(), None, Vec::new()),
         Accepted::Disbelieved => (Timestamp(0), Vec::new(), None, Vec::new()),
     };
-    Happening { at, actor, kind, what, snapshots, request, approvals, statement, proof }
+    let signers = Vec::new();
+    Happening { at, actor, kind, what, snapshots, request, approvals, signers, statement, proof }
 }
 
 /// Requests and approvals that were kept here, each checked as when it was used. What is not
@@ -345,6 +443,7 @@ fn of_evidence(home: &Home, fleet: &Fleet) -> Result<Vec<Happening>, HomeError> 
             snapshots: vec![snapshot],
             request: Some(request),
             approvals: Vec::new(),
+            signers: Vec::new(),
             statement: request,
             proof: Proof::Kept,
         });
@@ -368,6 +467,7 @@ fn unbelieved(kind: &'static str, statement: Sha256, why: &str) -> Happening {
         snapshots: Vec::new(),
         request: None,
         approvals: Vec::new(),
+        signers: Vec::new(),
         statement,
         proof: Proof::Kept,
     }
@@ -394,6 +494,7 @@ fn of_approval(fleet: &Fleet, it: &VerifiedDossier, bytes: &[u8]) -> Result<Happ
         snapshots: vec![it.manifest_digest],
         request: Some(it.request_digest),
         approvals: vec![envelope.digest()],
+        signers: Vec::new(),
         statement: envelope.digest(),
         proof: Proof::Kept,
     })
@@ -499,6 +600,7 @@ fn of_custodian(
             snapshots: Vec::new(),
             request: None,
             approvals: Vec::new(),
+            signers: Vec::new(),
             statement: envelope.digest(),
             proof: Proof::Log {
                 origin: checkpoint.origin.as_str().to_owned(),

@@ -92,7 +92,8 @@ pub use hooks::{CommandError, Commands, Hook, on_interruption};
 pub use input::{Input, Survey, Trees, survey};
 pub use mount::{MountOptions, Unmounted, mount};
 pub use opening::{
-    Answer, Opened, examine_request, examine_request_with, keep_hand_over, open_request,
+    Answer, Opened, examine_request, examine_request_with, is_asked_here, keep_hand_over,
+    open_request,
 };
 pub use operators::{PolicyChange, change_index_policy, index_policy, operator_card};
 pub use prune::{PrunePlan, PruneStep, Pruned, REWRITE_BELOW, plan_prune, prune};

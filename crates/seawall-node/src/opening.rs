@@ -120,6 +120,11 @@ pub fn open_request(
     Ok(Opened { examined, root, custodians, approvals, misdealt, refused, reading })
 }
 
+/// Whether a request was made in this home and can still be opened here.
+pub fn is_asked_here(home: &Home, request: Sha256) -> Result<bool, HomeError> {
+    Ok(one_time_secret(home, request)?.is_some())
+}
+
 /// What custodians have handed over to others, as it lies in the home.
 fn hand_overs(home: &Home) -> Result<Vec<HandOverFile>, HomeError> {
     let disk = home.disk();

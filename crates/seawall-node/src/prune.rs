@@ -25,8 +25,9 @@ use std::collections::BTreeSet;
 use seawall_base::{Clock, ObjectId, Rng, Sha256};
 use seawall_policy::retention::Verdict;
 use seawall_record::reference_set::{Visit, difference};
-use seawall_record::{Fleet, Forget, Forgotten, ReferenceSet};
+use seawall_record::{Fleet, Forget, Forgotten, LogState, ReferenceSet};
 use seawall_store::{Mark, Reclaim, ReclaimPlan, Store, Swept};
+use serde::{Deserialize, Serialize};
 
 use crate::home::{Home, HomeError, Lock, append};
 use crate::retention::{
@@ -41,6 +42,38 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(100);
 
 /// How many ids are spared at a time: 32 MiB of them.
 const AT_A_TIME: usize = 1 << 20;
+
+/// How many of the log's deletions by custodians this store has been freed of.
+///
+/// What they deleted must not stay in a zone because the rest of it is worth keeping: the first
+/// prune after a deletion writes every zone anew that has anything dead in it.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Erased {
+    deletions: usize,
+}
+
+impl Erased {
+    const PATH: &str = "erased.json";
+
+    fn read(home: &Home) -> Result<Self, HomeError> {
+        match home.read(Self::PATH)? {
+            Some(_) => home.read_json(Self::PATH),
+            None => Ok(Self { deletions: 0 }),
+        }
+    }
+
+    fn write(&self, home: &Home) -> Result<(), HomeError> {
+        if Self::read(home)?.deletions == self.deletions {
+            return Ok(());
+        }
+        home.write_json(Self::PATH, self)
+    }
+
+    fn percent(&self, log: &LogState, percent: u8) -> u8 {
+        if log.deletions() > self.deletions { 100 } else { percent }
+    }
+}
 
 /// What a prune would do.
 #[derive(Debug)]
@@ -90,7 +123,8 @@ pub fn plan_prune(
 ) -> Result<PrunePlan, HomeError> {
     let fleet = home.fleet()?;
     let log = home.log(&fleet)?;
-    let (mut snapshots, _) = logged(&fleet, &log)?;
+    let (mut snapshots, state) = logged(&fleet, &log)?;
+    let percent = Erased::read(home)?.percent(&state, percent);
     mark_readers(home, &mut snapshots)?;
     let evidence = Evidence::gather(home, &fleet, &log, &ask_bucket(home, &log))?;
     let decision = decide_for(snapshots, &evidence, retention, clock)?;
@@ -117,7 +151,8 @@ pub fn prune(
     // First, so that of two prunes the second changes nothing.
     let mut reclaim = store.reclaim()?;
     let forgotten = forget(home, &fleet, retention, chosen, clock, rng, step)?;
-    let (kept, _) = logged(&fleet, &home.log(&fleet)?)?;
+    let (kept, state) = logged(&fleet, &home.log(&fleet)?)?;
+    let percent = Erased::read(home)?.percent(&state, percent);
     // What was logged since the store was opened is in zones it has not seen.
     store.refresh()?;
     let sets = kept.iter().map(|it| it.manifest.core.reference_set);
@@ -134,6 +169,7 @@ pub fn prune(
     wait_for_snapshots(&mut reclaim, step)?;
     let reprieved = reprieve_newer(home, &fleet, &store, &mut reclaim, &kept)?;
     let swept = reclaim.sweep(percent, &mut |freed| step(PruneStep::Sweeping(freed)))?;
+    Erased { deletions: state.deletions() }.write(home)?;
     Ok(Pruned { forgotten, kept: kept.len(), reclaim: plan, reprieved, swept })
 }
 

@@ -216,7 +216,7 @@ fn check_vouched(witnessed: &Reached, options: &RequestOptions<'_>) -> Result<()
         return Ok(());
     }
     Err(HomeError::refused(format!(
-        "too few witnesses vouch for the snapshot's log ({witnessed}); run `seawall sync` on its node if it is there, ask again when they can be reached, or ask with --break-glass"
+        "too few witnesses vouch for the snapshot's log ({witnessed}); run `seawall sync` on its node if it is there, ask again when they can be reached, or ask with --break-glass (a drill breaks none)"
     )))
 }
 

@@ -29,7 +29,7 @@ use seawall_record::{Forgotten, ReferenceSet};
 use seawall_store::{Mark, Reclaim, ReclaimPlan, StoreError, Swept};
 use serde::{Deserialize, Serialize};
 
-use crate::logs::LogSlot;
+use crate::logs::{LogSlot, MirroredLog};
 use crate::region::{Tenant, UNPOISONED};
 use crate::{Region, RegionError};
 
@@ -122,6 +122,20 @@ struct State {
     logs: BTreeMap<String, u64>,
     /// When it was condemned, if it has not been swept since.
     condemned: Option<Timestamp>,
+    /// How many snapshots custodians had deleted when it was last condemned.
+    #[serde(default)]
+    erasing: u64,
+    /// For how many of them every zone that held something of theirs has been written anew.
+    #[serde(default)]
+    erased: u64,
+}
+
+impl State {
+    /// What is deleted by statement must not stay readable in a zone that is worth keeping: after
+    /// one, every zone with anything dead in it is written anew.
+    fn percent(&self, how: &Collect) -> u8 {
+        if self.erasing > self.erased { 100 } else { how.percent }
+    }
 }
 
 /// A snapshot that a log names.
@@ -141,6 +155,8 @@ struct Standing {
     snapshots: Vec<Named>,
     disbelieved: Vec<ReferenceSet>,
     dead: Vec<Sha256>,
+    /// How many of the dead were deleted by a statement, and did not expire.
+    erased: u64,
 }
 
 type Progress<'p> = dyn FnMut(u64) + 'p;
@@ -200,11 +216,13 @@ impl Region {
         let leased = leased(&tenant, now);
         let logs = self.standing(id, &state)?;
         let mark = mark(&tenant, &logs, (&leased, expired), rng, progress)?;
+        state.erasing = logs.iter().map(|log| log.erased).sum();
+        let percent = state.percent(how);
         if how.dry_run {
-            let plan = tenant.store.plan_reclaim(&mut |id| mark.has(id), how.percent)?;
+            let plan = tenant.store.plan_reclaim(&mut |id| mark.has(id), percent)?;
             return Ok(planned(out, &plan));
         }
-        let plan = tenant.store.reclaim()?.condemn(&mut |id| mark.has(id), how.percent)?;
+        let plan = tenant.store.reclaim()?.condemn(&mut |id| mark.has(id), percent)?;
         drop(mark);
         out = planned(out, &plan);
         state.logs = sizes(&logs);
@@ -236,9 +254,9 @@ impl Region {
         out.spared = reclaim.reprieve(&mut leased.into_iter())?;
         let logs = self.standing(id, &state)?;
         out.spared += spare_newer(tenant, &logs, &state, &mut reclaim)?;
-        let swept = reclaim.sweep(how.percent, &mut |_| ())?;
+        let swept = reclaim.sweep(state.percent(how), &mut |_| ())?;
         tracing::info!(tenant = %id, freed = swept.freed, "collected");
-        (state.logs, state.condemned) = (sizes(&logs), None);
+        (state.logs, state.condemned, state.erased) = (sizes(&logs), None, state.erasing);
         self.write_state(path, &state)?;
         Ok(Collected { swept: Some(swept), ..out })
     }
@@ -282,6 +300,7 @@ impl Region {
                     snapshots: log.manifests.iter().map(named).collect(),
                     disbelieved: log.disbelieved.clone(),
                     dead: log.tombs.all().map(|it| it.manifest).collect(),
+                    erased: erased(log),
                 })
             });
             match stands {
@@ -301,6 +320,11 @@ impl Region {
         }
         Ok(logs)
     }
+}
+
+/// How many snapshots of a log custodians have deleted.
+fn erased(log: &MirroredLog) -> u64 {
+    log.tombs.all().filter(|it| log.state.deletion(&it.under).is_some()).count() as u64
 }
 
 fn planned(out: Collected, plan: &ReclaimPlan) -> Collected {

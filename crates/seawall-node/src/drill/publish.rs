@@ -22,12 +22,15 @@ use std::path::Path;
 use seawall_base::FleetId;
 use seawall_record::{Fleet, Verdict};
 use seawall_sync::{MAX_REPORT, Report, VerifiedReport};
+use seawall_tlog::SignedCheckpoint;
 use serde_json::json;
 
 use super::page::{duration, escape, kind_word, page, report_page, word};
 use super::record::{kept_reports, name_of};
 use crate::fetch::fetch_file;
 use crate::home::{Home, HomeError};
+use crate::restore::{certificate, checkpoint_signer};
+use crate::witnesses::{Witnessed, home_roster};
 
 fn io(path: &Path) -> impl FnOnce(io::Error) -> HomeError + use<> {
     HomeError::io(&path.display().to_string())
@@ -59,11 +62,11 @@ pub fn publish(home: &Home, dir: &Path) -> Result<Published, HomeError> {
     for (report, verified) in kept_reports(home)? {
         let name = name_of(&verified);
         match all.get(&name) {
-            Some((known, _)) if known.to_json() == report.to_json() => {}
+            Some((known, _)) if is_same(known, &report) => {}
             Some(_) => return Err(changed(&reports.join(&name), "it is not the one kept here")),
             None => {
                 fresh.push(name.clone());
-                all.insert(name, (report, verified));
+                all.insert(name, vouched_for(home, &fleet, report, verified)?);
             }
         }
     }
@@ -93,6 +96,45 @@ pub fn publish(home: &Home, dir: &Path) -> Result<Published, HomeError> {
         write(&path, bytes.as_bytes()).map_err(io(&path))?;
     }
     Ok(done)
+}
+
+/// Whether two reports tell of one drill; each may prove its place by another checkpoint.
+fn is_same(a: &Report, b: &Report) -> bool {
+    let tells = |it: &Report| (it.statement.to_json(), it.entry.to_json(), it.index);
+    tells(a) == tells(b) && a.details == b.details
+}
+
+/// The report with the checkpoint over it that most of the fleet's witnesses have cosigned by now.
+/// The drill itself ended before anybody could.
+fn vouched_for(
+    home: &Home,
+    fleet: &Fleet,
+    report: Report,
+    verified: VerifiedReport,
+) -> Result<(Report, VerifiedReport), HomeError> {
+    let log = home.log(fleet)?;
+    if log.origin().as_str() != verified.drill.origin {
+        return Ok((report, verified));
+    }
+    let (roster, all) = (home_roster(home, fleet)?, Witnessed::open(home, log.origin())?);
+    let voices = |it: &SignedCheckpoint| {
+        seawall_custodian::reached(fleet, &roster, std::iter::once(it)).operators.len()
+    };
+    // Of equals the smallest: the first that covers it.
+    let covering = all.covering(report.index).enumerate();
+    let best = covering.max_by_key(|(n, it)| (voices(it), std::cmp::Reverse(*n)));
+    let Some((_, best)) = best else { return Ok((report, verified)) };
+    let state = home.log_state(fleet, &log)?;
+    let mut better = report.clone();
+    better.inclusion = log.inclusion(report.index, best.checkpoint().size)?;
+    better.checkpoint = String::from_utf8_lossy(&best.to_bytes()).into_owned();
+    better.subkeys[1] = certificate(&state, checkpoint_signer(&state, best)?)?;
+    let again = better.verify(fleet.id()).map_err(|e| HomeError::refused(e.to_string()))?;
+    Ok(if again.witnesses.len() > verified.witnesses.len() {
+        (better, again)
+    } else {
+        (report, verified)
+    })
 }
 
 fn changed(path: &Path, why: &str) -> HomeError {

@@ -61,6 +61,11 @@ impl LogState {
         self.deletions.retention.as_ref().map(|(it, envelope)| (it, envelope))
     }
 
+    /// How many deletions stand in this log.
+    pub fn deletions(&self) -> usize {
+        self.deletions.logged.len()
+    }
+
     /// The escrow group of a snapshot of this log.
     pub fn group_of(&self, manifest: &Sha256) -> Option<GroupId> {
         self.deletions.groups.get(manifest).copied()

@@ -1,9 +1,10 @@
 //! `seawall audit`.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use anyhow::Context as _;
-use seawall_base::Sha256;
+use seawall_base::{Sha256, Timestamp};
 use seawall_node::{Happening, Home, Proof, audit, audit_exported, prove_origin, provenance};
 use serde_json::{Value, json};
 
@@ -21,7 +22,9 @@ pub(crate) fn run(args: &AuditArgs, home: &Path, printer: &Printer) -> anyhow::R
     let mut all = audit(&home, &copies.logs)?;
     for dir in &args.logs {
         let more = audit_exported(&home, dir).with_context(|| format!("log {}", dir.display()))?;
-        let known = |it: &Happening| all.iter().any(|k| k.statement == it.statement);
+        // A node's log may have been read from a region already. What two custodians say of one
+        // request is two entries.
+        let known = |it: &Happening| all.iter().any(|k| is_same_entry(&k.proof, &it.proof));
         let new: Vec<_> = more.into_iter().filter(|it| !known(it)).collect();
         all.extend(new);
     }
@@ -48,11 +51,20 @@ pub(crate) fn run(args: &AuditArgs, home: &Path, printer: &Printer) -> anyhow::R
     Ok(outcome)
 }
 
+fn is_same_entry(a: &Proof, b: &Proof) -> bool {
+    let place = |it: &Proof| match it {
+        Proof::Log { origin, index, .. } => Some((origin.clone(), *index)),
+        Proof::Kept | Proof::Policy { .. } => None,
+    };
+    place(a).is_some_and(|a| Some(a) == place(b))
+}
+
 fn is_wanted(it: &Happening, args: &AuditArgs) -> bool {
     let since = args
         .since
         .is_none_or(|since| i64::try_from(it.at.0).is_ok_and(|at| at >= since.as_second()));
-    let actor = args.actor.as_ref().is_none_or(|actor| it.actor == *actor);
+    let did = |actor: &String| it.actor == *actor || it.signers.contains(actor);
+    let actor = args.actor.as_ref().is_none_or(did);
     let snapshot = args.snapshot.as_ref().is_none_or(|id| {
         let id = id.strip_prefix("sha256:").unwrap_or(id);
         it.snapshots.iter().any(|s| s.to_hex().starts_with(id))
@@ -67,6 +79,7 @@ fn line(it: &Happening) -> String {
             format!("entry {index}, {seen_in}{proven}, level {}", witnessed.level)
         }
         Proof::Kept => "signed, kept with the restore".to_owned(),
+        Proof::Policy { version } => format!("policy {version}, signed by the root keys"),
     };
     let mut out = format!("{}  {:<10} {:<16} {}  [{place}]", it.at, it.kind, it.actor, it.what);
     let digests = it.snapshots.iter().map(|s| format!("\n    snapshot {}", s.to_hex()));
@@ -92,7 +105,7 @@ fn value(it: &Happening) -> Value {
             "checkpoint": checkpoint,
             "witnessed": witnessed(by),
         }),
-        Proof::Kept => Value::Null,
+        Proof::Kept | Proof::Policy { .. } => Value::Null,
     };
     json!({
         "at": it.at.to_string(),
@@ -102,6 +115,7 @@ fn value(it: &Happening) -> Value {
         "snapshots": hex(&it.snapshots),
         "request": it.request.map(|r| r.to_hex()),
         "approvals": hex(&it.approvals),
+        "signers": it.signers,
         "statement": it.statement.to_hex(),
         "log": proof,
     })
@@ -123,6 +137,10 @@ fn origin_of(home: &Home, file: &Path, printer: &Printer) -> anyhow::Result<Outc
         )
     })?;
     anyhow::ensure!(real.symlink_metadata().is_ok(), "there is nothing at {}", real.display());
+    let meta = real.symlink_metadata().with_context(cannot)?;
+    // Nobody but the system sets this time.
+    let touched = u64::try_from(meta.ctime()).is_ok_and(|at| at > record.restored.0);
+    let touched = touched.then(|| Timestamp(meta.ctime().cast_unsigned()));
     let proof = prove_origin(home, &record)?;
     let proven = proof.as_ref().map_or_else(
         || "its request is not kept here any more: nothing proves this".to_owned(),
@@ -148,10 +166,12 @@ fn origin_of(home: &Home, file: &Path, printer: &Printer) -> anyhow::Result<Outc
         "ending": record.ending,
         "checkpoint": proof.as_ref().map(|p| &p.checkpoint),
         "inclusion": proof.as_ref().map(|p| hex(&p.inclusion)),
+        "touched_since": touched.map(|at| at.to_string()),
         "refused_today": proof.as_ref().and_then(|p| p.refused_today.as_ref()),
     });
+    let is = if touched.is_some() { "lies where it would be" } else { "is" };
     let words = format!(
-        "{} is {} of site {}\n  snapshot   {}\n  number {}, made {}\n  in log {} at index {}, {proven}\n  restored {} into {}\n  request    {}\n  approvals  {}\nwhether it was changed since, only its snapshot can tell",
+        "{} {is} {} of site {}\n  snapshot   {}\n  number {}, made {}\n  in log {} at index {}, {proven}\n  restored {} into {}\n  request    {}\n  approvals  {}\nwhether it was changed since, only its snapshot can tell",
         real.display(),
         path.display(),
         record.site,
@@ -166,5 +186,13 @@ fn origin_of(home: &Home, file: &Path, printer: &Printer) -> anyhow::Result<Outc
         record.approvals.iter().map(|a| a.to_hex()[..12].to_owned()).collect::<Vec<_>>().join(" "),
     );
     printer.result(&value, &words)?;
-    Ok(Outcome::Done)
+    Ok(match touched {
+        None => Outcome::Done,
+        Some(at) => {
+            printer.warn(&format!(
+                "it was changed, or put there, {at}, after the restore: only its snapshot can tell whether it is what was sealed (seawall diff)"
+            ));
+            Outcome::Partly
+        }
+    })
 }

@@ -11,8 +11,8 @@ use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
     Against, Answer, AppCheck, CANARY, Commands, Drilled, Home, Listed, PulledLog, RequestOptions,
     RestoreDrill, Scratch, ScrubDrill, approve_canary, canary_dir, drill_restore, drill_scrub,
-    duration, examine_request, kept_reports, kind_word, list_snapshots, on_interruption,
-    remove_tree, word,
+    duration, examine_request, is_asked_here, kept_reports, kind_word, list_snapshots,
+    on_interruption, remove_tree, word,
 };
 use seawall_policy::Span;
 use seawall_record::{DrillKind, Totals, Verdict};
@@ -42,6 +42,9 @@ pub(crate) fn run(
         }
         DrillCommand::Quorum(QuorumCommand::Begin { snapshot, out, valid, if_due }) => {
             if is_done(&home, DrillKind::Quorum, *if_due, printer)? {
+                return Ok(Outcome::Done);
+            }
+            if is_under_way(&home, out, if_due.is_some(), printer)? {
                 return Ok(Outcome::Done);
             }
             begin(&home, snapshot.as_deref(), out, Seconds::hours(*valid), printer)
@@ -75,6 +78,34 @@ fn is_done(
         printer.result(&value, &words)?;
     }
     Ok(done.is_some())
+}
+
+/// Whether `out` holds the request of a drill that can still be run. It is not replaced: approvals
+/// of it may be on their way.
+fn is_under_way(home: &Home, out: &Path, asked: bool, printer: &Printer) -> anyhow::Result<bool> {
+    if out.as_os_str() == "-" || !out.try_exists()? {
+        return Ok(false);
+    }
+    let what = "is not replaced: name another file, or remove it";
+    let examined = examine_request(home, &read_input(out)?)
+        .with_context(|| format!("{} is no drill's request and {what}", out.display()))?;
+    let request = &examined.dossier.request;
+    anyhow::ensure!(request.drill, "{} is a request for a restore and {what}", out.display());
+    let digest = examined.dossier.request_digest;
+    let was_run = kept_reports(home)?.iter().any(|(_, it)| it.details.request == Some(digest));
+    if was_run || request.expires < SystemClock.now() {
+        return Ok(false);
+    }
+    let until = request.expires;
+    anyhow::ensure!(
+        asked,
+        "{} is the request of a drill that can be run until {until} and {what}",
+        out.display()
+    );
+    let value = json!({ "due": false, "under_way": out, "until": until.to_string() });
+    let words = format!("not due: the drill of {} can be run until {until}", out.display());
+    printer.result(&value, &words)?;
+    Ok(true)
 }
 
 fn scrub(home: &Home, args: &ScrubArgs, printer: &Printer) -> anyhow::Result<Outcome> {
@@ -128,7 +159,7 @@ fn choose(
     let newest = snapshots.iter().rfind(of_class).cloned();
     newest.with_context(|| {
         if is_canary {
-            "there is no canary yet: seawall snapshot create --class canary PATH".to_owned()
+            "no canary is known here; if a warning above says that a region was not reached, try again; if there is none yet: seawall snapshot create --class canary PATH".to_owned()
         } else {
             "there is no snapshot yet; name one with --snapshot".to_owned()
         }
@@ -207,6 +238,12 @@ fn quorum(
     anyhow::ensure!(
         examined.dossier.request.drill,
         "{} is a request for a restore and no drill; make one with `seawall drill quorum begin`",
+        request.display()
+    );
+    // Asked on another machine, nothing would come of it but a failed drill on record.
+    anyhow::ensure!(
+        is_asked_here(home, examined.dossier.request_digest)?,
+        "{} was made on another machine, or has expired: run it there",
         request.display()
     );
     let answers = read_approvals(approvals)?;

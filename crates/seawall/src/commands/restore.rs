@@ -233,18 +233,18 @@ pub(crate) fn check_paths(view: &View, selection: &Selection) -> anyhow::Result<
 
 /// Says that this node forgot a snapshot, and who may still have its objects.
 fn warn_if_forgotten(home: &Home, listed: &Listed, printer: &Printer) -> anyhow::Result<()> {
-    let Some(at) = listed.forgotten else { return Ok(()) };
-    let own = home.origin(&home.fleet()?)?;
-    if listed.log != own.as_str() {
-        return Ok(());
-    }
     if let Some(it) = &listed.deleted {
         printer.warn(&format!(
-            "the snapshot was deleted by {} ({}), statement {}: regions and this node no longer keep its objects",
+            "the snapshot was deleted by {} ({}), statement {}: regions and its node give its objects back, and may have done so",
             it.by.join(", "),
             it.reason,
             it.statement.to_hex()
         ));
+        return Ok(());
+    }
+    let Some(at) = listed.forgotten else { return Ok(()) };
+    let own = home.origin(&home.fleet()?)?;
+    if listed.log != own.as_str() {
         return Ok(());
     }
     let mut places = listed.receipts.clone();
