@@ -5,10 +5,6 @@
 
 use std::path::Path;
 
-use futures_util::TryStreamExt as _;
-use object_store::http::HttpBuilder;
-use object_store::{ClientOptions, ObjectStoreExt as _};
-
 /// How long a server may take to answer.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
@@ -28,12 +24,11 @@ pub fn fetch_file(place: &str, limit: usize) -> Result<Vec<u8>, FetchFileError> 
     if !(place.starts_with("http://") || place.starts_with("https://")) {
         return read(Path::new(place), limit).map_err(|e| failed(e.to_string()));
     }
-    let (base, path) = split(place).ok_or_else(|| failed("not the URL of a file".to_owned()))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| failed(e.to_string()))?;
-    runtime.block_on(get(base, path, limit)).map_err(failed)
+    runtime.block_on(get(place, limit)).map_err(failed)
 }
 
 fn read(path: &Path, limit: usize) -> std::io::Result<Vec<u8>> {
@@ -46,43 +41,40 @@ fn read(path: &Path, limit: usize) -> std::io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Scheme and host, and the path behind them.
-fn split(url: &str) -> Option<(&str, &str)> {
-    let host = url.find("://")? + 3;
-    let path = host + url[host..].find('/')?;
-    let (base, path) = (&url[..path], &url[path + 1..]);
-    (!path.is_empty() && !path.contains(['?', '#'])).then_some((base, path))
-}
-
-async fn get(base: &str, path: &str, limit: usize) -> Result<Vec<u8>, String> {
-    let options = ClientOptions::new().with_allow_http(true).with_timeout(PATIENCE);
-    let http = HttpBuilder::new().with_url(base).with_client_options(options).build();
-    let http = http.map_err(|e| e.to_string())?;
-    let path = object_store::path::Path::from_url_path(path).map_err(|e| e.to_string())?;
-    let found = http.get(&path).await.map_err(|e| e.to_string())?;
-    let mut bytes = Vec::new();
-    let mut stream = found.into_stream();
-    while let Some(part) = stream.try_next().await.map_err(|e| e.to_string())? {
-        if bytes.len() + part.len() > limit {
-            return Err(format!("larger than {limit} bytes"));
+async fn get(url: &str, limit: usize) -> Result<Vec<u8>, String> {
+    let read = async {
+        let client = reqwest::Client::builder().timeout(PATIENCE).build()?;
+        let mut answer = client.get(url).send().await?.error_for_status()?;
+        let mut bytes = Vec::new();
+        while let Some(part) = answer.chunk().await? {
+            bytes.extend_from_slice(&part);
+            if bytes.len() > limit {
+                break;
+            }
         }
-        bytes.extend_from_slice(&part);
+        Ok(bytes)
+    };
+    let bytes = read.await.map_err(|e: reqwest::Error| whole(&e))?;
+    if bytes.len() > limit {
+        return Err(format!("larger than {limit} bytes"));
     }
     Ok(bytes)
+}
+
+/// An error with what caused it.
+fn whole(e: &reqwest::Error) -> String {
+    let mut causes = vec![e.to_string()];
+    let mut next = std::error::Error::source(e);
+    while let Some(cause) = next {
+        causes.push(cause.to_string());
+        next = cause.source();
+    }
+    causes.join(": ")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn urls_of_files() {
-        let url = "https://example.org:8443/reports/a.json";
-        assert_eq!(split(url), Some(("https://example.org:8443", "reports/a.json")));
-        for bad in ["https://example.org", "https://example.org/", "http://h/a?b", "http://h/a#b"] {
-            assert_eq!(split(bad), None, "{bad}");
-        }
-    }
 
     #[test]
     fn a_file_above_the_limit_is_not_read_to_its_end() {

@@ -1,14 +1,18 @@
 //! Where a drill restores to: a fresh directory that is gone afterwards.
 //!
 //! It is 0700, like everything restored before its metadata is applied, because what lies in it is
-//! what custodians guard. A restored tree may have directories that nobody may write to, so removing
+//! what custodians guard. It is locked while the drill runs: what a killed one left is removed by the
+//! next in the same place, which finds it unlocked. A restored tree may have directories that nobody may write to, so removing
 //! it gives its owner that right first; symbolic links are never followed.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 use seawall_base::Rng;
 use seawall_record::Totals;
 
@@ -24,7 +28,13 @@ const MARGIN: u64 = 64 << 20;
 pub struct Scratch {
     path: PathBuf,
     is_kept: bool,
+    /// Its lock goes with the process.
+    _lock: OwnedFd,
 }
+
+/// Names of directories that are to be removed, and of those that are not, or not yet locked.
+const RUNNING: &str = "seawall-drill-run-";
+const KEPT: &str = "seawall-drill-";
 
 impl Scratch {
     /// Makes a fresh directory below `parent`, which must have room for a tree of these totals.
@@ -38,12 +48,17 @@ impl Scratch {
                 parent.display()
             )));
         }
+        remove_left_behind(parent).map_err(io)?;
         let mut name = [0; 8];
         rng.fill(&mut name);
-        let path = parent.join(format!("seawall-drill-{}", hex::encode(name)));
-        DirBuilder::new().mode(0o700).create(&path).map_err(io)?;
-        let path = path.canonicalize().map_err(io)?;
-        Ok(Self { path, is_kept: false })
+        let name = hex::encode(name);
+        let made = parent.join(format!("{KEPT}{name}"));
+        DirBuilder::new().mode(0o700).create(&made).map_err(io)?;
+        // Only then may it be taken for one that was left behind.
+        let lock = lock(&made).map_err(io)?.ok_or_else(|| io(io::ErrorKind::WouldBlock.into()))?;
+        let path = parent.canonicalize().map_err(io)?.join(format!("{RUNNING}{name}"));
+        fs::rename(made, &path).map_err(io)?;
+        Ok(Self { path, is_kept: false, _lock: lock })
     }
 
     /// The directory.
@@ -51,9 +66,14 @@ impl Scratch {
         &self.path
     }
 
-    /// Leaves it where it is.
-    pub fn keep(&mut self) {
-        self.is_kept = true;
+    /// Leaves it when the drill has ended, under another name. To be said before it is used.
+    pub fn keep(&mut self) -> Result<(), HomeError> {
+        let io = |source| HomeError::io(&self.path.display().to_string())(source);
+        let name = self.path.file_name().and_then(|name| name.to_str()).expect("named by us");
+        let kept = self.path.with_file_name(name.replace(RUNNING, KEPT));
+        fs::rename(&self.path, &kept).map_err(io)?;
+        (self.path, self.is_kept) = (kept, true);
+        Ok(())
     }
 }
 
@@ -67,6 +87,42 @@ impl Drop for Scratch {
             tracing::warn!(%path, %error, "the restored data of a drill was left behind; remove it");
         }
     }
+}
+
+/// Locks a directory; `None` if somebody else has it.
+fn lock(dir: &Path) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(dir, flags, Mode::empty())?;
+    match rustix::fs::flock(&fd, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(fd)),
+        Err(Errno::WOULDBLOCK) => Ok(None),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Removes what drills of this user that were killed have left in `parent`.
+fn remove_left_behind(parent: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(parent)? {
+        let entry = entry?;
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(RUNNING))
+            && entry.metadata().is_ok_and(|meta| {
+                meta.is_dir() && meta.uid() == rustix::process::geteuid().as_raw()
+            });
+        if !is_ours {
+            continue;
+        }
+        let path = entry.path();
+        match lock(&path) {
+            Ok(Some(_held)) => {
+                tracing::warn!(path = %path.display(), "a killed drill left this; it is removed");
+                remove_tree(&path)?;
+            }
+            Ok(None) => {}
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(())
 }
 
 /// Bytes a tree of these totals takes at most, and a margin.
@@ -131,6 +187,29 @@ mod tests {
         drop(scratch);
         assert!(!path.exists());
         assert_eq!(fs::read(outside.join("f")).expect("still there"), b"stays");
+    }
+
+    #[test]
+    fn what_a_killed_drill_left_is_removed_by_the_next_and_nothing_else() {
+        let place = tempfile::tempdir().expect("a directory");
+        let mut rng = SeededRng::new(1);
+        let mut new = || Scratch::new(place.path(), &Totals::default(), &mut rng).expect("room");
+        let running = new();
+        let mut kept = new();
+        kept.keep().expect("kept");
+        let kept_at = kept.path().to_owned();
+        drop(kept);
+        // Killed: the directory is there and nobody holds its lock.
+        let left = place.path().join(format!("{RUNNING}0123456789abcdef"));
+        fs::create_dir(&left).expect("made");
+        fs::write(left.join("secret"), b"of a customer").expect("written");
+        let others = place.path().join("seawall-other");
+        fs::create_dir(&others).expect("made");
+        std::os::unix::fs::symlink(&others, place.path().join(format!("{RUNNING}link")))
+            .expect("linked");
+        let next = new();
+        assert!(!left.exists() && running.path().is_dir() && next.path().is_dir());
+        assert!(kept_at.is_dir() && others.is_dir(), "they are not a killed drill's");
     }
 
     #[test]

@@ -273,7 +273,7 @@ fn restore(
     let place = args.scratch.clone().unwrap_or_else(std::env::temp_dir);
     let mut scratch = Scratch::new(&place, &room, &mut OsRng)?;
     if args.keep {
-        scratch.keep();
+        scratch.keep()?;
     }
     let commands = Commands::default();
     clean_up_when_interrupted(&scratch, args.keep, &commands)?;
