@@ -121,6 +121,12 @@ fn value(it: &Happening) -> Value {
     })
 }
 
+/// When the system changed an entry, if that was after `since`. Nobody else sets this time.
+fn touched_since(path: &Path, since: Timestamp) -> std::io::Result<Option<Timestamp>> {
+    let changed = u64::try_from(path.symlink_metadata()?.ctime()).map(Timestamp);
+    Ok(changed.ok().filter(|at| *at > since))
+}
+
 /// Says what a restored file came from.
 fn origin_of(home: &Home, file: &Path, printer: &Printer) -> anyhow::Result<Outcome> {
     let cannot = || format!("cannot look at {}", file.display());
@@ -137,10 +143,7 @@ fn origin_of(home: &Home, file: &Path, printer: &Printer) -> anyhow::Result<Outc
         )
     })?;
     anyhow::ensure!(real.symlink_metadata().is_ok(), "there is nothing at {}", real.display());
-    let meta = real.symlink_metadata().with_context(cannot)?;
-    // Nobody but the system sets this time.
-    let touched = u64::try_from(meta.ctime()).is_ok_and(|at| at > record.restored.0);
-    let touched = touched.then(|| Timestamp(meta.ctime().cast_unsigned()));
+    let touched = touched_since(&real, record.restored).with_context(cannot)?;
     let proof = prove_origin(home, &record)?;
     let proven = proof.as_ref().map_or_else(
         || "its request is not kept here any more: nothing proves this".to_owned(),
@@ -186,13 +189,9 @@ fn origin_of(home: &Home, file: &Path, printer: &Printer) -> anyhow::Result<Outc
         record.approvals.iter().map(|a| a.to_hex()[..12].to_owned()).collect::<Vec<_>>().join(" "),
     );
     printer.result(&value, &words)?;
-    Ok(match touched {
-        None => Outcome::Done,
-        Some(at) => {
-            printer.warn(&format!(
-                "it was changed, or put there, {at}, after the restore: only its snapshot can tell whether it is what was sealed (seawall diff)"
-            ));
-            Outcome::Partly
-        }
-    })
+    let Some(at) = touched else { return Ok(Outcome::Done) };
+    printer.warn(&format!(
+        "it was changed, or put there, {at}, after the restore: only its snapshot can tell whether it is what was sealed (seawall diff)"
+    ));
+    Ok(Outcome::Partly)
 }
