@@ -548,7 +548,7 @@ class Reader:
 def decode_capsule(data):
     r = Reader(data)
     suite = r.take(1)
-    if suite not in (b"\x01", b"\x02"):
+    if suite not in (b"\x01", b"\x02", b"\x03"):
         raise Refused("suite")
     c = {"suite": suite, "group": r.take(32), "label": r.take(32)}
     (c["u"], c["U"]), (c["v"], c["V"]) = r.point(), r.point()
@@ -557,7 +557,7 @@ def decode_capsule(data):
     c["sealed"] = r.var(16, 4096 + 16)
     c["half"] = r.var(0, 0 if suite == b"\x01" else 36 + 16 * 1170)
     r.end()
-    if suite == b"\x02":
+    if suite != b"\x01":
         decode_dealing(c["half"])
     return c
 
@@ -598,8 +598,8 @@ def mask(shared):
     return derive_key("seawall 2026-11 capsule mask v1", shared.encode())
 
 
-def seal_capsule(group, label, payload, key, r, s, half=b"", dealt=None):
-    c = {"suite": b"\x02" if half else b"\x01", "group": group["id"], "label": label}
+def seal_capsule(group, label, payload, key, r, s, half=b"", dealt=None, suite=1):
+    c = {"suite": bytes([suite]), "group": group["id"], "label": label}
     c["u"], c["v"], c["half"] = (r * BASE).encode(), (r * SECOND).encode(), half
     k_s = snapshot_key(key, dealt, label)
     c["masked"], c["commitment"] = xor(key, mask(r * group["point"])), commit(k_s, label)
@@ -621,7 +621,7 @@ def snapshot_key(key, dealt, label):
 def decode_partial(data):
     r = Reader(data)
     suite = r.take(1)
-    if suite not in (b"\x01", b"\x02"):
+    if suite not in (b"\x01", b"\x02", b"\x03"):
         raise Refused("suite")
     p = {"suite": suite, "group": r.take(32), "label": r.take(32), "shares": []}
     p["index"] = int.from_bytes(r.take(2), "little")
@@ -630,7 +630,7 @@ def decode_partial(data):
     p["epoch"] = int.from_bytes(r.take(4), "little")
     p["u"], p["U"] = r.point()
     p["e"], p["f"] = r.scalar(), r.scalar()
-    for _ in range(int.from_bytes(r.take(2), "little") if suite == b"\x02" else 0):
+    for _ in range(int.from_bytes(r.take(2), "little") if suite != b"\x01" else 0):
         share = r.take(32), int.from_bytes(r.take(2), "little"), r.scalar()
         if share[1] == 0 or len(p["shares"]) == 256:
             raise Refused("malformed")
@@ -717,6 +717,23 @@ def recipients_digest(to):
     return derive_key("seawall 2026-11 pq recipients v1", head + keys)
 
 
+class Bound(bytes):
+    """A context whose parcels authenticate their commitments: that of a capsule of suite 3."""
+
+
+def half_context(fields, capsule):
+    """What the post-quantum half of a capsule is bound to, by the suite that the capsule claims."""
+    core = label_of({**fields, "suite": capsule["suite"][0], "pq_digest": "00" * 32})
+    if capsule["suite"] != b"\x03":
+        return core
+    return Bound(derive_key("seawall 2026-11 pq binding v1", core + capsule["u"] + capsule["v"]))
+
+
+def associated_data(context, recipients, index, commitment):
+    covered = commitment if isinstance(context, Bound) else b""
+    return context + recipients + le(index) + covered
+
+
 def share_commitment(context, index, value):
     data = context + le(index) + le_scalar(value)
     return derive_key("seawall 2026-11 pq share commitment v1", data)
@@ -740,8 +757,9 @@ def deal(secret, context, to):
         share = sum(c * i**n for n, c in enumerate(coefficients)) % L
         m = derive_key("seawall 2026-11 pq encapsulation v1", seed + le(i))
         c, shared = mlkem.encapsulate(key, m)
-        wrapped = wrap_cipher(shared).seal(le_scalar(share), context + digest + le(i))
-        out += le(i) + share_commitment(context, i, share) + c + wrapped
+        commitment = share_commitment(context, i, share)
+        data = associated_data(context, digest, i, commitment)
+        out += le(i) + commitment + c + wrap_cipher(shared).seal(le_scalar(share), data)
     return out
 
 
@@ -777,7 +795,8 @@ def open_parcel(data, context, index, secret):
     commitment, c, wrapped = dealing["parcels"][index]
     seed = derive_key("seawall 2026-11 custodian kem seed v1", secret, 64)
     cipher = wrap_cipher(mlkem.decapsulate(seed, c))
-    plain = cipher.open(wrapped, context + dealing["recipients"] + le(index))
+    data = associated_data(context, dealing["recipients"], index, commitment)
+    plain = cipher.open(wrapped, data)
     if plain is None:
         raise Refused("sealed")
     value = scalar(plain)
@@ -789,7 +808,8 @@ def open_parcel(data, context, index, secret):
 def convicts(data, context, index, shared):
     dealing = decode_dealing(data)
     commitment, _, wrapped = dealing["parcels"][index]
-    plain = wrap_cipher(shared).open(wrapped, context + dealing["recipients"] + le(index))
+    data = associated_data(context, dealing["recipients"], index, commitment)
+    plain = wrap_cipher(shared).open(wrapped, data)
     if plain is None:
         return False
     value = scalar(plain)
@@ -1004,23 +1024,27 @@ def check_quantum(v, groups, tally):
         core = label_of({**fields, "pq_digest": "00" * 32})
         tally.expect(f"core label of {name}", c["core_label"], lambda: core.hex())
         data = bytes.fromhex(c["capsule"])
-        half = decode_capsule(data)["half"]
-        digest = lambda: dealing_digest(core, half).hex()
+        capsule = decode_capsule(data)
+        half, context = capsule["half"], half_context(fields, capsule)
+        tally.expect(f"context of {name}", c.get("context", c["core_label"]), context.hex)
+        digest = lambda: dealing_digest(context, half).hex()
         tally.expect(f"digest of {name}", fields["pq_digest"], digest)
         tally.expect(f"label of {name}", c["label"], lambda: label_of(fields).hex())
         dealt, r, s = (scalar(bytes.fromhex(c[n])) for n in ("dealt_secret", "r", "s"))
         if "misdealt" not in name:
-            tally.expect(f"dealing of {name}", half.hex(), lambda: deal(dealt, core, to).hex())
+            tally.expect(f"dealing of {name}", half.hex(), lambda: deal(dealt, context, to).hex())
         secret, payload = bytes.fromhex(c["tdh2_secret"]), bytes.fromhex(c["payload"])
-        sealed = lambda: seal_capsule(group, label, payload, secret, r, s, half, dealt).hex()
+        parts = payload, secret, r, s, half, dealt, fields["suite"]
+        sealed = lambda: seal_capsule(group, label, *parts).hex()
         tally.expect(f"capsule {name}", c["capsule"], sealed)
         capsule = check_capsule(data, group, label)
-        scenes[name] = capsule, group, core, to, fields
+        scenes[name] = capsule, group, context, to, fields
 
     def check_half(c):
-        _, group, core, _, fields = scenes[c["capsule_of"]]
+        _, group, _, _, fields = scenes[c["capsule_of"]]
         capsule = decode_capsule(bytes.fromhex(c["capsule"]))
-        digest = dealing_digest(core, capsule["half"]) if capsule["half"] else bytes(32)
+        context = half_context(fields, capsule)
+        digest = dealing_digest(context, capsule["half"]) if capsule["half"] else bytes(32)
         of = {**fields, "suite": capsule["suite"][0], "pq_digest": digest.hex()}
         check_capsule(bytes.fromhex(c["capsule"]), group, label_of(of))
         if not capsule["half"]:
@@ -1031,15 +1055,16 @@ def check_quantum(v, groups, tally):
     for c in v["capsules_refused"]:
         tally.expect(f"refused: {c['name']}", c["expected"], lambda: check_half(c))
     for of in v["shares"]:
-        capsule, _, core, _, _ = scenes[of["capsule_of"]]
+        capsule, _, context, _, _ = scenes[of["capsule_of"]]
         for s in of["shares"]:
             secret = bytes.fromhex(v["keys"][s["key"]]["secret"])
-            share = lambda: le_scalar(open_parcel(capsule["half"], core, s["index"], secret)).hex()
+            opened = lambda: open_parcel(capsule["half"], context, s["index"], secret)
+            share = lambda: le_scalar(opened()).hex()
             tally.expect(f"share {s['index']} of {of['capsule_of']}", s["expected"], share)
     for c in v["convictions"]:
-        capsule, _, core, _, _ = scenes[c["capsule_of"]]
+        capsule, _, context, _, _ = scenes[c["capsule_of"]]
         shown = bytes.fromhex(c["evidence"])
-        judged = lambda: convicts(capsule["half"], core, c["custodian"], shown)
+        judged = lambda: convicts(capsule["half"], context, c["custodian"], shown)
         name = f"conviction by {c['custodian']} over {c['capsule_of']}"
         tally.expect(name, c["convicts"], judged)
         if c["convicts"]:
@@ -1053,7 +1078,7 @@ def check_quantum(v, groups, tally):
             own = lambda: mlkem.decapsulate(seed, parcel[1]).hex()
             tally.expect(f"{name}: what it decapsulates", c["evidence"], own)
     for o in v["openings"]:
-        capsule, group, core, to, _ = scenes[o["capsule_of"]]
+        capsule, group, context, to, _ = scenes[o["capsule_of"]]
         partials = [verify_partial(bytes.fromhex(p), capsule, group) for p in o["partials"]]
         hand_overs = []
         for h in o["hand_overs"]:
@@ -1061,7 +1086,7 @@ def check_quantum(v, groups, tally):
             dealer = int.from_bytes(data[32:34], "little")
             assert is_for(decode_dealing(data[34:]), recipients(h["recipients"]))
             hand_overs.append((data[:32], dealer, data[34:], recipients(h["recipients"])))
-        opened = lambda: open_quantum(capsule, group, core, to, partials, hand_overs)
+        opened = lambda: open_quantum(capsule, group, context, to, partials, hand_overs)
         failed = len(o["expected"]) % 2 or set(o["expected"]) - set("0123456789abcdef")
         expected = o["expected"] if failed else (o["expected"], o["misdealt"])
         tally.expect(f"opening: {o['name']}", expected, opened)
@@ -1161,6 +1186,7 @@ def main():
     capsules = check_capsules(v, groups, tally)
     check_partials(v, groups, capsules, tally)
     check_quantum(v["post_quantum"], groups, tally)
+    check_quantum(v["post_quantum_bound"], groups, tally)
     f = v["share_file"]
     passphrase = f["passphrase"].encode()
     inside = f["scalar"] + f["signing_seed"]

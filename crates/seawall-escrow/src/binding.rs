@@ -36,8 +36,9 @@ pub fn unsound_group(
 }
 
 impl Recipients {
-    /// The custodians of a group whose record demands suite 2; `None` of one that does not, though
-    /// its custodians may have keys: records from before had them for what was to come.
+    /// The custodians of a group whose record demands a post-quantum half (`suite` 2); `None` of
+    /// one that does not, though its custodians may have keys: records from before had them for
+    /// what was to come.
     pub fn of_record(record: &EscrowGroupRecord) -> Result<Option<Self>, DealingError> {
         if record.suite.is_none() {
             return Ok(None);
@@ -99,7 +100,7 @@ mod tests {
 
     use super::*;
     use crate::testkit::{kem_keys, three_of_five};
-    use crate::{Capsule, CapsuleError, LabelError, SUITE, SUITE_PQ};
+    use crate::{Capsule, CapsuleError, LabelError, SUITE, SUITE_BOUND, SUITE_PQ};
 
     /// The record of a group, with the Ed25519 base point as everyone's signing key.
     fn record(group: &Group) -> EscrowGroupRecord {
@@ -204,6 +205,7 @@ mod tests {
             capsule.check(&group, &fields(&core), &demand).map(|_| ()).err()
         };
         let (classical, first, second) = (seal(&plain), seal(&keyed), seal(&other));
+        assert_eq!((keyed.suite, first.suite()), (Some(SUITE_PQ), SUITE_BOUND));
         let added = [(day(0), plain.clone()), (day(100), keyed.clone()), (day(300), other)];
         // Before the keys, and as long as a node may not have heard of them.
         for when in [day(0), day(99), day(189), Timestamp(1)] {

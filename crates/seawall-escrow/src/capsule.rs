@@ -13,6 +13,10 @@
 //! derived from; the other is dealt to the custodians' ML-KEM keys ([`crate::dealing`]). Whoever
 //! breaks one of the two schemes has nothing. The label, and so the proof, covers the dealing.
 //!
+//! In suite 2 the dealing is bound to the snapshot alone, and whoever writes another capsule for
+//! the same snapshot can put a copy of it in. Suite 3 binds it to the points `u` and `ū` as well,
+//! which are nobody's to use but who made them. Suite 2 is read and no longer made.
+//!
 //! Which suite a group's capsules must have is not the capsule's to say: a reader states its
 //! [`Demand`], and a capsule that falls short is refused.
 //!
@@ -27,14 +31,18 @@ use zeroize::Zeroizing;
 
 use crate::aead;
 use crate::curve::{Element, decode_scalar, hash_to_scalar, random_scalar, second_generator};
-use crate::dealing::{Dealing, DealingError, MAX_DEALING, Recipients};
+use crate::dealing::{Context, Dealing, DealingError, MAX_DEALING, Recipients};
+use crate::demand::Demand;
 use crate::group::Group;
 use crate::label::{Label, LabelError, LabelFields};
 
 /// The suite without a post-quantum half.
 pub const SUITE: u8 = 1;
-/// The suite with one.
+/// The suite with one that is bound to the snapshot alone. No longer made. In records it stands
+/// for any post-quantum half.
 pub const SUITE_PQ: u8 = 2;
+/// The suite with one that is bound to the capsule it stands in as well.
+pub const SUITE_BOUND: u8 = 3;
 /// Largest payload, in bytes.
 pub const MAX_PAYLOAD: usize = 4096;
 /// Largest encoded capsule, in bytes.
@@ -54,7 +62,7 @@ pub enum CapsuleError {
     Malformed(#[from] WireError),
     /// Made by a newer version.
     #[error(
-        "capsule uses suite {found}, this version knows suites {SUITE} and {SUITE_PQ}; upgrade \
+        "capsule uses suite {found}, this version knows suites {SUITE} to {SUITE_BOUND}; upgrade \
          seawall"
     )]
     Suite {
@@ -102,6 +110,8 @@ pub enum CapsuleError {
 /// A decoded capsule: well-formed bytes that prove nothing yet.
 #[derive(Clone)]
 pub struct Capsule {
+    /// [`SUITE`] if and only if there is no half.
+    suite: u8,
     group: GroupId,
     label: Label,
     u: Element,
@@ -114,41 +124,6 @@ pub struct Capsule {
     half: Option<Dealing>,
 }
 
-/// What a reader demands of the suite of a capsule. It comes from the group's record, never from
-/// the capsule.
-#[derive(Debug, Clone)]
-pub struct Demand {
-    recipients: Vec<Recipients>,
-    classical: bool,
-}
-
-impl Demand {
-    /// Of a group whose custodians have no post-quantum keys: suite 1 and nothing else.
-    pub const fn classical() -> Self {
-        Self { recipients: Vec::new(), classical: true }
-    }
-
-    /// A post-quantum half for one of these sets of custodians. With `or_classical`, for capsules
-    /// from before the group had keys, none will do as well.
-    pub const fn post_quantum(recipients: Vec<Recipients>, or_classical: bool) -> Self {
-        Self { recipients, classical: or_classical }
-    }
-
-    /// The same, with no post-quantum half doing as well.
-    #[must_use]
-    pub fn or_classical(self) -> Self {
-        Self { classical: true, ..self }
-    }
-
-    fn admit(&self, half: Option<&Dealing>) -> Result<Option<Recipients>, CapsuleError> {
-        let Some(half) = half else {
-            return if self.classical { Ok(None) } else { Err(CapsuleError::Downgraded) };
-        };
-        let found = self.recipients.iter().find(|recipients| half.is_for(recipients));
-        found.cloned().map(Some).ok_or(CapsuleError::OtherRecipients)
-    }
-}
-
 /// The secrets behind one capsule; a second capsule never uses the same.
 pub(crate) struct Secrets {
     /// What TDH2 encrypts.
@@ -159,9 +134,24 @@ pub(crate) struct Secrets {
     pub(crate) s: Zeroizing<Scalar>,
 }
 
+impl Secrets {
+    /// TDH2's `u` and `ū`.
+    fn points(&self) -> (Element, Element) {
+        let nonzero = "a non-zero multiple of a generator is never the identity";
+        let u = Element::of(RistrettoPoint::mul_base(&self.r)).expect(nonzero);
+        (u, Element::of(second_generator() * *self.r).expect(nonzero))
+    }
+
+    /// What is dealt for a capsule with these secrets is bound to this.
+    pub(crate) fn context(&self, suite: u8, fields: &LabelFields) -> Result<Context, LabelError> {
+        let (u, u_bar) = self.points();
+        fields.half_context(suite, &u, &u_bar)
+    }
+}
+
 impl Capsule {
     /// Seals `payload` (at most [`MAX_PAYLOAD`] bytes) to `group` for the snapshot that `fields`
-    /// name: in suite 2 if there are `recipients`, and in suite 1 if not.
+    /// name: in suite 3 if there are `recipients`, and in suite 1 if not.
     pub fn seal(
         group: &Group,
         fields: &LabelFields,
@@ -190,26 +180,30 @@ impl Capsule {
             return Err(CapsuleError::PayloadTooLong { found: payload.len() });
         }
         let Some(recipients) = recipients else {
-            let label = label_of(fields, None)?;
+            let label = fields.label(SUITE, &[0; 32])?;
             let sealed = aead::seal(&payload_key(&secrets.key), &label.0, payload);
             let commitment = commit(&secrets.key, &label);
             return Ok(Self::prove(group, &label, None, sealed, commitment, secrets));
         };
-        let half = Dealing::deal(&secrets.quantum, &fields.core_label()?.0, recipients);
+        let context = secrets.context(SUITE_BOUND, fields)?;
+        let half = Dealing::deal(&secrets.quantum, &context, recipients);
+        let half = (SUITE_BOUND, half);
         Self::seal_half(group, fields, half, *secrets.quantum, payload, secrets)
     }
 
-    /// Seals around a post-quantum half, whatever was dealt in it.
+    /// Seals around a post-quantum half of a suite, whatever was dealt in it.
     pub(crate) fn seal_half(
         group: &Group,
         fields: &LabelFields,
-        half: Dealing,
+        (suite, half): (u8, Dealing),
         dealt: Scalar,
         payload: &[u8],
         secrets: &Secrets,
     ) -> Result<Self, CapsuleError> {
         let dealt = Zeroizing::new(dealt);
-        let label = label_of(fields, Some(&half))?;
+        let context = secrets.context(suite, fields)?;
+        let label = fields.label(suite, &half.digest(&context))?;
+        let half = (suite, half);
         let key = snapshot_key(&secrets.key, Some(&dealt), &label);
         let sealed = aead::seal(&payload_key(&key), &label.0, payload);
         Ok(Self::prove(group, &label, Some(half), sealed, commit(&key, &label), secrets))
@@ -219,18 +213,20 @@ impl Capsule {
     pub(crate) fn prove(
         group: &Group,
         label: &Label,
-        half: Option<Dealing>,
+        half: Option<(u8, Dealing)>,
         sealed: Vec<u8>,
         commitment: [u8; 32],
         secrets: &Secrets,
     ) -> Self {
-        let nonzero = "a non-zero multiple of a generator is never the identity";
+        let (u, u_bar) = secrets.points();
+        let (suite, half) = half.map_or((SUITE, None), |(suite, half)| (suite, Some(half)));
         let shared = Zeroizing::new((group.key_element().point() * *secrets.r).compress());
         let mut capsule = Self {
+            suite,
             group: group.id(),
             label: *label,
-            u: Element::of(RistrettoPoint::mul_base(&secrets.r)).expect(nonzero),
-            u_bar: Element::of(second_generator() * *secrets.r).expect(nonzero),
+            u,
+            u_bar,
             challenge: Scalar::ZERO,
             response: Scalar::ZERO,
             masked_key: xor(&secrets.key, &mask(shared.as_bytes())),
@@ -249,10 +245,11 @@ impl Capsule {
     pub fn decode(bytes: &[u8]) -> Result<Self, CapsuleError> {
         let mut r = Reader::new(bytes);
         let suite = r.u8()?;
-        if suite != SUITE && suite != SUITE_PQ {
+        if ![SUITE, SUITE_PQ, SUITE_BOUND].contains(&suite) {
             return Err(CapsuleError::Suite { found: suite });
         }
         let mut capsule = Self {
+            suite,
             group: GroupId(r.array()?),
             label: Label(r.array()?),
             u: read_element(&mut r, "point u")?,
@@ -269,7 +266,7 @@ impl Capsule {
         }
         let half = r.bytes(if suite == SUITE { 0 } else { MAX_DEALING })?;
         r.finish()?;
-        if suite == SUITE_PQ {
+        if suite != SUITE {
             capsule.half = Some(Dealing::decode(half)?);
         }
         Ok(capsule)
@@ -292,9 +289,9 @@ impl Capsule {
         w.into_vec()
     }
 
-    /// The suite: [`SUITE`] or [`SUITE_PQ`].
+    /// The suite: [`SUITE`], [`SUITE_PQ`] or [`SUITE_BOUND`].
     pub const fn suite(&self) -> u8 {
-        if self.half.is_some() { SUITE_PQ } else { SUITE }
+        self.suite
     }
 
     fn half_bytes(&self) -> Vec<u8> {
@@ -323,7 +320,9 @@ impl Capsule {
         if self.group != group.id() {
             return Err(CapsuleError::OtherGroup { found: self.group, expected: group.id() });
         }
-        if self.label != label_of(fields, self.half.as_ref())? {
+        let context = fields.half_context(self.suite, &self.u, &self.u_bar)?;
+        let digest = self.half.as_ref().map_or([0; 32], |half| half.digest(&context));
+        if self.label != fields.label(self.suite, &digest)? {
             return Err(CapsuleError::OtherLabel);
         }
         // w = f*G - e*u and w-bar = f*G-bar - e*u-bar.
@@ -340,7 +339,6 @@ impl Capsule {
             return Err(CapsuleError::Proof);
         }
         let recipients = demand.admit(self.half.as_ref())?;
-        let context = fields.core_label()?.0;
         Ok(CheckedCapsule { capsule: self.clone(), context, recipients })
     }
 
@@ -386,8 +384,8 @@ impl Eq for Capsule {}
 #[derive(Debug, Clone)]
 pub struct CheckedCapsule {
     capsule: Capsule,
-    /// The core label.
-    context: [u8; 32],
+    /// What its post-quantum half is bound to.
+    context: Context,
     /// Whom the post-quantum half is for, if there is one.
     recipients: Option<Recipients>,
 }
@@ -399,7 +397,7 @@ impl CheckedCapsule {
     }
 
     /// The post-quantum half, its context and whom it is for.
-    pub(crate) fn half(&self) -> Option<(&Dealing, &[u8; 32], &Recipients)> {
+    pub(crate) fn half(&self) -> Option<(&Dealing, &Context, &Recipients)> {
         let half = self.capsule.half.as_ref()?;
         Some((half, &self.context, self.recipients.as_ref()?))
     }
@@ -424,7 +422,7 @@ impl CheckedCapsule {
         &self.capsule.commitment
     }
 
-    /// `K_s`, given the group's secret times `u`, and in suite 2 the secret that was dealt.
+    /// `K_s`, given the group's secret times `u`, and the secret that was dealt if there is a half.
     pub(crate) fn key(&self, shared: &[u8; 32], dealt: Option<&Scalar>) -> Zeroizing<[u8; 32]> {
         let key = Zeroizing::new(xor(&self.capsule.masked_key, &mask(shared)));
         snapshot_key(&key, dealt, &self.capsule.label)
@@ -443,15 +441,7 @@ pub(crate) fn commit(key: &[u8; 32], label: &Label) -> [u8; 32] {
     blake3::derive_key(COMMIT_CONTEXT, input.as_slice())
 }
 
-/// The label of these fields with this post-quantum half.
-fn label_of(fields: &LabelFields, half: Option<&Dealing>) -> Result<Label, LabelError> {
-    match half {
-        None => fields.label(SUITE, &[0; 32]),
-        Some(half) => fields.label(SUITE_PQ, &half.digest(&fields.core_label()?.0)),
-    }
-}
-
-/// `K_s`: what TDH2 carries, or in suite 2 a hash of that and of the secret that was dealt.
+/// `K_s`: what TDH2 carries, or with a half a hash of that and of the secret that was dealt.
 fn snapshot_key(key: &[u8; 32], dealt: Option<&Scalar>, label: &Label) -> Zeroizing<[u8; 32]> {
     let Some(dealt) = dealt else { return Zeroizing::new(*key) };
     let mut input = Zeroizing::new([0; 96]);
@@ -557,7 +547,7 @@ mod tests {
             prop_assert_eq!(bytes.len(), 281 + payload.len() + 36 + 5 * 1170);
             let decoded = Capsule::decode(&bytes).expect("decodes");
             prop_assert_eq!(&decoded, &capsule);
-            prop_assert_eq!(decoded.suite(), SUITE_PQ);
+            prop_assert_eq!(decoded.suite(), SUITE_BOUND);
             let checked = decoded.check(&group, &fields, &demand).expect("checks");
             prop_assert!(checked.addressed().eq(1..=5));
         }
@@ -565,14 +555,12 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(mut bytes in prop::collection::vec(any::<u8>(), 0..600)) {
             prop_assert!(Capsule::decode(&bytes).is_err());
-            if let Some(first) = bytes.first_mut() {
-                *first = SUITE;
+            for suite in [SUITE, SUITE_PQ, SUITE_BOUND] {
+                if let Some(first) = bytes.first_mut() {
+                    *first = suite;
+                }
+                prop_assert!(Capsule::decode(&bytes).is_err());
             }
-            prop_assert!(Capsule::decode(&bytes).is_err());
-            if let Some(first) = bytes.first_mut() {
-                *first = SUITE_PQ;
-            }
-            prop_assert!(Capsule::decode(&bytes).is_err());
         }
     }
 
@@ -626,7 +614,7 @@ mod tests {
     #[test]
     fn a_half_taken_from_or_put_on_another_capsule_is_refused() {
         let (group, fields, demand, quantum) = sealed_pq(b"x");
-        let stripped = Capsule { half: None, ..quantum.clone() };
+        let stripped = Capsule { suite: SUITE, half: None, ..quantum.clone() };
         assert_eq!(refusal(&stripped.encode(), &group, &fields), CapsuleError::OtherLabel);
         let relabelled =
             Capsule { label: fields.label(SUITE, &[0; 32]).expect("a label"), ..stripped };
@@ -746,7 +734,7 @@ mod tests {
     fn unknown_suites_and_a_half_that_is_not_the_suites_are_refused() {
         let (_, _, capsule) = sealed(b"x");
         let mut bytes = capsule.encode();
-        for suite in [0, 3, 255] {
+        for suite in [0, 4, 255] {
             bytes[0] = suite;
             let err = Capsule::decode(&bytes).expect_err("refused");
             assert_eq!(err, CapsuleError::Suite { found: suite });
@@ -758,10 +746,22 @@ mod tests {
         bytes.push(0);
         let too_long = WireError::TooLong { offset: at, found: 1, limit: 0 };
         assert_eq!(Capsule::decode(&bytes), Err(too_long.into()));
-        let mut bytes = capsule.encode();
-        bytes[0] = SUITE_PQ;
-        let empty = Capsule::decode(&bytes);
-        assert!(matches!(empty, Err(CapsuleError::Half(DealingError::Malformed(_)))), "{empty:?}");
+        for suite in [SUITE_PQ, SUITE_BOUND] {
+            let mut bytes = capsule.encode();
+            bytes[0] = suite;
+            let why = Capsule::decode(&bytes).expect_err("an empty half");
+            assert!(matches!(why, CapsuleError::Half(DealingError::Malformed(_))), "{why:?}");
+        }
+        // Neither suite passes for the other.
+        let (group, fields, demand, quantum) = sealed_pq(b"x");
+        let mut older = quantum.encode();
+        older[0] = SUITE_PQ;
+        assert_eq!(refusal_by(&demand, &older, &group, &fields), CapsuleError::OtherLabel);
+        let core = Context::of_place(fields.core_label(SUITE_PQ).expect("a label").0);
+        let digest = quantum.half.as_ref().expect("a half").digest(&core);
+        let label = fields.label(SUITE_PQ, &digest).expect("a label");
+        older[field(1)..field(2)].copy_from_slice(&label.0);
+        assert_eq!(refusal_by(&demand, &older, &group, &fields), CapsuleError::Proof);
     }
 
     #[test]

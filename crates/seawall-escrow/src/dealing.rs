@@ -14,6 +14,12 @@
 //! Commitments are plain hashes. A share is a uniform scalar even to `k - 1` other custodians, so
 //! the hash hides it; each covers the context and index, so none fits another place.
 //!
+//! A custodian publishes what was encapsulated to it only if a parcel opens to something else than
+//! its commitment. Whoever copies another's parcel and turns its commitment must not get that far:
+//! so a parcel authenticates its commitment ([`Context::of_commitments`]). That rests on nothing
+//! but the cipher, and holds against one who computes discrete logarithms. The first kind
+//! ([`Context::of_place`]) does not, and nothing is published about it.
+//!
 //! What the scheme does not do: a custodian sees whether its *own* share is good, nobody sees
 //! before an opening whether all lie on one polynomial. It protects secrecy, not availability.
 
@@ -137,6 +143,37 @@ fn check_shape(threshold: u16, indices: impl Iterator<Item = u16>) -> Result<(),
     Ok(())
 }
 
+/// What a dealing is bound to: its shares, commitments and parcels fit no other context.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Context {
+    bytes: [u8; 32],
+    covers_commitments: bool,
+}
+
+impl Context {
+    /// Parcels authenticate this, the recipients and their index: hand-overs, and capsules of
+    /// suite 2.
+    pub(crate) const fn of_place(bytes: [u8; 32]) -> Self {
+        Self { bytes, covers_commitments: false }
+    }
+
+    /// Parcels authenticate their commitment as well: capsules of suite 3.
+    pub(crate) const fn of_commitments(bytes: [u8; 32]) -> Self {
+        Self { bytes, covers_commitments: true }
+    }
+
+    /// The bytes, as they are hashed.
+    pub(crate) const fn bytes(&self) -> &[u8; 32] {
+        &self.bytes
+    }
+
+    /// What the sealed share in a parcel authenticates.
+    fn associated_data(&self, recipients: &[u8; 32], index: u16, commitment: &[u8; 32]) -> Vec<u8> {
+        let covered = if self.covers_commitments { commitment.as_slice() } else { &[] };
+        [self.bytes.as_slice(), recipients, &index.to_le_bytes(), covered].concat()
+    }
+}
+
 /// One custodian's share in a dealing: committed to, and sealed to the custodian's key.
 #[derive(Clone, PartialEq, Eq)]
 struct Parcel {
@@ -156,7 +193,17 @@ pub struct Dealing {
 
 impl Dealing {
     /// Deals `secret`. The same inputs give the same dealing.
-    pub(crate) fn deal(secret: &Scalar, context: &[u8; 32], recipients: &Recipients) -> Self {
+    pub(crate) fn deal(secret: &Scalar, context: &Context, recipients: &Recipients) -> Self {
+        Self::deal_saying(secret, context, recipients, |_, commitment| commitment)
+    }
+
+    /// Deals `secret`, with what `said` makes of each custodian's commitment.
+    pub(crate) fn deal_saying(
+        secret: &Scalar,
+        context: &Context,
+        recipients: &Recipients,
+        said: impl Fn(u16, [u8; 32]) -> [u8; 32],
+    ) -> Self {
         let digest = recipients.digest();
         let seed = seed(secret, context, &digest);
         let mut coefficients = Zeroizing::new(vec![*secret]);
@@ -172,14 +219,12 @@ impl Dealing {
             let m = Zeroizing::new(blake3::derive_key(ENCAPSULATION_CONTEXT, input.as_slice()));
             let (encapsulated, shared) = key.encapsulate(&m);
             let plain = Zeroizing::new(share.to_bytes());
-            let sealed = aead::seal(
-                &wrap_key(&shared),
-                &associated_data(context, &digest, *index),
-                plain.as_slice(),
-            );
+            let commitment = said(*index, commit(context, *index, &share));
+            let data = context.associated_data(&digest, *index, &commitment);
+            let sealed = aead::seal(&wrap_key(&shared), &data, plain.as_slice());
             Parcel {
                 index: *index,
-                commitment: commit(context, *index, &share),
+                commitment,
                 encapsulated,
                 wrapped: sealed.try_into().expect("sealing adds a tag and nothing else"),
             }
@@ -225,9 +270,9 @@ impl Dealing {
     }
 
     /// What names this dealing in this context.
-    pub fn digest(&self, context: &[u8; 32]) -> [u8; 32] {
+    pub(crate) fn digest(&self, context: &Context) -> [u8; 32] {
         let mut w = Writer::new();
-        w.raw(context).raw(&self.encode());
+        w.raw(context.bytes()).raw(&self.encode());
         blake3::derive_key(DIGEST_CONTEXT, w.as_slice())
     }
 
@@ -260,7 +305,7 @@ impl Dealing {
     /// Takes custodian `index`'s share out, and checks it against its commitment.
     pub(crate) fn open(
         &self,
-        context: &[u8; 32],
+        context: &Context,
         index: u16,
         key: &KemSecret,
     ) -> Result<PqShare, DealingError> {
@@ -279,25 +324,29 @@ impl Dealing {
     /// What is sealed in a parcel under the secret that was encapsulated in it.
     fn unwrap(
         &self,
-        context: &[u8; 32],
+        context: &Context,
         parcel: &Parcel,
         shared: &[u8; 32],
     ) -> Option<Zeroizing<[u8; 32]>> {
-        let aad = associated_data(context, &self.recipients, parcel.index);
-        let plain = aead::open(&wrap_key(shared), &aad, &parcel.wrapped)?;
+        let data = context.associated_data(&self.recipients, parcel.index, &parcel.commitment);
+        let plain = aead::open(&wrap_key(shared), &data, &parcel.wrapped)?;
         let mut bytes = Zeroizing::new([0; 32]);
         bytes.copy_from_slice(&plain);
         Some(bytes)
     }
 
     /// What was encapsulated to custodian `index`, if publishing it convicts the dealer. That of a
-    /// good parcel is never given out: it opens the share.
+    /// good parcel is never given out: it opens the share. Nor is any whose parcel may be a good
+    /// one of another dealing, with its commitment turned.
     pub(crate) fn evidence(
         &self,
-        context: &[u8; 32],
+        context: &Context,
         index: u16,
         key: &KemSecret,
     ) -> Option<[u8; 32]> {
+        if !context.covers_commitments {
+            return None;
+        }
         let shared = key.decapsulate(&self.parcel(index)?.encapsulated);
         self.convicts(context, index, &shared).then_some(*shared)
     }
@@ -307,14 +356,14 @@ impl Dealing {
     ///
     /// Anybody may check this. The parcel authenticates under the hash of the right secret only, so
     /// no other convicts an honest dealer: a forger would have to find one among 2^128 hashes.
-    pub(crate) fn convicts(&self, context: &[u8; 32], index: u16, shared: &[u8; 32]) -> bool {
+    pub(crate) fn convicts(&self, context: &Context, index: u16, shared: &[u8; 32]) -> bool {
         let Some(parcel) = self.parcel(index) else { return false };
         let Some(plain) = self.unwrap(context, parcel, shared) else { return false };
         decode_scalar(*plain).is_none_or(|value| !self.commits_to(context, index, &value))
     }
 
     /// Whether `value` is the share that was committed to for custodian `index`.
-    pub(crate) fn commits_to(&self, context: &[u8; 32], index: u16, value: &Scalar) -> bool {
+    pub(crate) fn commits_to(&self, context: &Context, index: u16, value: &Scalar) -> bool {
         let commitment = commit(context, index, value);
         self.commitment(index).is_some_and(|recorded| commitment.ct_eq(recorded).into())
     }
@@ -324,7 +373,7 @@ impl Dealing {
     pub(crate) fn misdealt(
         &self,
         secret: &Scalar,
-        context: &[u8; 32],
+        context: &Context,
         recipients: &Recipients,
     ) -> Vec<u16> {
         let honest = Self::deal(secret, context, recipients);
@@ -408,10 +457,10 @@ pub(crate) fn interpolate(shares: &[(u16, &Scalar)]) -> Zeroizing<Scalar> {
     sum
 }
 
-fn seed(secret: &Scalar, context: &[u8; 32], recipients: &[u8; 32]) -> Zeroizing<[u8; 32]> {
+fn seed(secret: &Scalar, context: &Context, recipients: &[u8; 32]) -> Zeroizing<[u8; 32]> {
     let mut input = Zeroizing::new([0; 96]);
     input[..32].copy_from_slice(secret.as_bytes());
-    input[32..64].copy_from_slice(context);
+    input[32..64].copy_from_slice(context.bytes());
     input[64..].copy_from_slice(recipients);
     Zeroizing::new(blake3::derive_key(SEED_CONTEXT, input.as_slice()))
 }
@@ -427,13 +476,9 @@ fn wrap_key(shared: &[u8; 32]) -> Zeroizing<[u8; 32]> {
     Zeroizing::new(blake3::derive_key(WRAP_CONTEXT, shared))
 }
 
-fn associated_data(context: &[u8; 32], recipients: &[u8; 32], index: u16) -> Vec<u8> {
-    [context.as_slice(), recipients, &index.to_le_bytes()].concat()
-}
-
-fn commit(context: &[u8; 32], index: u16, share: &Scalar) -> [u8; 32] {
+fn commit(context: &Context, index: u16, share: &Scalar) -> [u8; 32] {
     let mut input = Zeroizing::new([0; 66]);
-    input[..32].copy_from_slice(context);
+    input[..32].copy_from_slice(context.bytes());
     input[32..34].copy_from_slice(&index.to_le_bytes());
     input[34..].copy_from_slice(share.as_bytes());
     blake3::derive_key(COMMIT_CONTEXT, input.as_slice())
@@ -447,7 +492,8 @@ mod tests {
     use crate::curve::random_scalar;
     use crate::testkit::{Seeded, kem_keys};
 
-    const CONTEXT: [u8; 32] = [7; 32];
+    const CONTEXT: Context = Context::of_commitments([7; 32]);
+    const OTHER: Context = Context::of_commitments([8; 32]);
 
     fn dealt(threshold: u16, indices: &[u16]) -> (Scalar, Recipients, Vec<KemSecret>, Dealing) {
         let secrets = kem_keys("dealing", indices.len());
@@ -483,7 +529,7 @@ mod tests {
         let (_, _, keys, dealing) = dealt(2, &[1, 2, 3]);
         let sealed = |index| Some(DealingError::Sealed { index });
         assert_eq!(dealing.open(&CONTEXT, 1, &keys[1]).err(), sealed(1));
-        assert_eq!(dealing.open(&[8; 32], 1, &keys[0]).err(), sealed(1));
+        assert_eq!(dealing.open(&OTHER, 1, &keys[0]).err(), sealed(1));
         let absent = Some(DealingError::NotAddressed { index: 4 });
         assert_eq!(dealing.open(&CONTEXT, 4, &keys[0]).err(), absent);
         let share = dealing.open(&CONTEXT, 2, &keys[1]).expect("opens");
@@ -495,25 +541,57 @@ mod tests {
         assert_eq!(moved.open(&CONTEXT, 1, &keys[1]).err(), sealed(1));
     }
 
+    /// Turns the commitment of the third.
+    fn lie(index: u16, mut commitment: [u8; 32]) -> [u8; 32] {
+        commitment[0] ^= u8::from(index == 3);
+        commitment
+    }
+
     #[test]
     fn a_wrong_commitment_is_seen_by_the_custodian_it_is_for() {
-        let (_, _, keys, mut dealing) = dealt(2, &[1, 2, 3]);
-        dealing.parcels[2].commitment[0] ^= 1;
-        dealing.open(&CONTEXT, 1, &keys[0]).expect("its own is good");
-        let refused = Some(DealingError::Committed { index: 3 });
-        assert_eq!(dealing.open(&CONTEXT, 3, &keys[2]).err(), refused);
+        let (secret, to, keys, mut turned) = dealt(2, &[1, 2, 3]);
+        let committed = DealingError::Committed { index: 3 };
+        for context in [CONTEXT, Context::of_place([7; 32])] {
+            let dealing = Dealing::deal_saying(&secret, &context, &to, lie);
+            dealing.open(&context, 1, &keys[0]).expect("its own is good");
+            assert_eq!(dealing.open(&context, 3, &keys[2]).err(), Some(committed.clone()));
+        }
+        // By somebody who cannot seal the parcel anew.
+        turned.parcels[2].commitment[0] ^= 1;
+        let sealed = Some(DealingError::Sealed { index: 3 });
+        assert_eq!(turned.open(&CONTEXT, 3, &keys[2]).err(), sealed);
+    }
+
+    #[test]
+    fn what_opens_anothers_parcel_is_never_shown() {
+        let (secret, to, keys, good) = dealt(2, &[1, 2, 3]);
+        let shared = keys[2].decapsulate(&good.parcels[2].encapsulated);
+        assert!(good.unwrap(&CONTEXT, &good.parcels[2], &shared).is_some(), "it opens the share");
+        for bit in 0..256 {
+            let mut turned = good.clone();
+            turned.parcels[2].commitment[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(turned.evidence(&CONTEXT, 3, &keys[2]), None, "{bit}");
+            assert!(!turned.convicts(&CONTEXT, 3, &shared), "{bit}");
+        }
+        // Without the cover it does open, so nothing is shown whoever turned it. What was shown by
+        // earlier versions still convicts: an honest dealer signs no such thing.
+        let loose = Context::of_place([7; 32]);
+        let mut turned = Dealing::deal(&secret, &loose, &to);
+        turned.parcels[2].commitment[0] ^= 1;
+        assert_eq!(turned.evidence(&loose, 3, &keys[2]), None);
+        let shared = keys[2].decapsulate(&turned.parcels[2].encapsulated);
+        assert!(turned.convicts(&loose, 3, &shared));
     }
 
     #[test]
     fn a_wrong_commitment_convicts_its_dealer_before_anybody() {
-        let (_, _, keys, good) = dealt(2, &[1, 2, 3]);
-        let mut bad = good.clone();
-        bad.parcels[2].commitment[0] ^= 1;
+        let (secret, to, keys, good) = dealt(2, &[1, 2, 3]);
+        let bad = Dealing::deal_saying(&secret, &CONTEXT, &to, lie);
         let evidence = bad.evidence(&CONTEXT, 3, &keys[2]).expect("it opens");
         assert!(bad.convicts(&CONTEXT, 3, &evidence));
         // Neither in another place nor of an honest dealing; and nobody's good share is shown.
         assert!(!bad.convicts(&CONTEXT, 2, &evidence) && !bad.convicts(&CONTEXT, 9, &evidence));
-        assert!(!bad.convicts(&[8; 32], 3, &evidence) && !good.convicts(&CONTEXT, 3, &evidence));
+        assert!(!bad.convicts(&OTHER, 3, &evidence) && !good.convicts(&CONTEXT, 3, &evidence));
         assert_eq!(bad.evidence(&CONTEXT, 1, &keys[0]), None);
         assert_eq!(good.evidence(&CONTEXT, 3, &keys[2]), None);
         // What does not open at all is a word against a word until the capsule is opened.
@@ -550,8 +628,8 @@ mod tests {
         let share = |dealing: &Dealing, context| {
             dealing.open(context, 1, &keys[0]).expect("opens").value().to_bytes()
         };
-        let elsewhere = Dealing::deal(&secret, &[8; 32], &recipients);
-        assert_ne!(share(&good, &CONTEXT), share(&elsewhere, &[8; 32]));
+        let elsewhere = Dealing::deal(&secret, &OTHER, &recipients);
+        assert_ne!(share(&good, &CONTEXT), share(&elsewhere, &OTHER));
         let mut more = recipients.keys().to_vec();
         more.push((3, kem_keys("third", 1)[0].public()));
         let more = Recipients::new(2, more).expect("recipients");

@@ -45,7 +45,8 @@ impl CheckedCapsule {
     }
 
     /// What custodian `index` can show to convict the dealer, if its share is not the committed
-    /// one: [`CheckedCapsule::convicts`]. Never anything that opens a good share.
+    /// one: [`CheckedCapsule::convicts`]. Never anything that opens a good share, and so nothing
+    /// in suite 2, where the parcel may be a copy of somebody's good one.
     pub fn evidence(&self, index: u16, key: &KemSecret) -> Option<[u8; 32]> {
         let (half, context, _) = self.half()?;
         half.evidence(context, index, key)
@@ -55,5 +56,134 @@ impl CheckedCapsule {
     /// it something else than it committed to.
     pub fn convicts(&self, index: u16, evidence: &[u8; 32]) -> bool {
         self.half().is_some_and(|(half, context, _)| half.convicts(context, index, evidence))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use curve25519_dalek::scalar::Scalar;
+    use zeroize::Zeroizing;
+
+    use super::*;
+    use crate::capsule::{Capsule, SUITE_BOUND, SUITE_PQ, Secrets};
+    use crate::curve::random_scalar;
+    use crate::dealing::{Context, Dealing, Recipients};
+    use crate::demand::Demand;
+    use crate::group::Group;
+    use crate::label::LabelFields;
+    use crate::testkit::{Seeded, kem_keys, label_fields, recipients, three_of_five};
+
+    /// A group, its custodians' keys, and what a snapshot's capsule is for.
+    struct Scene {
+        group: Group,
+        keys: Vec<KemSecret>,
+        to: Recipients,
+        fields: LabelFields,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let (group, _) = three_of_five("half");
+            let keys = kem_keys("half", 5);
+            let (to, fields) = (recipients(&group, &keys), label_fields(group.id()));
+            Self { group, keys, to, fields }
+        }
+
+        fn secrets(name: &str) -> Secrets {
+            let rng = &mut Seeded::new(name);
+            let (quantum, r, s) = (random_scalar(rng), random_scalar(rng), random_scalar(rng));
+            Secrets { key: Zeroizing::new([8; 32]), quantum, r, s }
+        }
+
+        fn dealt(&self, suite: u8, secrets: &Secrets) -> (Context, Dealing) {
+            let context = secrets.context(suite, &self.fields).expect("a label");
+            (context, Dealing::deal(&secrets.quantum, &context, &self.to))
+        }
+
+        /// A capsule with a valid proof around any half.
+        fn around(&self, suite: u8, half: Dealing, secrets: &Secrets) -> CheckedCapsule {
+            let half = (suite, half);
+            let sealed =
+                Capsule::seal_half(&self.group, &self.fields, half, Scalar::ONE, b"x", secrets);
+            let demand = Demand::post_quantum(vec![self.to.clone()], false);
+            sealed.expect("seals").check(&self.group, &self.fields, &demand).expect("checks")
+        }
+    }
+
+    /// Every commitment turned.
+    fn spoilt(half: &Dealing) -> Dealing {
+        let mut bytes = half.encode();
+        for n in 0..5 {
+            bytes[36 + 1170 * n + 2] ^= 1;
+        }
+        Dealing::decode(&bytes).expect("well formed")
+    }
+
+    #[test]
+    fn a_half_moved_to_another_capsule_of_its_snapshot_gives_nothing_away() {
+        let scene = Scene::new();
+        let (old, new) = (Scene::secrets("sealer"), Scene::secrets("thief"));
+        let (_, half) = scene.dealt(SUITE_BOUND, &old);
+        let original = scene.around(SUITE_BOUND, half.clone(), &old);
+        for (suite, half) in [SUITE_BOUND, SUITE_PQ]
+            .into_iter()
+            .flat_map(|suite| [(suite, half.clone()), (suite, spoilt(&half))])
+        {
+            let moved = scene.around(suite, half, &new);
+            assert_ne!(moved.dealing(), original.dealing());
+            for (i, key) in (1..).zip(&scene.keys) {
+                original.open_share(i, key).expect("the sealer's is good");
+                let refused = Some(DealingError::Sealed { index: i });
+                assert_eq!(moved.open_share(i, key).err(), refused, "suite {suite}");
+                assert_eq!(moved.evidence(i, key), None, "suite {suite}");
+            }
+            assert!(moved.open_own_share(&scene.keys).is_none());
+        }
+    }
+
+    #[test]
+    fn spoilt_commitments_give_nothing_away_to_whoever_computes_logarithms() {
+        // The thief knows the sealer's `r`, and so writes a capsule with the same points.
+        let scene = Scene::new();
+        let old = Scene::secrets("sealer");
+        let new = Secrets { key: Zeroizing::new([9; 32]), ..Scene::secrets("sealer") };
+        let (_, half) = scene.dealt(SUITE_BOUND, &old);
+        let forged = scene.around(SUITE_BOUND, spoilt(&half), &new);
+        for (i, key) in (1..).zip(&scene.keys) {
+            let refused = Some(DealingError::Sealed { index: i });
+            assert_eq!(forged.open_share(i, key).err(), refused);
+            assert_eq!(forged.evidence(i, key), None);
+        }
+    }
+
+    #[test]
+    fn spoilt_commitments_of_an_old_half_are_seen_and_nothing_is_shown() {
+        let scene = Scene::new();
+        let (old, new) = (Scene::secrets("sealer"), Scene::secrets("thief"));
+        let (_, half) = scene.dealt(SUITE_PQ, &old);
+        let moved = scene.around(SUITE_PQ, spoilt(&half), &new);
+        for (i, key) in (1..).zip(&scene.keys) {
+            let refused = Some(DealingError::Committed { index: i });
+            assert_eq!(moved.open_share(i, key).err(), refused, "it does open");
+            assert_eq!(moved.evidence(i, key), None, "and that is kept");
+        }
+        // A capsule of the later suite takes none of it.
+        let moved = scene.around(SUITE_BOUND, half, &new);
+        assert!(moved.open_own_share(&scene.keys).is_none());
+    }
+
+    #[test]
+    fn a_sealer_that_lies_to_one_custodian_is_convicted() {
+        let scene = Scene::new();
+        let secrets = Scene::secrets("liar");
+        let (context, _) = scene.dealt(SUITE_BOUND, &secrets);
+        let half = Dealing::deal_saying(&secrets.quantum, &context, &scene.to, |i, mut said| {
+            said[9] ^= u8::from(i == 4);
+            said
+        });
+        let capsule = scene.around(SUITE_BOUND, half, &secrets);
+        let shown = capsule.evidence(4, &scene.keys[3]).expect("it opens to another share");
+        assert!(capsule.convicts(4, &shown) && !capsule.convicts(5, &shown));
+        assert_eq!(capsule.evidence(5, &scene.keys[4]), None);
     }
 }

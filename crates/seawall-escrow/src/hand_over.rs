@@ -13,7 +13,7 @@
 
 use seawall_base::wire::{Reader, Writer};
 
-use crate::dealing::{Dealing, DealingError, PqShare, Recipients};
+use crate::dealing::{Context, Dealing, DealingError, PqShare, Recipients};
 use crate::kem::KemSecret;
 
 const CONTEXT: &str = "seawall 2026-11 pq hand-over v1";
@@ -76,7 +76,7 @@ impl HandOver {
         Ok(CheckedHandOver { hand_over: self, recipients: recipients.clone() })
     }
 
-    fn context(&self) -> [u8; 32] {
+    fn context(&self) -> Context {
         context(&self.parent, self.dealer)
     }
 }
@@ -106,14 +106,14 @@ impl CheckedHandOver {
         indices.find_map(|index| keys.iter().find_map(|key| self.open_share(index, key).ok()))
     }
 
-    pub(crate) fn parts(&self) -> (&Dealing, [u8; 32], &Recipients) {
+    pub(crate) fn parts(&self) -> (&Dealing, Context, &Recipients) {
         (&self.hand_over.dealing, self.hand_over.context(), &self.recipients)
     }
 }
 
-fn context(parent: &[u8; 32], dealer: u16) -> [u8; 32] {
+fn context(parent: &[u8; 32], dealer: u16) -> Context {
     let mut input = [0; 34];
     input[..32].copy_from_slice(parent);
     input[32..].copy_from_slice(&dealer.to_le_bytes());
-    blake3::derive_key(CONTEXT, &input)
+    Context::of_place(blake3::derive_key(CONTEXT, &input))
 }

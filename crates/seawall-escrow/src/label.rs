@@ -5,17 +5,21 @@
 //! encoding (fixed widths, one length-prefixed string), so two sets of fields never encode alike.
 //!
 //! A post-quantum half is made before the label that covers it. It is bound to the *core* label:
-//! the label of the same fields with zeros for the half's own digest.
+//! the label of the same fields with zeros for the half's own digest, and in suite 3 to TDH2's two
+//! points as well.
 
 use seawall_base::wire::Writer;
 use seawall_base::{FleetId, GroupId, NodeId, Sha256};
 
-use crate::capsule::SUITE_PQ;
+use crate::capsule::SUITE_BOUND;
+use crate::curve::Element;
+use crate::dealing::Context;
 
 /// Longest log origin, in bytes.
 pub const MAX_ORIGIN: usize = 256;
 
 const CONTEXT: &str = "seawall 2026-11 capsule label v1";
+const BINDING_CONTEXT: &str = "seawall 2026-11 pq binding v1";
 
 /// The hash of [`LabelFields`], suite and post-quantum half.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -69,16 +73,32 @@ impl LabelFields {
         Ok(Label(blake3::derive_key(CONTEXT, w.as_slice())))
     }
 
-    /// What the shares of a post-quantum half are bound to.
-    pub fn core_label(&self) -> Result<Label, LabelError> {
-        self.label(SUITE_PQ, &[0; 32])
+    /// What of these fields a post-quantum half of a suite is bound to.
+    pub fn core_label(&self, suite: u8) -> Result<Label, LabelError> {
+        self.label(suite, &[0; 32])
+    }
+
+    /// What the post-quantum half of a capsule with these points is bound to.
+    pub(crate) fn half_context(
+        &self,
+        suite: u8,
+        u: &Element,
+        u_bar: &Element,
+    ) -> Result<Context, LabelError> {
+        let core = self.core_label(suite)?.0;
+        if suite != SUITE_BOUND {
+            return Ok(Context::of_place(core));
+        }
+        let mut w = Writer::new();
+        w.raw(&core).raw(u.bytes()).raw(u_bar.bytes());
+        Ok(Context::of_commitments(blake3::derive_key(BINDING_CONTEXT, w.as_slice())))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capsule::SUITE;
+    use crate::capsule::{SUITE, SUITE_PQ};
     use crate::testkit::label_fields;
 
     #[test]
@@ -87,7 +107,7 @@ mod tests {
         for (len, ok) in [(0, false), (1, true), (256, true), (257, false)] {
             let fields = LabelFields { origin: "o".repeat(len), ..good.clone() };
             assert_eq!(fields.label(SUITE, &[0; 32]).is_ok(), ok, "{len}");
-            assert_eq!(fields.core_label().is_ok(), ok, "{len}");
+            assert_eq!(fields.core_label(SUITE_BOUND).is_ok(), ok, "{len}");
         }
     }
 
@@ -101,6 +121,9 @@ mod tests {
         }
         assert!(seen.insert(label(&good, SUITE, &[9; 32])));
         assert!(seen.insert(label(&good, SUITE_PQ, &[9; 32])));
-        assert!(seen.insert(good.core_label().expect("valid")));
+        assert!(seen.insert(label(&good, SUITE_BOUND, &[9; 32])));
+        for suite in [SUITE_PQ, SUITE_BOUND] {
+            assert!(seen.insert(good.core_label(suite).expect("valid")));
+        }
     }
 }

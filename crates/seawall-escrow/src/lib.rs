@@ -9,8 +9,8 @@
 //! a [`CheckedCapsule`], and nothing else can be answered with a [`Partial`]; only
 //! [`Partial::verify`] makes a [`VerifiedPartial`], and only those reach [`open`].
 //!
-//! In suite 2 the key needs a second secret as well, dealt to the custodians' ML-KEM keys (see
-//! [`Dealing`]): who breaks discrete logarithms one day has nothing yet.
+//! In suites 2 and 3 the key needs a second secret as well, dealt to the custodians' ML-KEM keys
+//! (see [`Dealing`]): who breaks discrete logarithms one day has nothing yet.
 //!
 //! Pure: randomness is passed in. It must not know what a statement or a log is; the label is all
 //! it sees of them, and [`LabelFields::of_manifest`] the one place that looks. No code path assembles a group's secret.
@@ -23,6 +23,7 @@ mod capsule;
 pub mod ceremony;
 mod curve;
 mod dealing;
+mod demand;
 mod group;
 mod half;
 mod hand_over;
@@ -45,10 +46,11 @@ mod wrapping;
 
 pub use binding::{CLASSICAL_GRACE, unsound_group};
 pub use capsule::{
-    Capsule, CapsuleError, CheckedCapsule, Demand, MAX_CAPSULE, MAX_PAYLOAD, SUITE, SUITE_PQ,
+    Capsule, CapsuleError, CheckedCapsule, MAX_CAPSULE, MAX_PAYLOAD, SUITE, SUITE_BOUND, SUITE_PQ,
 };
 pub use ceremony::CeremonyError;
 pub use dealing::{Dealing, DealingError, MAX_RECIPIENTS, PqShare, Recipients};
+pub use demand::Demand;
 pub use group::{Group, GroupError, MAX_CLASS, MAX_MEMBERS, Member};
 pub use hand_over::{CheckedHandOver, HandOver};
 pub use kem::{KEM_PUBLIC_LEN, KemError, KemPublic, KemSecret};

@@ -3,7 +3,7 @@
 //! The partials are interpolated *in the exponent*: what comes out is the group's secret times
 //! `u`, good for this one capsule. The group's secret itself appears nowhere.
 //!
-//! In suite 2 the custodians' post-quantum shares are interpolated as well. What the node dealt
+//! With a post-quantum half the custodians' shares of it are interpolated as well. What the node dealt
 //! is then made again from its secret and compared: a node, or a custodian who handed a share on,
 //! that dealt wrongly to anybody is named, even where the capsule opens in spite of it.
 
@@ -17,7 +17,7 @@ use zeroize::Zeroizing;
 
 use crate::capsule::{CheckedCapsule, commit};
 use crate::curve::Polynomial;
-use crate::dealing::{Dealing, PqShare, Recipients, interpolate};
+use crate::dealing::{Context, Dealing, PqShare, Recipients, interpolate};
 use crate::group::Group;
 use crate::hand_over::CheckedHandOver;
 use crate::partial::VerifiedPartial;
@@ -121,7 +121,7 @@ impl Opened {
 }
 
 /// Opens `capsule` with the partials of at least the group's threshold of distinct custodians,
-/// and in suite 2 with the post-quantum shares that came with them. `hand_overs` are needed where
+/// and with the post-quantum shares that came with them, if there is a half. `hand_overs` are needed where
 /// shares were given on to other custodians.
 pub fn open(
     capsule: &CheckedCapsule,
@@ -189,7 +189,7 @@ struct Recovery<'a> {
 }
 
 /// A dealing, its context, and whom it is for.
-type Dealt<'a> = (&'a Dealing, [u8; 32], &'a Recipients);
+type Dealt<'a> = (&'a Dealing, Context, &'a Recipients);
 
 impl<'a> Recovery<'a> {
     /// The secret of a dealing, from shares of it and from shares of those given on; how many
@@ -247,8 +247,9 @@ impl<'a> Recovery<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::capsule::{Capsule, Demand, MAX_PAYLOAD, Secrets};
+    use crate::capsule::{Capsule, MAX_PAYLOAD, SUITE_BOUND, SUITE_PQ, Secrets};
     use crate::curve::random_scalar;
+    use crate::demand::Demand;
     use crate::hand_over::HandOver;
     use crate::kem::KemSecret;
     use crate::partial::Partial;
@@ -285,10 +286,9 @@ mod tests {
     }
 
     /// Has the node deal again, otherwise, and everything else be as an honest node makes it.
-    fn misdealt(edit: impl FnOnce(Dealing) -> Dealing, honest_key: bool) -> Scene {
+    fn misdealt(suite: u8, edit: impl FnOnce(Dealing) -> Dealing, honest_key: bool) -> Scene {
         let mut scene = quantum(b"x");
         let fields = label_fields(scene.group.id());
-        let context = fields.core_label().expect("a label").0;
         let to = recipients(&scene.group, &scene.keys);
         let secrets = Secrets {
             key: Zeroizing::new([8; 32]),
@@ -296,10 +296,12 @@ mod tests {
             r: random_scalar(&mut scene.rng),
             s: random_scalar(&mut scene.rng),
         };
+        let context = secrets.context(suite, &fields).expect("a label");
         let half = edit(Dealing::deal(&secrets.quantum, &context, &to));
         let dealt = if honest_key { *secrets.quantum } else { Scalar::ONE };
         let capsule =
-            Capsule::seal_half(&scene.group, &fields, half, dealt, b"x", &secrets).expect("seals");
+            Capsule::seal_half(&scene.group, &fields, (suite, half), dealt, b"x", &secrets)
+                .expect("seals");
         let demand = Demand::post_quantum(vec![to], false);
         scene.capsule = capsule.check(&scene.group, &fields, &demand).expect("the proof holds");
         scene
@@ -397,8 +399,11 @@ mod tests {
         };
         // The fourth custodian's ciphertext, sealed share and commitment.
         let parcel = 36 + 3 * 1170;
-        for at in [parcel + 34 + 900, parcel + 34 + 1088 + 5, parcel + 2] {
-            let mut scene = misdealt(spoil(at), true);
+        let places = [parcel + 34 + 900, parcel + 34 + 1088 + 5, parcel + 2];
+        for (suite, at) in
+            [SUITE_PQ, SUITE_BOUND].into_iter().flat_map(|s| places.map(|at| (s, at)))
+        {
+            let mut scene = misdealt(suite, spoil(at), true);
             let refused = scene.capsule.open_share(4, &scene.keys[3]);
             refused.expect_err("the custodian sees it on arrival");
             let opened = scene.open_all(&[1, 2, 3]).expect("the others' shares are good");
@@ -411,8 +416,37 @@ mod tests {
     #[test]
     fn inconsistent_shares_give_nothing_and_accuse_the_node() {
         // Every share is the committed one; together they are not what the key was made of.
-        let mut scene = misdealt(|dealing| dealing, false);
-        assert_eq!(scene.open(&[1, 2, 3]), Err(OpenError::Commitment));
+        for suite in [SUITE_PQ, SUITE_BOUND] {
+            let mut scene = misdealt(suite, |dealing| dealing, false);
+            assert_eq!(scene.open(&[1, 2, 3]), Err(OpenError::Commitment));
+        }
+    }
+
+    #[test]
+    fn a_capsule_from_before_halves_were_bound_opens() {
+        let mut scene = misdealt(SUITE_PQ, |dealing| dealing, true);
+        assert_eq!(scene.capsule.suite(), SUITE_PQ);
+        let opened = scene.open_all(&[5, 1, 3]).expect("opens");
+        assert_eq!((opened.payload(), opened.misdealt()), (&b"x"[..], &[][..]));
+        // And so does one that was handed on.
+        let keys = kem_keys("newcomers", 2);
+        let to = vec![(1, keys[0].public()), (9, keys[1].public())];
+        let to = Recipients::new(2, to).expect("recipients");
+        let given: Vec<_> = (1..=3)
+            .map(|i| scene.capsule.open_share(i, &scene.keys[usize::from(i) - 1]).expect("good"))
+            .map(|share| HandOver::make(&share, &to).check(&to).expect("for them"))
+            .collect();
+        let of = |index, n: usize| -> Vec<_> {
+            given.iter().map(|it| it.open_share(index, &keys[n]).expect("good")).collect()
+        };
+        let (first, second) = (of(1, 0), of(9, 1));
+        let partials = [
+            scene.partial_with(1, 0, first),
+            scene.partial_with(2, 0, second),
+            scene.partial_with(3, 0, Vec::new()),
+        ];
+        let opened = open(&scene.capsule, &scene.group, &given, &partials).expect("opens");
+        assert_eq!((opened.payload(), opened.misdealt()), (&b"x"[..], &[][..]));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 //! key, index, share epoch, label and `u`, so a partial answers one capsule, for one custodian,
 //! under one sharing, and cannot be moved to another.
 //!
-//! In suite 2 the custodian's post-quantum shares travel with it: that of the capsule's own
+//! With a post-quantum half the custodian's post-quantum shares travel with it: that of the capsule's own
 //! dealing, or those it was handed. They prove themselves, against commitments.
 //!
 //! The proof's nonce mixes the share into fresh randomness: a broken generator then does not give
@@ -18,7 +18,7 @@ use seawall_base::wire::{Reader, WireError, Writer};
 use seawall_base::{GroupId, Rng};
 use zeroize::Zeroizing;
 
-use crate::capsule::{CheckedCapsule, SUITE, SUITE_PQ, read_element, read_scalar};
+use crate::capsule::{CheckedCapsule, SUITE, SUITE_BOUND, SUITE_PQ, read_element, read_scalar};
 use crate::curve::{Element, hash_to_scalar};
 use crate::dealing::PqShare;
 use crate::group::Group;
@@ -41,7 +41,7 @@ pub enum PartialError {
     Malformed(#[from] WireError),
     /// Made by a newer version.
     #[error(
-        "partial uses suite {found}, this version knows suites {SUITE} and {SUITE_PQ}; upgrade \
+        "partial uses suite {found}, this version knows suites {SUITE} to {SUITE_BOUND}; upgrade \
          seawall"
     )]
     Suite {
@@ -157,7 +157,7 @@ impl Partial {
     /// left out. In suite 1 there are none.
     #[must_use]
     pub fn with_shares(mut self, mut shares: Vec<PqShare>) -> Self {
-        shares.truncate(if self.suite == SUITE_PQ { MAX_PQ_SHARES } else { 0 });
+        shares.truncate(if self.suite == SUITE { 0 } else { MAX_PQ_SHARES });
         self.shares = shares;
         self
     }
@@ -166,7 +166,7 @@ impl Partial {
     pub fn decode(bytes: &[u8]) -> Result<Self, PartialError> {
         let mut r = Reader::new(bytes);
         let suite = r.u8()?;
-        if suite != SUITE && suite != SUITE_PQ {
+        if ![SUITE, SUITE_PQ, SUITE_BOUND].contains(&suite) {
             return Err(PartialError::Suite { found: suite });
         }
         let group = GroupId(r.array()?);
@@ -186,7 +186,7 @@ impl Partial {
             response: read_scalar(&mut r, "scalar f_i")?,
             shares: Vec::new(),
         };
-        if suite == SUITE_PQ {
+        if suite != SUITE {
             let count = usize::from(r.u16()?);
             if count > MAX_PQ_SHARES {
                 return Err(r.invalid("number of post-quantum shares").into());
@@ -199,8 +199,8 @@ impl Partial {
         Ok(partial)
     }
 
-    /// The partial's bytes: [`PARTIAL_LEN`], and in suite 2 the post-quantum shares, which are
-    /// secret.
+    /// The partial's bytes: [`PARTIAL_LEN`], and but in suite 1 the post-quantum shares, which
+    /// are secret.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut w = Writer::new();
         w.u8(self.suite)
@@ -211,7 +211,7 @@ impl Partial {
             .raw(self.value.bytes())
             .raw(self.challenge.as_bytes())
             .raw(self.response.as_bytes());
-        if self.suite == SUITE_PQ {
+        if self.suite != SUITE {
             w.u16(self.shares.len() as u16);
             self.shares.iter().for_each(|share| share.write(&mut w));
         }
@@ -358,7 +358,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::capsule::{Capsule, Demand};
+    use crate::capsule::Capsule;
+    use crate::demand::Demand;
     use crate::testkit::{
         BAD_ENCODINGS, Seeded, hex32, kem_keys, label_fields, recipients, three_of_five,
     };
@@ -451,15 +452,17 @@ mod tests {
         }
         bytes.push(0);
         assert_eq!(refusal(&scene, &bytes), WireError::Trailing { extra: 1 }.into());
-        bytes[0] = 3;
-        assert_eq!(refusal(&scene, &bytes), PartialError::Suite { found: 3 });
-        bytes[0] = SUITE_PQ;
-        let short = refusal(&scene, &bytes);
-        assert!(matches!(short, PartialError::Malformed(WireError::Truncated { .. })), "{short}");
+        bytes[0] = 4;
+        assert_eq!(refusal(&scene, &bytes), PartialError::Suite { found: 4 });
+        for suite in [SUITE_PQ, SUITE_BOUND] {
+            bytes[0] = suite;
+            let why = refusal(&scene, &bytes);
+            assert!(matches!(why, PartialError::Malformed(WireError::Truncated { .. })), "{why}");
+        }
     }
 
     #[test]
-    fn post_quantum_shares_travel_with_a_partial_of_suite_2_only() {
+    fn post_quantum_shares_travel_with_partials_of_capsules_that_have_a_half() {
         let mut scene = scene();
         let classical = made(&scene, 1, 0).encode();
         scene.capsule = checked_pq(&scene.group, "a");
@@ -493,6 +496,11 @@ mod tests {
         assert_eq!(refusal(&scene, &classical), PartialError::OtherSuite { index: 1 });
         scene.capsule = checked(&scene.group, 7, "a");
         assert_eq!(refusal(&scene, &bytes), PartialError::OtherSuite { index: 1 });
+        let mut older = bytes.clone();
+        older[0] = SUITE_PQ;
+        scene.capsule = checked_pq(&scene.group, "a");
+        assert_eq!(refusal(&scene, &older), PartialError::OtherSuite { index: 1 });
+        scene.capsule = checked(&scene.group, 7, "a");
         assert_eq!(made(&scene, 1, 0).with_shares(vec![share]).encode(), classical);
     }
 

@@ -10,8 +10,9 @@ use seawall_base::{FleetId, GroupId, NodeId, Sha256};
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use crate::capsule::{Capsule, CapsuleError, CheckedCapsule, Demand, SUITE, Secrets, commit};
+use crate::capsule::{Capsule, CapsuleError, CheckedCapsule, SUITE, Secrets, commit};
 use crate::curve::{Element, hash_to_scalar, second_generator};
+use crate::demand::Demand;
 use crate::group::{Group, GroupError};
 use crate::label::{Label, LabelFields};
 use crate::open::{OpenError, open};
@@ -20,6 +21,7 @@ use crate::share::SecretShare;
 use crate::share_file::{KdfCost, ShareFile, SharePublic, ShareSecret};
 use crate::testkit::{BAD_ENCODINGS, Seeded, SoftKey, changed_labels, hex32};
 
+mod bound;
 mod quantum;
 
 const PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/vectors/escrow.json");
@@ -288,7 +290,7 @@ fn refused_capsules(scene: &Scene<'_>, other: &Cast) -> Vec<Value> {
     let as_relabelled = patched(&good, 33, &classical_label(relabelled).0);
     let mut cases = vec![
         ("empty", vec![], this, own, "malformed"),
-        ("suite 3", patched(&good, 0, &[3]), this, own, "suite"),
+        ("suite 4", patched(&good, 0, &[4]), this, own, "suite"),
         ("suite 2 claimed", patched(&good, 0, &[2]), this, own, "malformed"),
         ("last byte missing", good[..end - 1].to_vec(), this, own, "malformed"),
         ("a byte more", with_tail(&good, &[0]), this, own, "malformed"),
@@ -347,7 +349,7 @@ fn refused_partials(
     let good = scene.partial(1, 0).encode().to_vec();
     let cases = [
         ("empty", vec![], scene, scene.cast, "malformed"),
-        ("suite 3", patched(&good, 0, &[3]), scene, scene.cast, "suite"),
+        ("suite 4", patched(&good, 0, &[4]), scene, scene.cast, "suite"),
         ("suite 2 claimed", patched(&good, 0, &[2]), scene, scene.cast, "malformed"),
         ("last byte missing", good[..166].to_vec(), scene, scene.cast, "malformed"),
         ("a byte more", with_tail(&good, &[0]), scene, scene.cast, "malformed"),
@@ -598,6 +600,7 @@ fn all() -> Value {
         "share_file": share_file(&main),
         "post_quantum": quantum::all(&main, &sparse),
         "share_file_wrapped": wrapped_share_file(&main),
+        "post_quantum_bound": bound::all(&main),
     })
 }
 

@@ -1,13 +1,16 @@
 //! The vectors of suite 2: dealings, shares, hand-overs, and what is found out about dealers.
+//!
+//! Nothing is sealed in suite 2 any more, and what was sealed in it must open: its vectors stay.
 
 use serde_json::{Value, json};
 
 use super::{
     Cast, capsule_code, fields, fields_json, fixed_bytes, flipped, open_code, patched, secrets,
 };
-use crate::capsule::{Capsule, CheckedCapsule, Demand, SUITE, SUITE_PQ};
+use crate::capsule::{Capsule, CheckedCapsule, SUITE, SUITE_PQ, Secrets};
 use crate::curve::random_scalar;
-use crate::dealing::{Dealing, DealingError, PqShare, Recipients};
+use crate::dealing::{Context, Dealing, DealingError, PqShare, Recipients};
+use crate::demand::Demand;
 use crate::hand_over::{CheckedHandOver, HandOver};
 use crate::kem::KemSecret;
 use crate::label::LabelFields;
@@ -16,27 +19,30 @@ use crate::partial::Partial;
 use crate::testkit::{Seeded, kem_keys};
 
 /// Indices into the list of keys, by custodian index.
-type Places = Vec<(u16, usize)>;
+pub(super) type Places = Vec<(u16, usize)>;
 
-fn recipients(threshold: u16, places: &Places, keys: &[KemSecret]) -> Recipients {
+pub(super) fn recipients(threshold: u16, places: &Places, keys: &[KemSecret]) -> Recipients {
     let to = places.iter().map(|(index, key)| (*index, keys[*key].public())).collect();
     Recipients::new(threshold, to).expect("recipients")
 }
 
-fn recipients_json(threshold: u16, places: &Places) -> Value {
+pub(super) fn recipients_json(threshold: u16, places: &Places) -> Value {
     json!({ "threshold": threshold, "keys": places })
 }
 
-/// A capsule of suite 2 with everything that went into it.
-struct Scene<'a> {
-    name: &'static str,
-    cast: &'a Cast,
-    keys: &'a [KemSecret],
-    places: Places,
-    fields: LabelFields,
+/// A capsule of suite 2 or 3 with everything that went into it.
+pub(super) struct Scene<'a> {
+    pub(super) name: &'static str,
+    pub(super) suite: u8,
+    /// Whose secrets it is made of.
+    sealer: &'static str,
+    pub(super) cast: &'a Cast,
+    pub(super) keys: &'a [KemSecret],
+    pub(super) places: Places,
+    pub(super) fields: LabelFields,
     payload: &'static [u8],
-    capsule: Capsule,
-    checked: CheckedCapsule,
+    pub(super) capsule: Capsule,
+    pub(super) checked: CheckedCapsule,
 }
 
 impl<'a> Scene<'a> {
@@ -47,31 +53,44 @@ impl<'a> Scene<'a> {
         payload: &'static [u8],
         edit: impl Fn(Vec<u8>) -> Vec<u8>,
     ) -> Self {
+        Self::dealt((name, name), SUITE_PQ, cast, keys, payload, |secrets, context, to| {
+            let dealt = Dealing::deal(&secrets.quantum, context, to).encode();
+            Dealing::decode(&edit(dealt)).expect("well formed")
+        })
+    }
+
+    pub(super) fn dealt(
+        (name, sealer): (&'static str, &'static str),
+        suite: u8,
+        cast: &'a Cast,
+        keys: &'a [KemSecret],
+        payload: &'static [u8],
+        deal: impl FnOnce(&Secrets, &Context, &Recipients) -> Dealing,
+    ) -> Self {
         let fields = fields(cast.group.id(), 9);
         let places: Places = cast.shares.iter().zip(0..).map(|(s, n)| (s.index(), n)).collect();
         let to = recipients(cast.group.threshold(), &places, keys);
-        let context = fields.core_label().expect("a label").0;
-        let secrets = secrets(name);
-        let dealt = Dealing::deal(&secrets.quantum, &context, &to).encode();
-        let half = Dealing::decode(&edit(dealt)).expect("well formed");
+        let secrets = secrets(sealer);
+        let context = secrets.context(suite, &fields).expect("a label");
+        let half = (suite, deal(&secrets, &context, &to));
         let capsule =
             Capsule::seal_half(&cast.group, &fields, half, *secrets.quantum, payload, &secrets)
                 .expect("seals");
         let demand = Demand::post_quantum(vec![to], false);
         let checked = capsule.check(&cast.group, &fields, &demand).expect("checks");
-        Self { name, cast, keys, places, fields, payload, capsule, checked }
+        Self { name, suite, sealer, cast, keys, places, fields, payload, capsule, checked }
     }
 
-    fn recipients(&self) -> Recipients {
+    pub(super) fn recipients(&self) -> Recipients {
         recipients(self.cast.group.threshold(), &self.places, self.keys)
     }
 
-    fn share(&self, index: u16) -> Result<PqShare, DealingError> {
+    pub(super) fn share(&self, index: u16) -> Result<PqShare, DealingError> {
         let (_, key) = self.places.iter().find(|(i, _)| *i == index).expect("a member");
         self.checked.open_share(index, &self.keys[*key])
     }
 
-    fn partial(&self, index: u16, shares: Vec<PqShare>) -> Partial {
+    pub(super) fn partial(&self, index: u16, shares: Vec<PqShare>) -> Partial {
         let fresh = fixed_bytes(&format!("{} fresh {index}", self.name));
         let share = self.cast.share(index);
         Partial::make_with(&self.checked, share, &self.cast.group, 0, &fresh)
@@ -79,17 +98,17 @@ impl<'a> Scene<'a> {
             .with_shares(shares)
     }
 
-    fn to_json(&self) -> Value {
-        let secrets = secrets(self.name);
+    pub(super) fn to_json(&self) -> Value {
+        let secrets = secrets(self.sealer);
         let mut of = fields_json(&self.fields);
-        of["suite"] = json!(SUITE_PQ);
+        of["suite"] = json!(self.suite);
         of["pq_digest"] = json!(hex::encode(self.checked.dealing().expect("a half")));
         json!({
             "name": self.name,
             "group": self.cast.name,
             "recipients": recipients_json(self.cast.group.threshold(), &self.places),
             "label_fields": of,
-            "core_label": hex::encode(self.fields.core_label().expect("a label").0),
+            "core_label": hex::encode(self.fields.core_label(self.suite).expect("a label").0),
             "label": hex::encode(self.capsule.label().0),
             "payload": hex::encode(self.payload),
             "tdh2_secret": hex::encode(*secrets.key),
@@ -100,7 +119,7 @@ impl<'a> Scene<'a> {
         })
     }
 
-    fn shares_json(&self) -> Vec<Value> {
+    pub(super) fn shares_json(&self) -> Vec<Value> {
         let shares = self.places.iter().map(|(index, key)| {
             let found = match self.share(*index) {
                 Ok(share) => hex::encode(share.value().as_bytes()),
@@ -129,7 +148,7 @@ fn refused(scene: &Scene<'_>, other: &Scene<'_>) -> Vec<Value> {
     let relabelled = {
         let bytes = flipped(&good, half + 40);
         let changed = Dealing::decode(&bytes[half..]).expect("well formed");
-        let context = scene.fields.core_label().expect("a label").0;
+        let context = secrets.context(SUITE_PQ, &scene.fields).expect("a label");
         let label = scene.fields.label(SUITE_PQ, &changed.digest(&context)).expect("a label");
         patched(&bytes, 33, &label.0)
     };
@@ -182,14 +201,14 @@ fn named(misdealt: &[Misdealt]) -> Vec<Value> {
     misdealt.iter().map(one).collect()
 }
 
-type Given<'a> = (&'a CheckedHandOver, u16, &'a Places);
+pub(super) type Given<'a> = (&'a CheckedHandOver, u16, &'a Places);
 
 /// Hand-overs to newcomers of whom it takes two.
-fn given<'a>(list: &'a [CheckedHandOver], places: &'a Places) -> Vec<Given<'a>> {
+pub(super) fn given<'a>(list: &'a [CheckedHandOver], places: &'a Places) -> Vec<Given<'a>> {
     list.iter().map(|it| (it, 2, places)).collect()
 }
 
-fn opening(
+pub(super) fn opening(
     name: &str,
     scene: &Scene<'_>,
     given: &[Given<'_>],
@@ -283,26 +302,47 @@ fn openings(scene: &Scene<'_>, spoilt: &Scene<'_>) -> Vec<Value> {
     ]
 }
 
+/// Whether something that custodian shows convicts the dealer.
+pub(super) fn conviction(
+    of: &Scene<'_>,
+    custodian: u16,
+    evidence: [u8; 32],
+    convicts: bool,
+) -> Value {
+    assert_eq!(of.checked.convicts(custodian, &evidence), convicts);
+    json!({
+        "capsule_of": of.name,
+        "custodian": custodian,
+        "evidence": hex::encode(evidence),
+        "convicts": convicts,
+    })
+}
+
 /// What a custodian shows of its parcel, and whether that convicts the dealer.
 fn convictions(scene: &Scene<'_>, spoilt: &Scene<'_>) -> Vec<Value> {
-    let shown = spoilt.checked.evidence(5, &spoilt.keys[4]).expect("it opens to another share");
+    // Earlier versions showed it; this one keeps what opens a parcel of suite 2.
+    assert_eq!(spoilt.checked.evidence(5, &spoilt.keys[4]), None);
+    let (half, ..) = spoilt.checked.half().expect("a half");
+    let parcel = &half.encode()[36 + 4 * 1170..];
+    let shown = *spoilt.keys[4].decapsulate(parcel[34..34 + 1088].try_into().expect("1088 bytes"));
     assert_eq!(spoilt.checked.evidence(4, &spoilt.keys[3]), None, "it does not open");
     assert_eq!(spoilt.checked.evidence(1, &spoilt.keys[0]), None, "a good share is not shown");
-    let case = |of: &Scene<'_>, custodian: u16, evidence: [u8; 32], convicts: bool| {
-        assert_eq!(of.checked.convicts(custodian, &evidence), convicts);
-        json!({
-            "capsule_of": of.name,
-            "custodian": custodian,
-            "evidence": hex::encode(evidence),
-            "convicts": convicts,
-        })
-    };
     vec![
-        case(spoilt, 5, shown, true),
-        case(spoilt, 4, shown, false),
-        case(spoilt, 5, [7; 32], false),
-        case(scene, 5, shown, false),
+        conviction(spoilt, 5, shown, true),
+        conviction(spoilt, 4, shown, false),
+        conviction(spoilt, 5, [7; 32], false),
+        conviction(scene, 5, shown, false),
     ]
+}
+
+pub(super) fn keys_json(keys: &[KemSecret]) -> Vec<Value> {
+    let keys = keys.iter().map(|key| {
+        json!({
+            "secret": hex::encode(*key.to_bytes()),
+            "public": hex::encode(key.public().as_bytes()),
+        })
+    });
+    keys.collect()
 }
 
 pub(super) fn all(main: &Cast, sparse: &Cast) -> Value {
@@ -316,15 +356,9 @@ pub(super) fn all(main: &Cast, sparse: &Cast) -> Value {
     });
     let scenes = [&scene, &few, &spoilt];
     let shares = scenes.map(|s| json!({ "capsule_of": s.name, "shares": s.shares_json() }));
-    let keys = keys.iter().map(|key| {
-        json!({
-            "secret": hex::encode(*key.to_bytes()),
-            "public": hex::encode(key.public().as_bytes()),
-        })
-    });
     assert_eq!(few.recipients().keys().len(), 3);
     json!({
-        "keys": keys.collect::<Vec<_>>(),
+        "keys": keys_json(&keys),
         "capsules": scenes.map(Scene::to_json),
         "capsules_refused": refused(&scene, &few),
         "shares": shares,
