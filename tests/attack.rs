@@ -29,6 +29,7 @@ mod node;
 mod office;
 mod operator;
 mod region;
+mod sealing;
 mod statements;
 mod theft;
 pub(crate) mod witnesses;

@@ -245,7 +245,7 @@ fn bad_share(manifest: &Envelope) -> Envelope {
         manifest: manifest.digest(),
         group: group().id(),
         custodian: 2,
-        dealing: Hex32(checked.dealing().expect("suite 2")),
+        dealing: Hex32(checked.dealing().expect("a post-quantum half")),
         commitment: Hex32(*checked.share_commitment(2).expect("one of three")),
     };
     let evidence = Some(Hex32([4; 32]));

@@ -87,7 +87,7 @@ pub fn capsule() -> &'static CheckedCapsule {
     CAPSULE.get_or_init(|| sealed(None, &Demand::classical()))
 }
 
-/// A valid capsule of that group in suite 2.
+/// A valid capsule of that group with a post-quantum half.
 pub fn quantum_capsule() -> &'static CheckedCapsule {
     static CAPSULE: OnceLock<CheckedCapsule> = OnceLock::new();
     CAPSULE.get_or_init(|| {

@@ -13,6 +13,7 @@ use seawall_escrow::{Group, LabelFields, Recipients};
 use seawall_record::Totals;
 
 use super::bombs::{Forger, SealRoot, StolenLog, honest};
+use super::sealing::right_label;
 use super::stopped;
 use crate::harness::{Fleet, arg, run};
 
@@ -47,9 +48,10 @@ fn half(capsule: &[u8]) -> usize {
 /// that of the victim is bound to the victim's snapshot.
 fn moved_and_labelled(g: &Group, f: &LabelFields, to: Option<&Recipients>, p: &[u8]) -> Vec<u8> {
     let (mut bytes, own) = (moved(g, f, to, p), honest(g, f, to, p));
-    bytes[33..65].copy_from_slice(&own[33..65]);
     bytes.truncate(half(&bytes));
     bytes.extend_from_slice(&own[half(&own)..]);
+    let label = right_label(&bytes, f);
+    bytes[33..65].copy_from_slice(&label);
     bytes
 }
 

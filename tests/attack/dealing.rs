@@ -1,141 +1,87 @@
 //! A node that deals its custodians bad cards, and custodians' statements under other algorithms.
 //!
-//! The node here has its own sealing, written from the format's description, so that it can do
-//! what no code of the house does.
+//! The node here has its own sealing ([`super::sealing`]). Whoever stole it replays what it once
+//! dealt, in the hope that a custodian shows what opens it.
 
 use std::path::Path;
 
-use aws_lc_rs::aead::{AES_256_GCM_SIV, Aad, LessSafeKey, Nonce, UnboundKey};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use curve25519_dalek::constants::RISTRETTO_BASEPOINT_POINT as G;
-use curve25519_dalek::ristretto::{CompressedRistretto, RistrettoPoint};
+use curve25519_dalek::ristretto::CompressedRistretto;
 use curve25519_dalek::scalar::Scalar;
 use seawall_backup::entry::EntryKind;
-use seawall_base::Rng;
-use seawall_escrow::{Capsule, Group, LabelFields, Recipients, SUITE_PQ};
-use seawall_record::Totals;
+use seawall_escrow::{Capsule, Group, LabelFields, Recipients, SUITE_BOUND, SUITE_PQ};
+use seawall_node::Home;
+use seawall_record::{Arrival, Base64, Manifest, Totals};
 
-use super::bombs::{Forger, SealRoot, honest};
+use super::bombs::{Forger, SealRoot, StolenLog, honest, stolen_subkey};
+use super::sealing::{
+    Drawn, Sealing, Secrets, half_of, opens, parcel_at, right_label, second_generator,
+};
 use super::stopped;
 use crate::harness::{Fleet, Said, arg, run};
-use crate::machines::Machines;
+use crate::machines::{Machines, ask, message};
 
-/// Repeats what the node drew, so that it knows its own secrets.
-struct Drawn(Vec<u8>);
-
-impl Rng for Drawn {
-    fn fill(&mut self, out: &mut [u8]) {
-        let at = self.0.len() as u64;
-        let mut stream = blake3::Hasher::new_derive_key("a dishonest node's randomness");
-        stream.update(&at.to_le_bytes()).finalize_xof().fill(out);
-        self.0.extend_from_slice(out);
-    }
-}
-
-fn scalar(context: &str, data: &[u8]) -> Scalar {
-    let mut wide = [0; 64];
-    blake3::Hasher::new_derive_key(context).update(data).finalize_xof().fill(&mut wide);
-    Scalar::from_bytes_mod_order_wide(&wide)
-}
-
-fn second_generator() -> RistrettoPoint {
-    let name = b"seawall 2026-11 tdh2 second generator v1";
-    let hash = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA512, name);
-    RistrettoPoint::from_uniform_bytes(hash.as_ref().try_into().expect("64 bytes"))
-}
-
-fn aead(key: [u8; 32], aad: &[u8], plain: &[u8]) -> Vec<u8> {
-    let key = UnboundKey::new(&AES_256_GCM_SIV, &key).expect("32 bytes");
-    let mut out = plain.to_vec();
-    let nonce = Nonce::assume_unique_for_key([0; 12]);
-    LessSafeKey::new(key).seal_in_place_append_tag(nonce, Aad::from(aad), &mut out).expect("seals");
-    out
-}
-
-/// A capsule whose proof holds, around a post-quantum half with some of its bytes turned.
-fn with_half_turned(
+/// A capsule whose proof holds, around a post-quantum half that was edited.
+fn with_half(
     group: &Group,
     fields: &LabelFields,
     to: Option<&Recipients>,
     payload: &[u8],
-    at: &[usize],
+    edit: impl FnOnce(&Sealing<'_>, &mut Vec<u8>),
 ) -> Vec<u8> {
     let mut drawn = Drawn(Vec::new());
     let good = Capsule::seal(group, fields, to, payload, &mut drawn).expect("seals").encode();
-    let drawn = drawn.0;
-    let wide = |n: usize| {
-        let bytes = drawn[32 + 64 * n..96 + 64 * n].try_into().expect("64 bytes");
-        Scalar::from_bytes_mod_order_wide(&bytes)
-    };
-    let (t, r, s, dealt) = (&drawn[..32], wide(0), wide(1), wide(2));
-    let sealed_len = payload.len() + 16;
-    let mut half = good[261 + sealed_len + 4..].to_vec();
-    for at in at {
-        half[*at] ^= 1;
-    }
-    let core = fields.core_label().expect("a label").0;
-    let digest = blake3::derive_key("seawall 2026-11 pq dealing v1", &[&core[..], &half].concat());
-    let label = fields.label(SUITE_PQ, &digest).expect("a label").0;
-    let k_s = [t, dealt.as_bytes(), &label].concat();
-    let k_s = blake3::derive_key("seawall 2026-11 capsule key v2", &k_s);
-    let sealed =
-        aead(blake3::derive_key("seawall 2026-11 capsule payload key v1", &k_s), &label, payload);
-    let commitment =
-        blake3::derive_key("seawall 2026-11 capsule commitment v1", &[k_s, label].concat());
-    let bytes = |data: &[u8]| [&(data.len() as u32).to_le_bytes(), data].concat();
-    let masked = &good[193..225];
-    let point = |p: RistrettoPoint| p.compress().to_bytes();
-    let transcript = [
-        &[SUITE_PQ][..],
-        &group.key(),
-        group.id().as_bytes(),
-        &label,
-        masked,
-        &commitment,
-        &bytes(&sealed),
-        &bytes(&half),
-        &good[65..97],
-        &point(G * s),
-        &good[97..129],
-        &point(second_generator() * s),
-    ]
-    .concat();
-    let e = scalar("seawall 2026-11 capsule proof v1", &transcript);
-    let f = s + e * r;
-    [
-        &good[..33],
-        &label,
-        &good[65..129],
-        e.as_bytes(),
-        f.as_bytes(),
-        masked,
-        &commitment,
-        &bytes(&sealed),
-        &bytes(&half),
-    ]
-    .concat()
+    let sealing = Sealing { suite: SUITE_BOUND, group, fields, secrets: Secrets::of(&drawn) };
+    let mut half = half_of(&good).to_vec();
+    assert_eq!(sealing.around(&half, payload), good, "it seals as the program does");
+    edit(&sealing, &mut half);
+    sealing.around(&half, payload)
 }
 
-/// Where custodian 3's parcel begins in a half for three.
-const THIRD: usize = 36 + 2 * 1170;
+fn turned(half: &mut [u8], at: &[usize]) {
+    at.iter().for_each(|at| half[*at] ^= 1);
+}
+
+const THIRD: usize = parcel_at(3);
 
 fn third_is_cheated(g: &Group, f: &LabelFields, to: Option<&Recipients>, p: &[u8]) -> Vec<u8> {
-    with_half_turned(g, f, to, p, &[THIRD + 34 + 500])
+    with_half(g, f, to, p, |_, half| turned(half, &[THIRD + 34 + 500]))
 }
 
 /// The share opens, and is not the one that was committed to.
 fn third_is_lied_to(g: &Group, f: &LabelFields, to: Option<&Recipients>, p: &[u8]) -> Vec<u8> {
-    with_half_turned(g, f, to, p, &[THIRD + 2])
+    with_half(g, f, to, p, |sealing, half| {
+        let said = half[THIRD + 2..THIRD + 34].try_into().expect("32 bytes");
+        let parcel = sealing.parcel(to.expect("custodians"), 3, &said, &Scalar::from(5_u8));
+        half[THIRD..].copy_from_slice(&parcel);
+    })
 }
 
 fn two_are_cheated(g: &Group, f: &LabelFields, to: Option<&Recipients>, p: &[u8]) -> Vec<u8> {
-    with_half_turned(g, f, to, p, &[THIRD + 34 + 500, 36 + 1170 + 10])
+    with_half(g, f, to, p, |_, half| turned(half, &[THIRD + 34 + 500, parcel_at(2) + 10]))
+}
+
+/// As earlier versions sealed.
+fn as_before(g: &Group, f: &LabelFields, to: Option<&Recipients>, p: &[u8]) -> Vec<u8> {
+    let secrets = Secrets::named("a node of an earlier version");
+    let it = Sealing { suite: SUITE_PQ, group: g, fields: f, secrets };
+    it.around(&it.deal(to.expect("custodians")), p)
+}
+
+/// By secrets that the thief comes to know.
+fn with_known_secrets(g: &Group, f: &LabelFields, to: Option<&Recipients>, p: &[u8]) -> Vec<u8> {
+    let secrets = Secrets::named("known");
+    let it = Sealing { suite: SUITE_BOUND, group: g, fields: f, secrets };
+    it.around(&it.deal(to.expect("custodians")), p)
 }
 
 fn without_half(g: &Group, f: &LabelFields, _: Option<&Recipients>, p: &[u8]) -> Vec<u8> {
     honest(g, f, None, p)
 }
 
-/// The honest capsule, moved in the exponent as plain `ElGamal` would allow.
+/// The honest capsule, moved in the exponent as plain `ElGamal` would allow, and labelled anew.
 fn re_randomised(g: &Group, f: &LabelFields, to: Option<&Recipients>, p: &[u8]) -> Vec<u8> {
     let mut bytes = honest(g, f, to, p);
     for (at, generator) in [(65, G), (97, second_generator())] {
@@ -143,6 +89,8 @@ fn re_randomised(g: &Group, f: &LabelFields, to: Option<&Recipients>, p: &[u8]) 
         let moved = point.decompress().expect("a point") + generator * Scalar::from(42_u8);
         bytes[at..at + 32].copy_from_slice(moved.compress().as_bytes());
     }
+    let label = right_label(&bytes, f);
+    bytes[33..65].copy_from_slice(&label);
     bytes
 }
 
@@ -188,6 +136,12 @@ fn inconsistent_post_quantum_shares_are_reported_on_arrival_and_convict_their_de
     let of = serde_json::json!(format!("sha256:{id}"));
     assert_eq!((bad.len(), &bad[0]["request"]), (1, &of));
     assert!(bad[0]["act"]["evidence"].is_string(), "{bad:?}");
+    let lie = StolenLog::read(&it.fleet.home()).manifests.pop().expect("the lie");
+    let shown = shown(&it, 2, &id);
+    assert!(
+        shown.iter().any(|z| opens(&lie.capsule.0, &fields(&lie), 3, z)),
+        "what it shows opens"
+    );
     let report = it.home(2).join("custody").join(&it.fleet_id).join("bad-shares");
     let report = report.join(format!("{id}.json"));
     // Anybody judges that, with nothing else.
@@ -206,6 +160,113 @@ fn inconsistent_post_quantum_shares_are_reported_on_arrival_and_convict_their_de
     // The snapshot opens with the other two, and names the dealer once more.
     let said = it.fleet.restore(&it.fleet.home(), &id, &it.fleet.path("restored"));
     stopped(&said.ok().says(&["node node-1 dealt wrong post-quantum shares", "[3]"]).stderr);
+}
+
+fn fields(manifest: &Manifest) -> LabelFields {
+    LabelFields::of_manifest(&manifest.core)
+}
+
+/// A replay: a thief's capsule for the snapshot of an old manifest, with its parcels, and every
+/// commitment turned. The thief has the node's keys, and the secrets given.
+fn replay(it: &Machines, old: &Manifest, secrets: Secrets) -> (String, Vec<u8>) {
+    let home = it.fleet.home();
+    let fleet = Home::open(&home).and_then(|home| home.fleet()).expect("a fleet");
+    let record = fleet.group(old.core.group).expect("a group");
+    let (group, fields) = (Group::of_record(record).expect("a group"), fields(old));
+    let mut half = half_of(&old.capsule.0).to_vec();
+    turned(&mut half, &[1, 2, 3].map(|index| parcel_at(index) + 2));
+    let suite = old.capsule.0[0];
+    let capsule = Sealing { suite, group: &group, fields: &fields, secrets }.around(&half, b"");
+    let manifest = Manifest { capsule: Base64(capsule), ..old.clone() };
+    let key = stolen_subkey(&std::fs::read(home.join("keys/subkey.key")).expect("the subkey"));
+    let signed = manifest.statement().sign(&[&key]).expect("signed");
+    let known = seawall_node::capsules(&Home::open(&home).expect("a home")).expect("its log");
+    let (author, _) = known.into_iter().next().expect("a snapshot").into_parts();
+    (signed.digest().to_hex(), Arrival::new(author, &signed).to_json())
+}
+
+/// Every 32 bytes in hexadecimal that machine `n` shows about a snapshot: in its log, and in the
+/// file for everybody with the statement inside.
+fn shown(it: &Machines, n: usize, id: &str) -> Vec<[u8; 32]> {
+    let file = it.home(n).join("custody").join(&it.fleet_id).join("bad-shares");
+    let file = std::fs::read_to_string(file.join(format!("{id}.json"))).expect("a report");
+    let report: serde_json::Value = serde_json::from_str(&file).expect("JSON");
+    let payload = report["report"]["payload"].as_str().expect("a statement");
+    let payload = BASE64.decode(payload).expect("base64");
+    let log = serde_json::Value::from(it.acts(n)).to_string();
+    let all = [log.into_bytes(), file.into_bytes(), payload].concat();
+    all.windows(64).filter_map(|hex| hex::decode(hex).ok()?.try_into().ok()).collect()
+}
+
+/// Brings a replay to two custodians' machines, a quorum. Neither shows what opens the old parcel.
+fn nobody_shows_anything(it: &mut Machines, old: &Manifest, secrets: Secrets, why: &str) {
+    let (id, arrival) = replay(it, old, secrets);
+    for n in [0, 1] {
+        it.start(n);
+        let mut node = it.connect(n, &it.node_key()).expect("connects");
+        let (status, said) = ask(&mut node, &message("POST", "/v1/manifest", arrival.clone()));
+        assert_eq!(status, 200, "{said}");
+        let said: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+        assert_eq!(said["share"], "bad", "{said}");
+        stopped(said["why"].as_str().filter(|said| said.contains(why)).expect(why));
+        it.kill(n);
+        let acts = it.acts(n);
+        let of = serde_json::json!(format!("sha256:{id}"));
+        let act = acts.iter().find(|act| act["request"] == of).expect("it is in the log");
+        assert_eq!(act["act"]["kind"], "share-bad", "{act}");
+        assert!(act["act"].get("evidence").is_none_or(serde_json::Value::is_null), "{act}");
+        let shown = shown(it, n, &id);
+        assert!(shown.len() > 5, "digests and names");
+        let index = n as u16 + 1;
+        assert!(!shown.iter().any(|z| opens(&old.capsule.0, &fields(old), index, z)));
+        let report = it.home(n).join("custody").join(&it.fleet_id).join("bad-shares");
+        let report = report.join(format!("{id}.json"));
+        let said = run(&it.fleet.path("nowhere"), &["log", "evidence", "verify", arg(&report)]);
+        assert!(said.stdout.contains("not proven"), "{}", said.stdout);
+    }
+}
+
+#[test]
+fn a_stolen_node_replays_an_old_snapshots_parcels_with_spoilt_commitments() {
+    let mut it = Machines::of(Fleet::found());
+    let old = StolenLog::read(&it.fleet.home()).manifests.remove(0);
+    assert_eq!(old.capsule.0[0], SUITE_BOUND, "as the program seals");
+    let why = "does not open with its key";
+    nobody_shows_anything(&mut it, &old, Secrets::named("a thief"), why);
+}
+
+#[test]
+fn a_stolen_node_that_computes_logarithms_replays_parcels_with_spoilt_commitments() {
+    let mut it = Machines::of(Fleet::found());
+    publish(&it.fleet, with_known_secrets);
+    let old = StolenLog::read(&it.fleet.home()).manifests.pop().expect("the last");
+    let why = "does not open with its key";
+    nobody_shows_anything(&mut it, &old, Secrets::named("known"), why);
+    // What was replayed was good.
+    it.start(0);
+    let said = it.fleet.run(&["sync", "--json"]).json();
+    let mut all = said.as_array().expect("a list").iter();
+    let said = all.find(|it| it["id"] == "custodian custodian-1").expect("the first");
+    assert_eq!(said["good_shares"], 2, "{said}");
+}
+
+#[test]
+fn a_stolen_node_replays_parcels_that_an_earlier_version_sealed() {
+    let mut it = Machines::of(Fleet::found());
+    let id = publish(&it.fleet, as_before);
+    let old = StolenLog::read(&it.fleet.home()).manifests.pop().expect("the last");
+    assert_eq!(old.capsule.0[0], SUITE_PQ);
+    // The parcel opens. Whose doing that it does not fit is, is not known: it is kept.
+    let why = "is not the committed one";
+    nobody_shows_anything(&mut it, &old, Secrets::named("a thief"), why);
+    it.start(0);
+    let said = it.fleet.run(&["sync", "--json"]).json();
+    let mut all = said.as_array().expect("a list").iter();
+    let said = all.find(|it| it["id"] == "custodian custodian-1").expect("the first");
+    assert_eq!(said["good_shares"], 2, "{said}");
+    it.kill(0);
+    // The snapshot itself opens as it did.
+    it.fleet.restore(&it.fleet.home(), &id, &it.fleet.path("restored")).ok();
 }
 
 #[test]

@@ -4,7 +4,7 @@
 //! [`ceremony`]. Requests and approvals are files. It links
 //! no sealing, no store and no backup code, so a custodian cannot read content even by mistake.
 //!
-//! A capsule of suite 2 has a post-quantum share for each custodian; [`ArrivedManifest`] looks at
+//! A capsule of suite 2 or 3 has a post-quantum share for each custodian; [`ArrivedManifest`] looks at
 //! it as soon as a manifest is seen, and an answer carries it beside the partial.
 //!
 //! Whoever answers and whoever restores look at a request through the same [`examine`]: in

@@ -40,7 +40,8 @@ pub struct ShareReport {
     pub about: ShareSubject,
     /// The signed statement.
     pub statement: Envelope,
-    /// What convicts the dealer before anybody, if anything does.
+    /// What convicts the dealer before anybody, if anything does. Never in suite 2: a parcel there
+    /// may be a copy of a good one, which this would open.
     pub evidence: Option<[u8; 32]>,
     /// The share, or what is wrong with it. In the second case the node that made the snapshot is
     /// accused; see `seawall_escrow::Opened::misdealt` for how that is settled.
@@ -116,6 +117,10 @@ pub struct JudgedShare {
 }
 
 /// Judges a report as anybody can, with nothing but the file.
+///
+/// Reports of earlier versions have evidence in suite 2 as well. It convicts whoever signed the
+/// manifest, wherever the parcel came from: an honest node signs no commitment beside it that does
+/// not fit. The node that sealed the parcel first signed another manifest, and is not accused.
 pub fn judge_bad_share(json: &[u8]) -> Result<JudgedShare, CustodianError> {
     let opened = BadShareFile::parse(json)?.open()?;
     let (_, capsule) = check_capsule(&opened.fleet, &opened.arrived.manifest, Classical::Refused)?;

@@ -28,7 +28,7 @@ fn each(run: impl Fn()) -> Duration {
 
 #[test]
 #[expect(clippy::print_stdout, reason = "the figures are its result")]
-fn capsules_of_both_suites() {
+fn capsules_with_and_without_a_post_quantum_half() {
     for (n, k) in [(3, 2), (5, 3), (16, 9)] {
         let (group, shares) =
             ceremony::local(n, k, "measured", &mut Counter(0)).expect("a ceremony");
@@ -45,7 +45,7 @@ fn capsules_of_both_suites() {
         };
         for (suite, to, demand) in [
             (1, None, Demand::classical()),
-            (2, Some(&to), Demand::post_quantum(vec![to.clone()], false)),
+            (3, Some(&to), Demand::post_quantum(vec![to.clone()], false)),
         ] {
             let seal =
                 || Capsule::seal(&group, &fields, to, &[7; 100], &mut Counter(9)).expect("seals");

@@ -21,7 +21,8 @@ const MAX_CUSTODIANS: usize = 64;
 /// Most custodians of a group of suite 2: their shares travel in each manifest.
 const MAX_POST_QUANTUM: usize = 16;
 
-/// The suite of capsules with a post-quantum half.
+/// What a group's record says if its capsules have a post-quantum half. That half's own versions
+/// are told by the capsules (`seawall-escrow`).
 pub const SUITE_PQ: u8 = 2;
 
 /// What a fleet begins with.
@@ -65,8 +66,8 @@ pub struct EscrowGroupRecord {
     /// How often the shares were refreshed or shared anew; partials of two epochs do not combine.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub share_epoch: u32,
-    /// The suite that capsules are sealed to it in: absent for 1, or 2, which needs an ML-KEM-768
-    /// key of every custodian. Records from before suite 2 may have such keys and no suite.
+    /// 2 if its capsules have a post-quantum half, which needs an ML-KEM-768 key of every
+    /// custodian; absent for suite 1. Records from before suite 2 may have such keys and no suite.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suite: Option<u8>,
     /// Opens what was sealed to it and takes no new snapshots.

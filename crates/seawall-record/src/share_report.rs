@@ -48,7 +48,8 @@ pub struct ShareBad {
     pub share: ShareSubject,
     /// What is wrong with it, for people.
     pub reason: String,
-    /// What was encapsulated to the custodian, where that proves it to anybody.
+    /// What was encapsulated to the custodian, where that proves it to anybody and opens nobody
+    /// else's dealing: not in capsules of suite 2, of which earlier versions have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<Hex32>,
     /// When it was looked at.
