@@ -41,7 +41,9 @@ fn with_half(
 }
 
 fn turned(half: &mut [u8], at: &[usize]) {
-    at.iter().for_each(|at| half[*at] ^= 1);
+    for at in at {
+        half[*at] ^= 1;
+    }
 }
 
 const THIRD: usize = parcel_at(3);
