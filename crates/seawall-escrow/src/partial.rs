@@ -199,8 +199,8 @@ impl Partial {
         Ok(partial)
     }
 
-    /// The partial's bytes: [`PARTIAL_LEN`], and but in suite 1 the post-quantum shares, which
-    /// are secret.
+    /// The partial's bytes: [`PARTIAL_LEN`], and in suites 2 and 3 the post-quantum shares,
+    /// which are secret.
     pub fn encode(&self) -> Zeroizing<Vec<u8>> {
         let mut w = Writer::new();
         w.u8(self.suite)
