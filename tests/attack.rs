@@ -20,7 +20,7 @@ mod drills;
 mod epochs;
 mod groups;
 mod hsm;
-mod log;
+pub(crate) mod log;
 mod lying_region;
 mod machine;
 mod memory;

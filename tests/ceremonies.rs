@@ -161,6 +161,61 @@ fn a_share_file_from_init_becomes_a_home_and_is_refreshed() {
     fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
 }
 
+#[test]
+fn who_has_no_post_quantum_share_is_told_and_named() {
+    let fleet = Fleet::found();
+    let id = fleet.snapshot(&fleet.tree("tree"));
+    let (card, next) = (fleet.path("fleet.json"), fleet.path("next.json"));
+    fleet.run(&["fleet", "card", "--out", arg(&card)]).ok();
+    let homes = ["c1", "new", "c3"];
+    let cards = homes.map(|name| fleet.path(&format!("{name}.json")));
+    for (n, (name, out)) in homes.iter().zip(&cards).enumerate() {
+        let share = fleet.shares()[n].clone();
+        let init: &[&str] = match *name {
+            // The second one's home and share file are lost.
+            "new" => &["--name", "custodian-2", "--out", arg(out)],
+            _ => &["--share", arg(&share), "--out", arg(out)],
+        };
+        run(&fleet.path(name), &[&["custodian", "init"][..], init].concat()).ok();
+        if *name != "new" {
+            run(&fleet.path(name), &["custodian", "join", arg(&card), "--yes"]).ok();
+        }
+    }
+    let folder = fleet.path("repair");
+    let mut open = vec!["group", "repair", arg(&folder), "--from", arg(&card), "--reason", "x"];
+    open.extend(["--lost", "custodian-2"]);
+    open.extend(cards.iter().flat_map(|card| ["--card", arg(card)]));
+    run(&fleet.path("c1"), &open).ok();
+    for name in homes.iter().cycle().take(12) {
+        run(&fleet.path(name), &["group", "step", arg(&folder), "--yes"]).ok();
+    }
+    let group = fleet.path("group.json");
+    run(&fleet.path("c1"), &["group", "finish", arg(&folder), "--out", arg(&group)]).ok();
+    decide(&fleet, &group, homes);
+    let asked = fleet.request(&fleet.home(), &id, "request.json");
+    // Each with the own share of the home.
+    let answers = homes.map(|name| {
+        let out = fleet.path(&format!("{name}-answer.json"));
+        let args = ["restore", "approve", arg(&asked), "--out", arg(&out), "--yes", "--json"];
+        (out.clone(), run(&fleet.path(name), &args).ok())
+    });
+    let warned = &answers[1].1.stderr;
+    assert!(warned.contains("no post-quantum share of this snapshot"), "{warned}");
+    assert!(warned.contains("custodian hand-over"), "{warned}");
+    let has = answers.each_ref().map(|(_, said)| said.json()["post_quantum"] == true);
+    assert_eq!(has, [true, false, true]);
+    let to = fleet.path("restored");
+    let (a, b) = (arg(&answers[0].0), arg(&answers[1].0));
+    let args = ["restore", "run", arg(&asked), "--approval", a, "--approval", b];
+    let args = [&args[..], &["--to", arg(&to)]].concat();
+    let said = fleet.run(&args).code(1);
+    said.says(&["1 good ones", "the answers of custodian-2 have none", "custodian hand-over"]);
+    fleet.run(&[&args[..], &["--approval", arg(&answers[2].0)]].concat()).ok();
+    // Whoever has no custodian's home names a share.
+    let nobody = ["restore", "approve", arg(&asked), "--out", arg(&next), "--yes"];
+    fleet.run(&nobody).code(2).says(&["--share names the share file"]);
+}
+
 /// Homes of custodians with a group of some class between them.
 fn group_of_class(fleet: &Fleet, names: [&str; 3], threshold: &str, class: [&str; 2]) -> PathBuf {
     let folder = fleet.path(&format!("ceremony-{}", names[0]));

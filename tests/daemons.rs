@@ -12,6 +12,7 @@ use seawall_base::Sha256;
 use seawall_tlog::{Kind, SignedCheckpoint, Verifier};
 use serde_json::{Value, json};
 
+use crate::attack::log::demand_witnesses;
 use crate::harness::{Fleet, arg, certificate, free_address, run, seawall, signal, wait_until};
 use crate::machines::{Machines, Running, ask, connect, message, policy, transport_key};
 
@@ -70,20 +71,12 @@ fn people_are_told_by_webhook_and_by_mail_and_again_after_a_restart() {
     assert!(body["decision"].as_str().is_some_and(|d| d.contains("cooling off")), "{body}");
     // Nothing that opens anything is told.
     let keys: Vec<_> = body.as_object().expect("an object").keys().cloned().collect();
-    let expected = [
-        "bytes",
-        "class",
-        "decision",
-        "event",
-        "expires",
-        "files",
-        "fleet",
-        "fleet_name",
-        "reason",
-        "request",
-        "requester",
-    ];
-    assert_eq!(keys, expected);
+    let expected = "break_glass bytes class decision event expires files fleet fleet_name node \
+                    node_name reason request requester requester_name snapshot state witnessed";
+    assert_eq!(keys.join(" "), expected);
+    assert_eq!(body["break_glass"], false);
+    assert_eq!((&body["node_name"], &body["requester_name"]), (&json!("node-1"), &json!("node-1")));
+    assert_eq!((&body["snapshot"], &body["state"]), (&json!(it.id), &json!("pending")));
     let text = || match std::fs::read_to_string(&mail) {
         Ok(text) => text,
         // Nobody has been told yet.
@@ -100,6 +93,66 @@ fn people_are_told_by_webhook_and_by_mail_and_again_after_a_restart() {
     it.kill(0);
     let refused = ["custodian", "run", "--listen", "127.0.0.1:0", "--webhook", "ftp://x/"];
     run(&it.home(0), &refused).code(2).says(&["is no https: or http: URL"]);
+}
+
+#[test]
+fn a_request_that_breaks_the_glass_is_refused_or_shown_to_people_and_never_passed_over() {
+    let mut it = Machines::new();
+    demand_witnesses(&it.fleet, &["dora", "emil", "fritz"]);
+    let (key, approver) = it.approver("anna");
+    // One policy says that people decide, one says nothing, which is a no.
+    it.set_policy(0, &approver, &[("persons = 0 }", "persons = 0 }\nbreak_glass = \"persons\"")]);
+    let (url, received) = receiver();
+    let mail = it.fleet.path("mail.txt");
+    let told = ["--webhook", &url, "--notify-command", &format!("cat >> {}", arg(&mail))];
+    it.start_with(0, &told);
+    it.start_with(1, &["--notify-command", &format!("cat >> {}.1", arg(&mail))]);
+    let request = it.fleet.path("request.json");
+    let args = ["restore", "request", &it.id, "--reason", "a test: flood", "--break-glass"];
+    let more = ["--out", arg(&request), "--send", "--json"];
+    let said = it.fleet.run(&[&args[..], &more].concat()).ok().json();
+    let sent = &said["sent"];
+    assert_eq!((&sent[0]["state"], &sent[1]["state"]), (&json!("pending"), &json!("refused")));
+    assert!(sent[0]["why"].as_str().is_some_and(|w| w.contains("0 of the 1 people")), "{sent}");
+    let why = sent[1]["why"].as_str().expect("words");
+    for word in ["breaks the glass", "seawall restore approve", "break_glass in its policy"] {
+        assert!(why.contains(word), "{why}");
+    }
+    let limit = std::time::Duration::from_secs(10);
+    let (_, body) = received.recv_timeout(limit).expect("the webhook was told");
+    assert_eq!(body["break_glass"], true, "{body}");
+    assert_eq!(body["witnessed"], "level 0 (2 needed)", "{body}");
+    let words = "BREAK-GLASS: 0 of 2 witnesses vouch";
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let refused = format!("{}.1", arg(&mail));
+    wait_until("mail was sent", || read(arg(&mail)).contains("To refuse it"));
+    wait_until("mail was sent", || read(&refused).contains("there is nothing to confirm"));
+    for text in [read(arg(&mail)), read(&refused)] {
+        for word in [words, "BREAKS THE GLASS", &it.id, "of        node-1 (node:"] {
+            assert!(text.contains(word), "{word}: {text}");
+        }
+    }
+    assert!(!read(&refused).contains("custodian approve"), "{}", read(&refused));
+    // The list says it too, and still after a restart: it is in the log.
+    it.kill(0);
+    it.start(0);
+    let listed = it.listed(0)[0].clone();
+    assert_eq!((&listed["break_glass"], &listed["node_name"]), (&json!(true), &json!("node-1")));
+    assert_eq!(
+        (&listed["snapshot"], &listed["state"]),
+        (&json!(format!("sha256:{}", it.id)), &json!("pending"))
+    );
+    let text = run(&it.home(0), &["custodian", "requests"]).ok().stdout;
+    assert!(text.contains(words) && text.contains(&it.id[..16]), "{text}");
+    assert_eq!(it.collect(&request).code(3).json()["custodians"][0]["state"], "pending");
+    let digest = listed["request"].as_str().expect("a digest").to_owned();
+    let approve = ["custodian", "approve", &digest, "--key", arg(&key), "--yes"];
+    let said = run(&it.home(0), &approve).ok();
+    said.says(&[words, &it.id, "witnessed level 0 (2 needed)", "whose snapshot it is"]);
+    assert_eq!(it.collect(&request).json()["custodians"][0]["state"], "answered");
+    it.kill(0);
+    let log = run(&it.home(0), &["custodian", "log", "list"]).ok().stdout;
+    assert!(log.contains(words) && log.contains("confirmed by anna"), "{log}");
 }
 
 /// Python's server, with TLS, that keeps what it is sent.

@@ -153,6 +153,18 @@ impl Machines {
         (out, said["sent"].clone())
     }
 
+    /// The requests that machine `n` lists.
+    pub(crate) fn listed(&self, n: usize) -> Value {
+        run(&self.home(n), &["custodian", "requests", "--json"]).ok().json()
+    }
+
+    /// Makes the key of an approver of machine 0; the file, and its lines for the policy.
+    pub(crate) fn approver(&self, name: &str) -> (PathBuf, String) {
+        let key = self.fleet.path(&format!("{name}.key"));
+        let made = ["custodian", "approver", "--name", name, "--out", arg(&key)];
+        (key.clone(), run(&self.home(0), &made).ok().stdout)
+    }
+
     pub(crate) fn collect(&self, request: &Path) -> Said {
         let dir = self.fleet.path("approvals");
         let args = ["restore", "collect", arg(request), "--out-dir", arg(&dir), "--json"];
@@ -314,7 +326,11 @@ fn what_the_policy_denies_is_refused_with_its_reason() {
     it.set_policy(1, "approvers = []", &[("[\"any\"]", "[]")]);
     it.set_policy(2, "approvers = []", &[("per_day = 5", "per_day = 0")]);
     (0..3).for_each(|n| it.start(n));
-    let (request, sent) = it.send("a test");
+    let request = it.fleet.path("request.json");
+    let args = ["restore", "request", &it.id, "--reason", "a test", "--out", arg(&request)];
+    // Nobody is left who might answer.
+    let said = it.fleet.run(&[&args[..], &["--send", "--json"]].concat()).code(1).json();
+    let sent = &said["sent"];
     for (n, word) in
         ["does not match", "not one of those allowed", "no answer at any time"].iter().enumerate()
     {
@@ -345,14 +361,7 @@ fn a_machine_without_a_policy_records_and_answers_nothing() {
 #[test]
 fn people_confirm_and_refuse() {
     let mut it = Machines::new();
-    let keys: Vec<_> = ["anna", "ben"]
-        .iter()
-        .map(|name| {
-            let key = it.fleet.path(&format!("{name}.key"));
-            let made = ["custodian", "approver", "--name", name, "--out", arg(&key)];
-            (key.clone(), run(&it.home(0), &made).ok().stdout)
-        })
-        .collect();
+    let keys = ["anna", "ben"].map(|name| it.approver(name));
     let approvers = format!("{}{}", keys[0].1, keys[1].1);
     it.set_policy(
         0,
@@ -370,27 +379,25 @@ fn people_confirm_and_refuse() {
     let digest = digest.strip_prefix("sha256:").expect("with its algorithm").to_owned();
     let approve = |key: &Path| {
         let args = ["custodian", "approve", &digest[..12], "--key", arg(key), "--yes"];
-        run(&home, &args).ok();
+        run(&home, &args)
     };
     // One person is one person, however often; a key the policy does not know is nobody.
-    approve(&keys[0].0);
-    let confirmed = |n: usize| {
-        let listed = run(&home, &["custodian", "requests", "--json"]).ok().json();
-        listed[0]["confirmed"].as_array().map(Vec::len) == Some(n)
-    };
-    wait_until("anna counts", || confirmed(1));
-    approve(&keys[0].0);
-    let stranger = it.fleet.path("stranger.key");
-    run(&home, &["custodian", "approver", "--name", "eve", "--out", arg(&stranger)]).ok();
-    approve(&stranger);
-    let empty = |dir: &str| std::fs::read_dir(home.join(dir)).expect("there").next().is_none();
-    wait_until("they were heard", || empty("verdicts"));
-    assert!(confirmed(1));
+    let said = approve(&keys[0].0).ok().says(&["whose snapshot it is", "witnessed level 0"]);
+    assert!(said.stdout.contains("has it in its log; confirmed by 1 of the 2"), "{said:?}");
+    let confirmed = |n: usize| it.listed(0)[0]["confirmed"].as_array().map(Vec::len) == Some(n);
+    assert!(confirmed(1), "it says so once it counts");
+    approve(&keys[0].0).ok();
+    approve(&it.approver("eve").0).code(1).says(&["no approver's of the policy"]);
+    let verdicts = || std::fs::read_dir(home.join("verdicts")).expect("there").count();
+    assert_eq!((verdicts(), confirmed(1)), (0, true));
     assert_eq!(it.collect(&request).code(3).json()["custodians"][0]["state"], "pending");
-    approve(&keys[1].0);
-    wait_until("it is answered", || {
-        it.collect(&request).json()["custodians"][0]["state"] == "answered"
-    });
+    approve(&keys[1].0).ok();
+    assert_eq!(it.collect(&request).json()["custodians"][0]["state"], "answered");
+    // What is answered cannot be taken back, and nobody is told that it was.
+    let no = ["custodian", "refuse", &digest, "--key", arg(&keys[1].0), "--reason", "no call"];
+    run(&home, &no).code(1).says(&["too late: it was answered", "nothing was written"]);
+    approve(&keys[1].0).code(1).says(&["too late: it was answered"]);
+    assert_eq!(verdicts(), 0);
     let text = std::fs::read_to_string(&told).expect("somebody was told");
     assert!(text.contains("a test for people") && text.contains(&digest[..16]), "{text}");
 
@@ -402,9 +409,68 @@ fn people_confirm_and_refuse() {
     let open = listed.as_array().expect("a list").iter().find(|c| c["state"] == "pending");
     let open = open.expect("one is open")["request"].as_str().expect("a digest").to_owned();
     let refuse = ["custodian", "refuse", &open, "--key", arg(&keys[1].0), "--reason", "no call"];
-    run(&home, &refuse).ok();
+    // While the machine is down a word waits for it.
+    it.kill(0);
+    let said = run(&home, &refuse).code(3);
+    assert!(said.stdout.contains("it counts when the machine runs"), "{said:?}");
+    it.start(0);
     wait_until("it is refused", || {
         it.collect(&second).json()["custodians"][0]["why"] == "refused by ben"
+    });
+    run(&home, &refuse).code(1).says(&["too late: it was refused", "refused by ben"]);
+    let open = open.trim_start_matches("sha256:");
+    let approve = ["custodian", "approve", open, "--key", arg(&keys[0].0), "--yes"];
+    run(&home, &approve).code(1).says(&["too late: it was refused"]);
+    // A no that counts says so.
+    let (third, _) = it.send("a third test");
+    let digest = |n: &Value| n["request"].as_str().expect("a digest").to_owned();
+    wait_until("it is listed", || it.listed(0)[0]["reason"] == "a third test");
+    let refuse = ["custodian", "refuse", &digest(&it.listed(0)[0]), "--key", arg(&keys[1].0)];
+    let said = run(&home, &[&refuse[..], &["--reason", "no call"]].concat()).ok();
+    assert!(said.stdout.contains("in its log; refused by ben"), "{said:?}");
+    assert_eq!(it.collect(&third).json()["custodians"][0]["state"], "refused");
+}
+
+#[test]
+fn a_machine_with_the_share_of_before_a_refresh_says_that_it_answers_nothing() {
+    let mut it = Machines::new();
+    (0..2).for_each(|n| it.start(n));
+    let custodian = |it: &Machines, n: usize| {
+        let plan = it.fleet.run(&["restore", "plan", "--json"]).json();
+        plan["groups"][0]["custodians"][n].clone()
+    };
+    assert!(custodian(&it, 0)["earliest"].is_u64());
+    let (folder, group) = (it.fleet.path("refresh"), it.fleet.path("group.json"));
+    let (next, card) = (it.fleet.path("next.json"), it.fleet.path("card.json"));
+    let cards: Vec<_> = (0..3).map(|n| it.fleet.path(&format!("card-{n}.json"))).collect();
+    let mut open = vec!["group", "refresh", arg(&folder), "--from", arg(&card), "--reason", "x"];
+    open.extend(cards.iter().flat_map(|card| ["--card", arg(card)]));
+    run(&it.home(0), &open).ok();
+    for n in (0..3).cycle().take(6) {
+        run(&it.home(n), &["group", "step", arg(&folder), "--yes"]).ok();
+    }
+    run(&it.home(0), &["group", "finish", arg(&folder), "--out", arg(&group)]).ok();
+    let propose = ["fleet", "policy", "propose", "--group", arg(&group), "--out", arg(&next)];
+    it.fleet.run(&propose).ok();
+    it.fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+    it.fleet.run(&["fleet", "card", "--out", arg(&card)]).ok();
+    // Its owner joins, and leaves the machine running.
+    run(&it.home(0), &["custodian", "join", arg(&card), "--yes"]).ok();
+    wait_until("it says so", || custodian(&it, 0)["unable"].is_string());
+    let said = it.fleet.run(&["restore", "plan"]).code(3).stdout;
+    assert!(said.contains("there, but answers nothing") && said.contains("start the machine"));
+    let log = std::fs::read_to_string(it.home(0).join("stderr.log")).expect("a log");
+    assert!(log.contains("start the machine again") && !log.contains('\u{1b}'), "{log}");
+    let (request, sent) = it.send("a test");
+    for machine in [&sent[0], &sent[1]] {
+        assert_eq!(machine["state"], "pending", "{sent}");
+        assert!(machine["why"].as_str().is_some_and(|w| w.contains("start the machine")), "{sent}");
+    }
+    it.kill(0);
+    it.start(0);
+    assert!(custodian(&it, 0)["unable"].is_null() && custodian(&it, 1)["unable"].is_string());
+    wait_until("it answers", || {
+        it.collect(&request).json()["custodians"][0]["state"] == "answered"
     });
 }
 

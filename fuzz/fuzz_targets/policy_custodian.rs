@@ -32,6 +32,7 @@ fuzz_target!(|data: &[u8]| {
                 reason,
                 files: bytes,
                 bytes,
+                break_glass: confirmed > 0,
                 seen: NOW,
                 expires: NOW.after(Seconds::days(7)),
                 answered: &answered[..usize::from(confirmed.min(2))],

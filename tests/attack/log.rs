@@ -261,7 +261,7 @@ fn a_region_replays_an_old_state_of_a_log() {
 }
 
 /// Applies a policy that names these witnesses and demands two of them.
-fn demand_witnesses(fleet: &Fleet, names: &[&str]) {
+pub(crate) fn demand_witnesses(fleet: &Fleet, names: &[&str]) {
     let next = fleet.path("next.json");
     let edits = witnesses(fleet, names);
     let edits: Vec<&str> = edits.iter().map(String::as_str).collect();

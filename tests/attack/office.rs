@@ -115,7 +115,8 @@ fn a_no_said_by_another_user_than_the_homes_owner() {
         chown(&bench.home, Some(0), None).expect("taken back");
     }
     // The owner's is written, even where the machine has no list of its requests.
-    run(&bench.home, &refuse).ok();
+    let said = run(&bench.home, &refuse).code(3);
+    assert!(said.stdout.contains("it counts when the machine runs"), "{said:?}");
     assert_eq!(std::fs::read_dir(bench.home.join(VERDICTS)).expect("made").count(), 1);
     let short = ["custodian", "refuse", "0707", "--key", arg(&file), "--reason", "no"];
     run(&bench.home, &short).code(1);

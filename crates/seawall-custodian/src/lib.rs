@@ -36,7 +36,7 @@ mod vouching;
 pub use notify::{Notifier, parse_webhook};
 pub use office::{
     ACCEPTED_CLOCK, AcceptedClock, CASES, CaseList, HeldShare, ListedCase, LogKeys, MAX_CASES,
-    Notice, Office, OfficeError, OfficeParts, ReadLog, Rules, ShareTrouble, Unvouched, VERDICTS,
+    Office, OfficeError, OfficeParts, ReadLog, Rules, ShareTrouble, Unvouched, VERDICTS,
     export_log, read_log,
 };
 pub use post_quantum::{ArrivedManifest, JudgedShare, ShareReport, judge_bad_share, kem_keys};
@@ -54,7 +54,7 @@ use seawall_escrow::{
 use seawall_policy::witness::Reached;
 use seawall_record::{
     Approval, Base64, Dossier, DossierParts, EscrowGroupRecord, Fleet, Manifest, Pin, RecordError,
-    VerifiedDossier,
+    SeenAbout, SeenGlass, VerifiedDossier,
 };
 use seawall_sign::{Envelope, SignError, Statement, StatementKey, VerifyingKey};
 use seawall_tlog::{CheckpointError, Kind, MerkleError, NoteError, SignedCheckpoint, Verifier};
@@ -140,6 +140,9 @@ pub enum CustodianError {
     #[error("the approval {0}")]
     Misplaced(String),
 }
+
+/// What an answer without a post-quantum share is worth, and what helps.
+pub const NO_QUANTUM_SHARE: &str = "this custodian has no post-quantum share of this snapshot: its answer counts towards k, not towards the post-quantum half; ask as many others as it takes to answer, or to hand theirs over to it (custodian hand-over)";
 
 /// A request that may be answered: everything in it has been checked but the clock.
 #[derive(Debug)]
@@ -244,6 +247,30 @@ fn check_inclusion(parts: &DossierParts, dossier: &VerifiedDossier) -> Result<u6
 }
 
 impl Examined {
+    /// What people are shown of it beside its own words.
+    pub fn about(&self) -> SeenAbout {
+        /// Names of operators are as many as a policy likes.
+        const MAX_WITNESSED: usize = 500;
+        let it = &self.dossier;
+        let reached = &self.witnessed;
+        let mut witnessed = reached.to_string();
+        if witnessed.len() > MAX_WITNESSED {
+            witnessed = format!("level {}: {} operators", reached.level, reached.operators.len());
+        }
+        let count = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
+        let break_glass = it
+            .break_glass
+            .as_ref()
+            .map(|glass| SeenGlass { vouched: count(glass.operators.len()), needed: glass.needed });
+        SeenAbout {
+            requester_name: it.requester.name.clone(),
+            node: it.author.node(),
+            node_name: it.author.name.clone(),
+            witnessed,
+            break_glass,
+        }
+    }
+
     /// Refuses a request that has expired or has not been made yet.
     pub fn check_time(&self, clock: &dyn Clock) -> Result<(), CustodianError> {
         /// Clocks of honest machines differ by this much at most.
@@ -275,6 +302,11 @@ impl Examined {
             return Err(CustodianError::OtherGroup { expected, found, class });
         }
         Ok(())
+    }
+
+    /// Whether the snapshot has a post-quantum half, and these shares are none of it.
+    pub fn lacks_quantum(&self, shares: &[PqShare]) -> bool {
+        self.capsule.dealing().is_some() && shares.is_empty()
     }
 
     /// Answers the request with one share: a signed statement around an encrypted partial, and

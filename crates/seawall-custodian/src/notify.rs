@@ -15,7 +15,8 @@ use http::header::CONTENT_TYPE;
 use reqwest::redirect::Policy;
 use serde::Serialize;
 
-use crate::Notice;
+use crate::ListedCase;
+use crate::message::Standing;
 
 /// How long one telling may take.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -43,27 +44,42 @@ struct Body<'n> {
     fleet_name: &'n str,
     request: String,
     requester: &'n str,
+    requester_name: Option<&'n str>,
     reason: &'n str,
+    snapshot: String,
+    node: Option<String>,
+    node_name: Option<&'n str>,
     class: &'n str,
     files: u64,
     bytes: u64,
+    witnessed: Option<&'n str>,
+    break_glass: bool,
     expires: String,
+    state: Standing,
     decision: &'n str,
 }
 
-impl Notice {
+impl ListedCase {
     fn json(&self) -> Vec<u8> {
+        let about = self.about.as_deref();
         let body = Body {
             event: "restore-request",
             fleet: self.fleet.to_string(),
             fleet_name: &self.fleet_name,
             request: self.request.to_hex(),
             requester: &self.requester,
+            requester_name: about.map(|it| it.requester_name.as_str()),
             reason: &self.reason,
+            snapshot: self.manifest.to_hex(),
+            node: about.map(|it| it.node.to_string()),
+            node_name: about.map(|it| it.node_name.as_str()),
             class: &self.class,
             files: self.files,
             bytes: self.bytes,
+            witnessed: about.map(|it| it.witnessed.as_str()),
+            break_glass: self.break_glass().is_some(),
             expires: self.expires.to_string(),
+            state: self.state,
             decision: &self.decision,
         };
         serde_json::to_vec(&body).expect("text and numbers serialise")
@@ -71,34 +87,29 @@ impl Notice {
 
     /// For people, in lines.
     pub fn text(&self) -> String {
-        format!(
-            "Somebody asks for a restore.\n\n  request   {}\n  fleet     {} ({})\n  asked by  {}\n  reason    \"{}\"\n  class     {}\n  content   {} files, {} bytes\n  until     {}\n  policy    {}\n\nTo confirm it: seawall custodian approve {} --key FILE\nTo refuse it:  seawall custodian refuse {} --key FILE --reason TEXT\n",
-            self.request.to_hex(),
-            self.fleet_name,
-            self.fleet.fingerprint(),
-            self.requester,
-            self.reason,
-            self.class,
-            self.files,
-            self.bytes,
-            self.expires,
-            self.decision,
-            &self.request.to_hex()[..16],
-            &self.request.to_hex()[..16],
-        )
+        let glass = if self.break_glass().is_some() { ", and BREAKS THE GLASS" } else { "" };
+        let short = &self.request.to_hex()[..16];
+        let what_now = match self.state {
+            Standing::Pending => format!(
+                "To confirm it: seawall custodian approve {short} --key FILE\nTo refuse it:  seawall custodian refuse {short} --key FILE --reason TEXT"
+            ),
+            Standing::Refused => "It is refused: there is nothing to confirm.".to_owned(),
+            Standing::Answered => "It is answered: there is nothing left to say no to.".to_owned(),
+        };
+        format!("Somebody asks for a restore{glass}.\n\n{}\n{what_now}\n", self.facts())
     }
 }
 
 /// Tells in a thread of its own, one after the other.
-pub(crate) struct Teller(SyncSender<Notice>);
+pub(crate) struct Teller(SyncSender<ListedCase>);
 
 impl Teller {
     pub(crate) fn start(notifier: Notifier) -> Self {
-        let (send, waiting) = mpsc::sync_channel::<Notice>(MAX_WAITING);
+        let (send, waiting) = mpsc::sync_channel::<ListedCase>(MAX_WAITING);
         std::thread::spawn(move || {
             for notice in waiting {
                 let request = notice.request.to_hex();
-                tracing::info!(request, decision = notice.decision, "a request is open");
+                tracing::info!(request, decision = notice.decision, "somebody asks");
                 if let Some(url) = &notifier.webhook {
                     report(&request, "webhook", post(url, notice.json()));
                 }
@@ -110,7 +121,7 @@ impl Teller {
         Self(send)
     }
 
-    pub(crate) fn tell(&self, notice: Notice) {
+    pub(crate) fn tell(&self, notice: ListedCase) {
         if let Err(TrySendError::Full(notice)) = self.0.try_send(notice) {
             let request = notice.request.to_hex();
             tracing::error!(request, "too much is waiting to be told; nobody is told of this");
@@ -162,7 +173,7 @@ fn whole(e: &reqwest::Error) -> String {
 
 /// Runs a command with the text on its standard input, in a process group of its own, and ends
 /// all of it when it takes too long.
-fn run(command: &str, notice: &Notice) -> io::Result<()> {
+fn run(command: &str, notice: &ListedCase) -> io::Result<()> {
     let mut shell = Command::new("sh");
     for name in SECRET {
         shell.env_remove(name);

@@ -13,6 +13,7 @@
 //! Not written down: what is no valid request of an enrolled node to a fleet served here. Anybody
 //! can make such things without end, and they would fill the log.
 
+mod able;
 mod arrivals;
 mod docket;
 mod inbox;
@@ -39,7 +40,7 @@ use self::docket::{Case, Docket, Stand, kind};
 pub use self::docket::{LogKeys, ReadLog, export_log, read_log};
 use self::inbox::Unheard;
 pub use self::inbox::VERDICTS;
-pub use self::listed::{CASES, CaseList, ListedCase, MAX_CASES, Notice};
+pub use self::listed::{CASES, CaseList, ListedCase, MAX_CASES};
 pub use self::rules::Rules;
 pub use self::shares::{HeldShare, ShareTrouble};
 pub use self::time::{ACCEPTED_CLOCK, AcceptedClock};
@@ -153,12 +154,16 @@ pub struct Office {
     witness: WitnessDesk,
     dockets: BTreeMap<FleetId, Docket>,
     members: BTreeMap<VerifyingKey, BTreeSet<FleetId>>,
-    notices: Vec<Notice>,
+    notices: Vec<ListedCase>,
     published: Option<CaseList>,
     arrivals: Arrivals,
     unheard: Unheard,
     /// Since trouble with a share.
     troubled: Option<Timestamp>,
+    /// When the home's cards were looked at last.
+    looked: Option<Timestamp>,
+    /// The groups for which it was said last that nothing can be answered.
+    unable_said: Vec<GroupId>,
 }
 
 impl Office {
@@ -191,6 +196,8 @@ impl Office {
             arrivals: Arrivals::default(),
             unheard: Unheard::default(),
             troubled: None,
+            looked: None,
+            unable_said: Vec::new(),
         };
         let behind = it.time.behind();
         if behind > Seconds::hours(1) {
@@ -227,7 +234,7 @@ impl Office {
     }
 
     /// What has to be told since this was last asked.
-    pub fn take_notices(&mut self) -> Vec<Notice> {
+    pub fn take_notices(&mut self) -> Vec<ListedCase> {
         std::mem::take(&mut self.notices)
     }
 
@@ -269,7 +276,7 @@ impl Office {
             self.attend(fleet, digest, now)?;
             let docket = &self.dockets[&fleet];
             if let Some(case) = docket.cases.get(&digest) {
-                let notice = self.notice(docket, digest, case, now);
+                let notice = self.listed(docket, digest, case, now);
                 self.notices.push(notice);
             }
         }
@@ -322,6 +329,7 @@ impl Office {
             bytes: core.totals.bytes,
             reason: it.request.reason.clone(),
             expires: it.request.expires,
+            about: Some(Box::new(examined.about())),
         };
         docket.keep_request(it.request_digest, parts)?;
         Ok(docket.record(it.request_digest, now, vec![seen], &self.signing)?)
@@ -359,13 +367,10 @@ impl Office {
                     Decision::Wait { until, .. } => Some(until),
                     _ => None,
                 };
-                let why = match (&decision, self.troubled) {
-                    (Decision::Answer, Some(_)) => {
-                        "may be answered, but the share cannot be used just now".to_owned()
-                    }
-                    _ => decision.to_string(),
-                };
-                (Standing::Pending, why, until)
+                match self.why_unable(&docket.fleet, case.group) {
+                    Some(why) => (Standing::Pending, format!("{decision}, but {why}"), None),
+                    None => (Standing::Pending, decision.to_string(), until),
+                }
             }
         };
         Ok(RequestStatus::without_answer(digest, state, why, until))
@@ -393,7 +398,9 @@ impl Office {
             persons: o.persons,
             persons_for_large: o.persons_for_large,
         });
-        let alive = Alive { fleet, nonce: asked.nonce, at: now, outlook: outlook.collect() };
+        let unable = self.unable(&docket.fleet);
+        let outlook = outlook.collect();
+        let alive = Alive { fleet, nonce: asked.nonce, at: now, outlook, unable };
         let own = self.shares.iter().filter(|share| share.public().fleet == fleet);
         let mut keys: Vec<&dyn Signer> = own.map(|share| share.signing() as &dyn Signer).collect();
         keys.push(&self.signing.statements);
@@ -419,17 +426,22 @@ impl Office {
 
     /// Learns who signs the log of the node whose connection this is.
     pub fn introduce(&mut self, peer: VerifyingKey, body: &[u8]) -> Result<(), Refusal> {
-        let refused = |e: &dyn std::fmt::Display| {
-            Refusal::new(422, e.to_string(), "use a matching version of seawall")
-        };
-        let offered = Introduction::parse(body).map_err(|e| refused(&e))?;
+        let refused =
+            |e: &dyn std::fmt::Display, remedy: &str| Refusal::new(422, e.to_string(), remedy);
+        let offered = Introduction::parse(body)
+            .map_err(|e| refused(&e, "use a matching version of seawall"))?;
         let fleets = self.fleets();
         let opened = fleets.iter().find_map(|f| offered.open(f).ok().map(|it| (f.id(), it)));
         let (fleet, it) = opened.ok_or_else(Refusal::stranger)?;
         if it.enrolment.transport != peer {
             return Err(Refusal::stranger());
         }
-        self.witness.introduce(&fleets, body).map_err(|e| refused(&e))?;
+        self.witness.introduce(&fleets, body).map_err(|e| {
+            refused(
+                &e,
+                "ask the custodian to join the fleet's newest card; its machine's log says more",
+            )
+        })?;
         self.remember(peer, fleet);
         Ok(())
     }
@@ -461,6 +473,8 @@ impl Office {
             docket.refresh(&self.signing)?;
             docket.keep_card()?;
         }
+        self.look_at_cards(now);
+        self.say_unable();
         if let Some(ahead) = accepted {
             self.note_accepted(ahead, now)?;
         }
@@ -509,6 +523,7 @@ impl Office {
             reason: &case.reason,
             files: case.files,
             bytes: case.bytes,
+            break_glass: case.breaks_glass(),
             seen: case.seen,
             expires: case.expires,
             answered: &docket.answered,
@@ -545,7 +560,7 @@ impl Office {
         }
         if case.decided.as_deref() != Some(kind(&decision)) {
             if matches!(decision, Decision::Held(_)) {
-                let notice = self.notice(docket, digest, case, now);
+                let notice = self.listed(docket, digest, case, now);
                 self.notices.push(notice);
             }
             let docket = self.dockets.get_mut(&fleet).expect("looked up above");
@@ -565,7 +580,12 @@ impl Office {
         let docket = self.dockets.get_mut(&fleet).expect("the caller looked it up");
         let examined = docket.examine(digest)?.and_then(|examined| {
             let in_time = examined.check_time(&At(now)).map_err(|e| e.to_string());
-            in_time.map(|()| examined)
+            in_time?;
+            // Taken by an earlier version, which did not look: nobody was asked about that.
+            if examined.dossier.break_glass.is_some() && !docket.cases[&digest].breaks_glass() {
+                return Err("it breaks the glass, and nobody was told: ask anew".to_owned());
+            }
+            Ok(examined)
         });
         let approval = match examined {
             Err(why) => Err(why),
@@ -574,7 +594,7 @@ impl Office {
                 let share = self.shares.iter().find(|share| share.public().group == group);
                 let epoch = docket.fleet.group(group).map(|g| g.share_epoch);
                 if share.is_some_and(|share| Some(share.public().share_epoch) != epoch) {
-                    tracing::error!("the share is not the fleet's newest: start the machine again");
+                    // Said by `say_unable`.
                     self.troubled = Some(now);
                     return Ok(());
                 }

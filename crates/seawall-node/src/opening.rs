@@ -5,7 +5,7 @@ use seawall_base::{Disk as _, Sha256, read_file, write_atomic};
 use seawall_custodian::{
     Classical, CustodianError, Examined, check_hand_overs, examine_with, hand_overs_to,
 };
-use seawall_escrow::{Dealer, Misdealt, OneTimeSecret, VerifiedPartial};
+use seawall_escrow::{Dealer, Misdealt, OneTimeSecret, OpenError, VerifiedPartial};
 use seawall_record::{HandOverFile, MAX_HAND_OVERS};
 use seawall_seal::ObjectRef;
 use seawall_sign::Envelope;
@@ -99,7 +99,13 @@ pub fn open_request(
     let given = hand_overs(home)?;
     let given = hand_overs_to(&examined.capsule, &examined.dossier.fleet, &given);
     let opened = seawall_escrow::open(&examined.capsule, &examined.group, &given, &partials)
-        .map_err(|e| HomeError::refused(explain(&e.to_string(), &refused)))?;
+        .map_err(|e| {
+            let mut why = explain(&e.to_string(), &refused);
+            if matches!(e, OpenError::NotEnoughShares { .. }) {
+                why.push_str(&without_quantum(&examined, &partials));
+            }
+            HomeError::refused(why)
+        })?;
     let mut r = Reader::new(opened.payload());
     let root = ObjectRef::decode(&mut r)
         .and_then(|root| r.finish().map(|()| root))
@@ -174,6 +180,25 @@ fn accept_all(
         }
     }
     (partials, accepted, refused)
+}
+
+/// Which custodians' answers brought no post-quantum share, and what helps.
+fn without_quantum(examined: &Examined, partials: &[VerifiedPartial]) -> String {
+    let record = examined.dossier.fleet.group(examined.group.id());
+    let name = |index| record.and_then(|it| it.custodian(index)).map(|it| it.name.as_str());
+    let without = partials.iter().filter(|it| it.shares().next().is_none());
+    let names: Vec<_> = without
+        .map(|it| {
+            name(it.index()).map_or_else(|| format!("custodian {}", it.index()), str::to_owned)
+        })
+        .collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!(
+        "; the answers of {} have none for this snapshot: ask others, or have those who have theirs hand them over to these (seawall custodian hand-over, then take-over there) and let these answer again",
+        names.join(", ")
+    )
 }
 
 fn explain(why: &str, refused: &Refusals) -> String {

@@ -17,6 +17,7 @@ use seawall_tlog::{
     AddCheckpoint, Hash, Kind, Log, Origin, SignedCheckpoint, Verifier, WitnessAnswer,
 };
 
+use crate::custodians::refusal;
 use crate::home::{Home, HomeError};
 use crate::tiers::{PulledLog, Unreached};
 use crate::witnesses::{believed_lines, certificates, write_evidence};
@@ -78,9 +79,8 @@ impl HttpWitness {
         if answer.status == StatusCode::OK {
             return Ok(());
         }
-        let said = String::from_utf8_lossy(&answer.body);
-        let said: String = said.chars().filter(|c| !c.is_control()).take(300).collect();
-        Err(HomeError::refused(format!("{} refuses: {said}", self.record.name)))
+        let (why, remedy) = refusal(&answer);
+        Err(HomeError::refused(format!("{} refuses: {why}; {remedy}", self.record.name)))
     }
 
     /// C2SP tlog-witness `add-checkpoint`.

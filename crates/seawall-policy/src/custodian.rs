@@ -2,7 +2,8 @@
 //!
 //! The declared policy is a TOML file of rules, one for each fleet and class of data. Nothing is
 //! allowed that no rule allows, and a rule says everything: every field is required, an unknown
-//! one is refused, an empty list is nobody and never. Rejected: defaults for what a rule leaves
+//! one is refused, an empty list is nobody and never. The one field that may be absent,
+//! `break_glass`, is then a no. Rejected: defaults for what a rule leaves
 //! out, because what was forgotten would then be allowed; and a language of conditions, because
 //! nobody could say what a file of it permits.
 //!
@@ -62,6 +63,16 @@ pub struct Rule {
     per_day: u32,
     persons: u16,
     large: Large,
+    break_glass: Glass,
+}
+
+/// What is done about a request for which too few witnesses vouch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Glass {
+    /// It is refused here; a person may answer it by hand.
+    Deny,
+    /// It needs one person's confirmation at least, however small the snapshot.
+    Persons,
 }
 
 /// Snapshots above either limit need so many people's confirmation.
@@ -132,6 +143,8 @@ pub struct Facts<'f> {
     pub files: u64,
     /// Bytes in the snapshot, by its signed totals.
     pub bytes: u64,
+    /// Too few witnesses vouch for the snapshot's log, and the requester asks all the same.
+    pub break_glass: bool,
     /// When this custodian first saw the request.
     pub seen: Timestamp,
     /// After this nobody answers it.
@@ -193,6 +206,8 @@ pub enum Denial {
     Person(String),
     /// The requester is not one of those allowed.
     Requester,
+    /// Too few witnesses vouch, and the rule says no to that.
+    BreakGlass,
     /// The reason does not match the pattern.
     Reason(String),
     /// The rule allows no answer at any time.
@@ -245,6 +260,9 @@ impl fmt::Display for Denial {
         match self {
             Self::Person(name) => write!(f, "refused by {name}"),
             Self::Requester => f.write_str("the requester is not one of those allowed"),
+            Self::BreakGlass => f.write_str(
+                "it breaks the glass, and the policy answers no such request: ask this custodian to answer it by hand (seawall restore approve, with its share), or to allow it (break_glass in its policy) and then ask anew",
+            ),
             Self::Reason(pattern) => write!(f, "the reason does not match {pattern:?}"),
             Self::Never => f.write_str("the policy allows no answer at any time"),
             Self::TooLate { earliest } => {
@@ -317,7 +335,7 @@ impl CustodianPolicy {
         if until > facts.expires {
             return Decision::Refuse(Denial::TooLate { earliest: until });
         }
-        let need = rule.persons_for(facts.files, facts.bytes);
+        let need = rule.persons_for(facts.files, facts.bytes).max(facts.break_glass.into());
         if facts.confirmed < need {
             return Decision::Persons { have: facts.confirmed, need };
         }
@@ -399,6 +417,9 @@ impl Rule {
         }
         if !self.requesters.allow(facts.requester) {
             return Some(Denial::Requester);
+        }
+        if facts.break_glass && self.break_glass == Glass::Deny {
+            return Some(Denial::BreakGlass);
         }
         if !self.reason.compiled.is_match(facts.reason) {
             return Some(Denial::Reason(self.reason.text.clone()));

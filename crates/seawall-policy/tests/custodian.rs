@@ -47,6 +47,7 @@ fn facts<'f>() -> Facts<'f> {
         reason: "INC-7: the disk died",
         files: 1_000,
         bytes: 1 << 30,
+        break_glass: false,
         seen: NOW.before(Seconds::hours(4)),
         expires: NOW.after(Seconds::hours(72)),
         answered: &[],
@@ -55,6 +56,33 @@ fn facts<'f>() -> Facts<'f> {
         confirmed: 0,
         refused_by: None,
     }
+}
+
+#[test]
+fn broken_glass_is_refused_unless_the_rule_says_that_people_decide() {
+    let broken = Facts { break_glass: true, confirmed: 2, ..facts() };
+    let Decision::Refuse(denial) = decide(&broken, NOW) else { panic!("refused by default") };
+    assert_eq!(denial, Denial::BreakGlass);
+    assert!(denial.to_string().contains("by hand"), "{denial}");
+    let with = |glass: &str| format!("{}break_glass = \"{glass}\"\n", text());
+    assert_eq!(policy(&with("deny")).decide(&broken, NOW, &utc), Decision::Refuse(denial));
+    // `persons = 0`, and still one; more where the rule says more.
+    let people = policy(&with("persons"));
+    let decide =
+        |confirmed, files| people.decide(&Facts { confirmed, files, ..broken.clone() }, NOW, &utc);
+    assert_eq!(decide(0, 1), Decision::Persons { have: 0, need: 1 });
+    assert_eq!(decide(1, 1), Decision::Answer);
+    assert_eq!(decide(1, 1_001), Decision::Persons { have: 1, need: 2 });
+    assert_eq!(people.decide(&facts(), NOW, &utc), Decision::Answer, "an ordinary request");
+    // Everything else is asked as always.
+    let other = people.decide(&Facts { reason: "please", ..broken.clone() }, NOW, &utc);
+    assert!(matches!(other, Decision::Refuse(Denial::Reason(_))), "{other:?}");
+    assert!(refused(&with("always")).contains("break_glass"));
+    let text = with("persons").replace("persons = 2 }", "persons = 0 }");
+    let (_, rules) = text.split_once("[[rules]]").expect("a rule");
+    let head = "format = \"seawall-custodian-policy/1\"\napprovers = []\n[[rules]]";
+    let nobody = format!("{head}{rules}");
+    assert!(refused(&nobody).contains("0 approvers"), "nobody could confirm");
 }
 
 fn decide(facts: &Facts<'_>, now: Timestamp) -> Decision {

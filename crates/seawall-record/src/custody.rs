@@ -4,6 +4,8 @@
 //! was answered; of the answer it carries the digest only, because the log may be read by others
 //! and partials are for one requester.
 
+use std::fmt;
+
 use seawall_base::{FleetId, GroupId, NodeId, Sha256, Timestamp};
 use seawall_sign::{Envelope, Predicate, Statement, Subject, VerifyingKey};
 use serde::{Deserialize, Serialize};
@@ -48,6 +50,9 @@ pub enum Act {
         reason: String,
         /// After this nobody answers it.
         expires: Timestamp,
+        /// What people are shown beside that; absent in entries of earlier versions.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        about: Option<Box<SeenAbout>>,
     },
     /// An approver confirmed it.
     Confirmed {
@@ -101,6 +106,43 @@ pub enum Act {
     },
 }
 
+/// What a request was examined to be, for the people who decide about it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeenAbout {
+    /// The requester's name, by its enrolment.
+    pub requester_name: String,
+    /// The node that made the snapshot.
+    pub node: NodeId,
+    /// That node's name, by its enrolment.
+    pub node_name: String,
+    /// How many witnesses vouch for the snapshot's log, at which level, in words.
+    pub witnessed: String,
+    /// Too few do, and the requester says that it cannot wait; absent where enough do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub break_glass: Option<SeenGlass>,
+}
+
+/// What a break-glass statement says of witnesses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SeenGlass {
+    /// How many vouched.
+    pub vouched: u16,
+    /// How many the fleet's policy demands.
+    pub needed: u16,
+}
+
+impl fmt::Display for SeenGlass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "BREAK-GLASS: {} of {} witnesses vouch that this is the newest history there is; the requester says that it cannot wait",
+            self.vouched, self.needed
+        )
+    }
+}
+
 impl Act {
     /// Whether the digest beside it is a request's; else it is a manifest's.
     pub const fn is_about_a_request(&self) -> bool {
@@ -139,7 +181,14 @@ impl CustodianAct {
             return Err(RecordError::OtherFleet { what: Self::WHAT, expected, found });
         }
         let texts: &[(&str, usize)] = match &it.act {
-            Act::Seen { class, reason, .. } => &[(class, 64), (reason, 1_000)],
+            Act::Seen { class, reason, about: None, .. } => &[(class, 64), (reason, 1_000)],
+            Act::Seen { class, reason, about: Some(about), .. } => &[
+                (class, 64),
+                (reason, 1_000),
+                (&about.requester_name, 256),
+                (&about.node_name, 256),
+                (&about.witnessed, 500),
+            ],
             Act::Confirmed { approver, .. } => &[(approver, 256)],
             Act::Declined { approver, why, .. } => &[(approver, 256), (why, 1_000)],
             Act::Decided { decision, why, .. } => &[(decision, 16), (why, 1_000)],
@@ -210,6 +259,19 @@ pub struct Alive {
     pub at: Timestamp,
     /// What its policy would do for the asker now, for each rule about this fleet.
     pub outlook: Vec<AliveOutlook>,
+    /// The groups of the fleet for which it cannot answer anything just now; absent where empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unable: Vec<Unable>,
+}
+
+/// A group for which a custodian cannot answer just now, whatever its policy says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unable {
+    /// The group.
+    pub group: GroupId,
+    /// Why, and what its people have to do.
+    pub why: String,
 }
 
 /// What one rule of a custodian would do.
@@ -252,6 +314,7 @@ impl Alive {
         if it.fleet != fleet || it.nonce != nonce {
             return Err(RecordError::refused(WHAT, "made for another fleet, or at another time"));
         }
+        it.unable.iter().try_for_each(|unable| check_text(WHAT, &unable.why, 500))?;
         Ok(it)
     }
 }

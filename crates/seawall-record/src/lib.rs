@@ -50,7 +50,9 @@ pub use ceremony::{
     open_accept, open_message,
 };
 pub use custodian_card::CustodianCard;
-pub use custody::{Act, Alive, AliveOutlook, CustodianAct, PersonVerdict};
+pub use custody::{
+    Act, Alive, AliveOutlook, CustodianAct, PersonVerdict, SeenAbout, SeenGlass, Unable,
+};
 pub use delegation::{Delegable, Delegation};
 pub use deletion::{Deleted, Deletion, Retention};
 pub use deletion_file::{DeletionFile, MAX_DELETION_FILE, Signed};

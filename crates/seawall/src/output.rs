@@ -186,10 +186,15 @@ fn printable(words: &str) -> String {
 pub(crate) fn start_logging(verbose: u8) {
     let level = ["warn", "info", "debug", "trace"][usize::from(verbose.min(3))];
     // Warns that what somebody else unmounted cannot be unmounted.
-    let quiet = if verbose == 0 { "fuser=error" } else { level };
+    // So does cryptoki's, which calls every mechanism of a token that it does not know an error.
+    let quiet = if verbose == 0 { "fuser=error,cryptoki=off" } else { level };
     let filter = tracing_subscriber::EnvFilter::try_from_env("SEAWALL_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(format!("{level},{quiet}")));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
 }
 
 /// `$XDG_DATA_HOME/seawall` or `~/.local/share/seawall`.

@@ -16,7 +16,7 @@ use seawall_escrow::unsound_group;
 use seawall_policy::custodian::{Decision, Gap, watched};
 use seawall_record::{
     Act, BadShareFile, CustodianAct, Dossier, DossierParts, Fleet, FleetCard, MAX_BUNDLE,
-    MAX_DOSSIER,
+    MAX_DOSSIER, SeenAbout,
 };
 use seawall_sign::{Envelope, SigningKey, StatementKey, VerifyingKey};
 use seawall_tlog::{Kind, Log, LogError, NoteSignature, Origin, SignedCheckpoint, Verifier};
@@ -87,12 +87,23 @@ pub(super) struct Case {
     pub(super) reason: String,
     pub(super) seen: Timestamp,
     pub(super) expires: Timestamp,
+    /// What it was examined to be; `None` where an earlier version took it.
+    pub(super) about: Option<Box<SeenAbout>>,
     /// The keys that confirmed it, whoever they belong to now.
     pub(super) confirmed: BTreeSet<VerifyingKey>,
     pub(super) declined: Option<String>,
     /// The kind of the last decision in the log.
     pub(super) decided: Option<String>,
     pub(super) stand: Stand,
+    /// When it was answered or refused.
+    pub(super) settled: Option<Timestamp>,
+}
+
+impl Case {
+    /// Whether the requester asks although too few witnesses vouch.
+    pub(super) fn breaks_glass(&self) -> bool {
+        self.about.as_ref().is_some_and(|about| about.break_glass.is_some())
+    }
 }
 
 /// A fleet's cases.
@@ -102,6 +113,8 @@ pub(super) struct Docket {
     pub(super) fleet: Fleet,
     /// The version of the fleet's policy that the home's card has.
     kept_version: u64,
+    /// The card in the home, as it was looked at last.
+    card: Option<Sha256>,
     log: Log,
     pub(super) cases: BTreeMap<Sha256, Case>,
     /// Class and time of answers that may still count.
@@ -151,6 +164,7 @@ impl Docket {
             dir,
             fleet,
             kept_version,
+            card: None,
             log,
             cases,
             answered,
@@ -185,6 +199,21 @@ impl Docket {
             self.fleet = fleet.clone();
         }
         self.keep_card()
+    }
+
+    /// Goes by the home's card where it is newer: a command that joined the fleet again has put it
+    /// there, beside the running machine.
+    pub(super) fn look_at_card(&mut self) -> Result<(), OfficeError> {
+        let path = format!("fleets/{}.json", self.fleet.id().to_hex());
+        let card =
+            read_file(self.disk.as_ref(), &path, MAX_BUNDLE).map_err(OfficeError::io(&path))?;
+        let Some(card) = card else { return Ok(()) };
+        let digest = Sha256::of(&card);
+        if self.card.replace(digest) == Some(digest) {
+            return Ok(());
+        }
+        let newest = self.fleet.newest(FleetCard::open(&card)?)?;
+        self.learn(&newest)
     }
 
     /// Writes the fleet's card, unless the home has a newer one. A command that joins the fleet
@@ -275,6 +304,7 @@ impl Docket {
             bytes,
             reason,
             expires,
+            about,
         } = act
         {
             let case = Case {
@@ -288,10 +318,12 @@ impl Docket {
                 reason,
                 seen: at,
                 expires,
+                about,
                 confirmed: BTreeSet::new(),
                 declined: None,
                 decided: None,
                 stand: Stand::Pending,
+                settled: None,
             };
             self.newcomers.push((requester, at));
             self.cases.entry(request).or_insert(case);
@@ -312,12 +344,12 @@ impl Docket {
             Act::Declined { approver, .. } => case.declined = Some(approver),
             Act::Decided { decision, why, .. } => {
                 if decision == REFUSE {
-                    case.stand = Stand::Refused(why);
+                    (case.stand, case.settled) = (Stand::Refused(why), Some(at));
                 }
                 case.decided = Some(decision);
             }
             Act::Answered { approval } => {
-                case.stand = Stand::Answered(approval);
+                (case.stand, case.settled) = (Stand::Answered(approval), Some(at));
                 self.answered.push((case.class.clone(), at));
             }
         }

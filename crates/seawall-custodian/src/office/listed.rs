@@ -1,4 +1,5 @@
-//! What the custodian's people are shown: notices, and the list of cases in a file.
+//! What the custodian's people are shown, in notices and in a list in a file: one case, in the same
+//! words in both.
 //!
 //! The list is bounded, and what people can still decide about comes first: first each requester's
 //! oldest open case, then each one's second. Who asks often pushes nobody else's off the list.
@@ -7,36 +8,12 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use seawall_base::{FleetId, GroupId, NodeId, Sha256, Timestamp, write_atomic};
+use seawall_record::{SeenAbout, SeenGlass};
 use serde::{Deserialize, Serialize};
 
 use super::docket::{Case, Docket, Stand};
 use super::{Office, OfficeError};
 use crate::message::Standing;
-
-/// Something the custodian's people should be told.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Notice {
-    /// The fleet's name.
-    pub fleet_name: String,
-    /// The fleet.
-    pub fleet: FleetId,
-    /// Digest of the request.
-    pub request: Sha256,
-    /// Who asks: the node's id.
-    pub requester: String,
-    /// Why.
-    pub reason: String,
-    /// The class of the snapshot.
-    pub class: String,
-    /// Files in it.
-    pub files: u64,
-    /// Bytes in it.
-    pub bytes: u64,
-    /// Until when it may be answered.
-    pub expires: Timestamp,
-    /// What the policy says about it.
-    pub decision: String,
-}
 
 /// One case, for the custodian's people.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +49,59 @@ pub struct ListedCase {
     pub decision: String,
     /// Who confirmed it.
     pub confirmed: Vec<String>,
+    /// What it was examined to be; absent where an earlier version took it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<Box<SeenAbout>>,
+    /// When it was answered or refused; absent while it is open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Timestamp>,
+}
+
+impl ListedCase {
+    /// Whether too few witnesses vouch, and it is asked for all the same.
+    pub fn break_glass(&self) -> Option<SeenGlass> {
+        self.about.as_ref().and_then(|about| about.break_glass)
+    }
+
+    /// Who asks, and whether that is the node whose snapshot it is.
+    pub fn asked_by(&self) -> String {
+        match &self.about {
+            None => self.requester.clone(),
+            Some(about) if about.node.to_string() == self.requester => {
+                format!("{} ({}), whose snapshot it is", about.requester_name, self.requester)
+            }
+            Some(about) => {
+                format!("{} ({}), NOT the node that made it", about.requester_name, self.requester)
+            }
+        }
+    }
+
+    /// What somebody who decides about it has to know, in lines.
+    pub fn facts(&self) -> String {
+        let mut lines = vec![
+            format!("request   {}", self.request.to_hex()),
+            format!("fleet     {} ({})", self.fleet_name, self.fleet.fingerprint()),
+            format!("asked by  {}", self.asked_by()),
+            format!("reason    \"{}\"", self.reason),
+            format!("snapshot  {}", self.manifest.to_hex()),
+        ];
+        if let Some(about) = &self.about {
+            lines.push(format!("of        {} ({})", about.node_name, about.node));
+        }
+        lines.extend([
+            format!("class     {}", self.class),
+            format!("content   {} files, {} bytes", self.files, self.bytes),
+        ]);
+        if let Some(about) = &self.about {
+            lines.push(format!("witnessed {}", about.witnessed));
+        }
+        lines.extend(self.break_glass().map(|glass| glass.to_string()));
+        lines.extend([
+            format!("until     {}", self.expires),
+            format!("policy    {}", self.decision),
+        ]);
+        lines.iter().map(|line| format!("  {line}\n")).collect()
+    }
 }
 
 /// The cases that have not expired, in a file that people's commands read beside the machine.
@@ -81,6 +111,10 @@ pub struct CaseList {
     format: String,
     /// The cases, of all fleets: open ones first.
     pub cases: Vec<ListedCase>,
+    /// The keys that may confirm and refuse by the policy the machine goes by, and whose they are;
+    /// absent in lists of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approvers: Option<BTreeMap<String, String>>,
     /// How many more there are for which there was no room.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub left_off: u64,
@@ -97,8 +131,8 @@ pub const CASES: &str = "custody/cases.json";
 /// Longest list of cases in bytes.
 pub const MAX_CASES: usize = 4 << 20;
 
-/// What the list says beside the cases.
-const FRAME: usize = 1 << 10;
+/// What the list says beside the cases: mostly the keys and names of a policy, which is no longer.
+const FRAME: usize = 2 * seawall_policy::custodian::MAX_POLICY;
 
 /// Where a case stands in the list: open ones by their number among their requester's, then the
 /// rest, the newest first.
@@ -120,33 +154,12 @@ fn fitting(mut all: Vec<(Place, ListedCase)>, mut room: usize) -> (Vec<ListedCas
 }
 
 impl Office {
-    pub(super) fn pending(&self, now: Timestamp) -> Vec<Notice> {
+    pub(super) fn pending(&self, now: Timestamp) -> Vec<ListedCase> {
         let of_docket = |docket: &Docket| {
             let digests = docket.pending().into_iter();
-            digests.map(|it| self.notice(docket, it, &docket.cases[&it], now)).collect()
+            digests.map(|it| self.listed(docket, it, &docket.cases[&it], now)).collect()
         };
-        self.dockets.values().flat_map(|docket| -> Vec<Notice> { of_docket(docket) }).collect()
-    }
-
-    pub(super) fn notice(
-        &self,
-        docket: &Docket,
-        request: Sha256,
-        case: &Case,
-        now: Timestamp,
-    ) -> Notice {
-        Notice {
-            fleet_name: docket.fleet.genesis().fleet_name.clone(),
-            fleet: docket.fleet.id(),
-            request,
-            requester: case.requester.to_string(),
-            reason: case.reason.clone(),
-            class: case.class.clone(),
-            files: case.files,
-            bytes: case.bytes,
-            expires: case.expires,
-            decision: self.decide(docket, request, case, now).to_string(),
-        }
+        self.dockets.values().flat_map(|docket| -> Vec<ListedCase> { of_docket(docket) }).collect()
     }
 
     /// Writes the list of cases where it has changed.
@@ -168,7 +181,9 @@ impl Office {
         };
         let all = self.dockets.values().flat_map(of_docket).collect();
         let (cases, left_off) = fitting(all, MAX_CASES - FRAME);
-        let list = CaseList { format: "seawall-custodian-cases/1".to_owned(), cases, left_off };
+        let approvers = Some(self.rules.names());
+        let format = "seawall-custodian-cases/1".to_owned();
+        let list = CaseList { format, cases, approvers, left_off };
         if self.published.as_ref() != Some(&list) {
             let json = serde_json::to_vec(&list).expect("text and numbers serialise");
             write_atomic(self.disk.as_ref(), CASES, &json).map_err(OfficeError::io(CASES))?;
@@ -177,7 +192,13 @@ impl Office {
         Ok(())
     }
 
-    fn listed(&self, docket: &Docket, request: Sha256, case: &Case, now: Timestamp) -> ListedCase {
+    pub(super) fn listed(
+        &self,
+        docket: &Docket,
+        request: Sha256,
+        case: &Case,
+        now: Timestamp,
+    ) -> ListedCase {
         let (state, decision) = match &case.stand {
             Stand::Pending => {
                 (Standing::Pending, self.decide(docket, request, case, now).to_string())
@@ -201,6 +222,8 @@ impl Office {
             state,
             decision,
             confirmed: self.confirmed(case).map(str::to_owned).collect(),
+            about: case.about.clone(),
+            settled: case.settled,
         }
     }
 }
@@ -226,6 +249,8 @@ mod tests {
             state: if is_open { Standing::Pending } else { Standing::Refused },
             decision: "waits".to_owned(),
             confirmed: Vec::new(),
+            about: None,
+            settled: None,
         }
     }
 

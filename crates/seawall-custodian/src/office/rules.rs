@@ -57,6 +57,11 @@ impl Rules {
         self.approvers.keys().copied().collect()
     }
 
+    /// The keys of those who may confirm, in their text form, and their names.
+    pub fn names(&self) -> BTreeMap<String, String> {
+        self.approvers.iter().map(|(key, name)| (key.to_string(), name.clone())).collect()
+    }
+
     /// The name that goes with an approver's key.
     pub(super) fn approver(&self, key: &VerifyingKey) -> Option<&str> {
         self.approvers.get(key).map(String::as_str)

@@ -16,7 +16,8 @@ use seawall_sign::{Envelope, StatementKey, VerifyingKey};
 
 use super::time::At;
 use crate::{
-    ArrivedManifest, CustodianError, CustodianHome, CustodyError, Examined, ShareReport, shares_of,
+    ArrivedManifest, CustodianError, CustodianHome, CustodyError, Examined, NO_QUANTUM_SHARE,
+    ShareReport, shares_of,
 };
 
 /// Why a share did not answer.
@@ -88,6 +89,9 @@ impl HeldShare {
         let fleet = &examined.dossier.fleet;
         let shares = shares_of(&examined.capsule, fleet, &self.given, &self.kem);
         let public = self.public();
+        if examined.lacks_quantum(&shares) {
+            tracing::warn!("{NO_QUANTUM_SHARE}");
+        }
         match &self.secret {
             Held::Open(secret) => {
                 Ok(examined.approve_with(public, secret, shares, &At(now), rng)?)

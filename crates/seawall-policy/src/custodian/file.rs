@@ -1,11 +1,12 @@
-//! The policy's file: TOML in, rules out. Every field is required; what is unknown is refused.
+//! The policy's file: TOML in, rules out. Every field but `break_glass` is required; what is
+//! unknown is refused.
 
 use regex_automata::meta::{Config, Regex};
 use seawall_base::{FleetId, NodeId, Seconds};
 use serde::Deserialize;
 
 use super::hours::Hours;
-use super::{Approver, CustodianPolicy, Large, Pattern, Requesters, Rule};
+use super::{Approver, CustodianPolicy, Glass, Large, Pattern, Requesters, Rule};
 
 /// Largest policy file in bytes.
 pub const MAX_POLICY: usize = 64 << 10;
@@ -72,6 +73,16 @@ struct RawRule {
     per_day: u32,
     persons: u16,
     large: RawLarge,
+    #[serde(default)]
+    break_glass: RawGlass,
+}
+
+#[derive(Deserialize, Clone, Copy, Default)]
+#[serde(rename_all = "lowercase")]
+enum RawGlass {
+    #[default]
+    Deny,
+    Persons,
 }
 
 #[derive(Deserialize)]
@@ -160,6 +171,13 @@ fn rule(raw: &RawRule, approvers: usize) -> Result<Rule, String> {
             ));
         }
     }
+    let break_glass = match raw.break_glass {
+        RawGlass::Deny => Glass::Deny,
+        RawGlass::Persons if approvers == 0 => {
+            return Err("break_glass needs a person, but there are 0 approvers".to_owned());
+        }
+        RawGlass::Persons => Glass::Persons,
+    };
     if raw.time_zone.is_empty() || raw.time_zone.len() > 64 {
         return Err("the time zone has 1 to 64 bytes, such as Europe/Vienna".to_owned());
     }
@@ -174,6 +192,7 @@ fn rule(raw: &RawRule, approvers: usize) -> Result<Rule, String> {
         per_day: raw.per_day,
         persons: raw.persons,
         large,
+        break_glass,
     })
 }
 

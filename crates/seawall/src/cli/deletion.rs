@@ -28,9 +28,9 @@ pub(crate) enum DeleteCommand {
     Sign {
         /// The proposal
         proposal: PathBuf,
-        /// The share file
+        /// The share file [default: of a custodian's home, the share that the snapshots need]
         #[arg(long, value_name = "FILE")]
-        share: PathBuf,
+        share: Option<PathBuf>,
         /// The fleet's card as you last saw it (seawall fleet card): nothing older is believed
         #[arg(long, value_name = "FILE")]
         fleet: Option<PathBuf>,

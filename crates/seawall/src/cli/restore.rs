@@ -58,9 +58,10 @@ pub(crate) enum RestoreCommand {
     Approve {
         /// The request
         request: PathBuf,
-        /// The share file; one that a token wrapped needs --module
+        /// The share file; one that a token wrapped needs --module [default: of a custodian's home,
+        /// the share that the snapshot needs]
         #[arg(long, value_name = "FILE")]
-        share: PathBuf,
+        share: Option<PathBuf>,
         /// The fleet's card as you last saw it (seawall fleet card): nothing older is believed,
         /// so that nobody who was revoked since asks with an old one
         #[arg(long, value_name = "FILE")]

@@ -1,5 +1,6 @@
 //! `seawall restore request | approve | run`.
 
+mod own_share;
 mod part;
 mod remote;
 
@@ -12,7 +13,8 @@ use seawall_backup::restore::{Objects, Restored, restore};
 use seawall_backup::target::{Options, Target};
 use seawall_base::{FleetId, Seconds};
 use seawall_custodian::{
-    Classical, CustodianHome, Examined, NO_FLEET, examine_with, kem_keys, shares_of,
+    Classical, CustodianHome, Examined, NO_FLEET, NO_QUANTUM_SHARE, examine_with, kem_keys,
+    shares_of,
 };
 use seawall_escrow::{MAX_SHARE_FILE, ShareFile};
 use seawall_host::{OsRng, SystemClock};
@@ -24,6 +26,7 @@ use seawall_node::{
 use seawall_record::{Ending, Fleet, FleetCard, Pin, Use};
 use serde_json::{Value, json};
 
+pub(crate) use self::own_share::OwnShare;
 pub(crate) use self::part::kind_of;
 use super::custodian::token::{reaching, secret_of};
 use super::snapshot::{find, pulled, witnessed};
@@ -53,7 +56,8 @@ pub(crate) fn run(
         RestoreCommand::Plan(args) => remote::plan(&Home::open(&home()?)?, args, printer),
         RestoreCommand::Approve { request, share, fleet, token, out, accept_classical, yes } => {
             let how = (classical(*accept_classical, printer), *yes);
-            approve(request, (share, token), fleet.as_deref(), out, how, printer)
+            let share = OwnShare { given: share.as_deref(), home: &home };
+            approve(request, (&share, token), fleet.as_deref(), out, how, printer)
         }
         RestoreCommand::Run {
             request,
@@ -312,13 +316,15 @@ fn request(
         names.join(", "),
         out.display(),
     );
+    let mut outcome = Outcome::Done;
     if send {
-        let (custodians, said) = remote::send(home, written.dossier.as_bytes())?;
-        value["sent"] = custodians;
-        words.push_str(&format!("\nsent:\n{said}"));
+        let sent = remote::send(home, written.dossier.as_bytes())?;
+        value["sent"] = sent.value;
+        words.push_str(&format!("\nsent:\n{}", sent.words));
+        outcome = sent.outcome;
     }
     printer.result(&value, &words)?;
-    Ok(Outcome::Done)
+    Ok(outcome)
 }
 
 /// Finds a snapshot here or in the regions and writes a request for it.
@@ -353,12 +359,14 @@ pub(crate) fn make_request(
 
 fn approve(
     request: &Path,
-    (share, token): (&Path, &TokenArgs),
+    (share, token): (&OwnShare<'_>, &TokenArgs),
     card: Option<&Path>,
     out: &Path,
     (classical, yes): (Classical, bool),
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
+    let request_bytes = read_input(request)?;
+    let share = &share.for_request(&request_bytes)?;
     let unusable = || format!("cannot use share {}", share.display());
     let share_bytes = read_input(share)?;
     anyhow::ensure!(
@@ -380,7 +388,7 @@ fn approve(
         None => home.as_ref().map(|home| home.fleet(expected)).transpose()?.flatten(),
     };
     let pin = known.as_ref().map_or(Pin::Id(expected), Pin::Known);
-    let examined = examine_with(&read_input(request)?, pin, classical).with_context(refused)?;
+    let examined = examine_with(&request_bytes, pin, classical).with_context(refused)?;
     examined.check_share(file.public()).with_context(unusable)?;
     examined.check_time(&SystemClock).with_context(refused)?;
     printer.show(&what_is_asked(&examined));
@@ -400,6 +408,10 @@ fn approve(
         None => Vec::new(),
     };
     let shares = shares_of(&examined.capsule, &examined.dossier.fleet, &given, &keys);
+    let without_quantum = examined.lacks_quantum(&shares);
+    if without_quantum {
+        printer.warn(NO_QUANTUM_SHARE);
+    }
     let approval = examined.approve_with(file.public(), &secret, shares, &SystemClock, &mut OsRng);
     let approval = approval.with_context(unusable)?;
     write_output(out, &approval.to_json())?;
@@ -409,6 +421,7 @@ fn approve(
         "snapshot": examined.dossier.manifest_digest.to_hex(),
         "witnessed": witnessed(&examined.witnessed),
         "break_glass": examined.dossier.break_glass.is_some(),
+        "post_quantum": !without_quantum,
         "custodian": file.public().custodian,
         "index": file.public().index,
     });
@@ -443,13 +456,8 @@ fn what_is_asked(examined: &Examined) -> String {
     let it = &examined.dossier;
     let core = &it.manifest.core;
     let group = it.fleet.group(core.group);
-    let glass = it.break_glass.as_ref().map_or_else(String::new, |glass| {
-        format!(
-            "\n  BREAK-GLASS: {} of {} witnesses vouch that this is the newest history there is; the requester says that it cannot wait",
-            glass.operators.len(),
-            glass.needed
-        )
-    });
+    let glass = examined.about().break_glass;
+    let glass = glass.map_or_else(String::new, |glass| format!("\n  {glass}"));
     format!(
         "restore request {request}\n  fleet      {fleet} ({fingerprint})\n  asked by   {requester} ({node}), {role}, enrolled {enrolled}\n  reason     \"{reason}\"{drill}\n  made       {made}, open until {expires}\n  snapshot   {snapshot}\n  of         {author}, number {sequence}, made {created}\n  content    {files} files, {bytes}; {skipped} skipped when it was made\n  class      {class}: {threshold} approvals needed\n  in the log at index {index} of {size} entries, proof checked\n  witnessed  {witnessed}{glass}",
         request = &it.request_digest.to_hex()[..16],

@@ -31,7 +31,7 @@ pub(crate) fn run(_: &SyncArgs, home: &Path, printer: &Printer) -> anyhow::Resul
     let mut missed = false;
     for outcome in &outcomes {
         match &outcome.result {
-            Err(e) => printer.warn(&format!("region {}: {e}", outcome.region)),
+            Err(e) => printer.warn(&format!("{}: {e}", outcome.region)),
             Ok(SyncDone::Custodian(brought)) => {
                 for (manifest, why) in &brought.complaints {
                     let snapshot = &manifest.to_hex()[..16];

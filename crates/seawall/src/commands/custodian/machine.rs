@@ -1,5 +1,7 @@
 //! `seawall custodian run | requests | approver | approve | refuse | accept-clock | log`.
 
+mod verdict;
+
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -8,14 +10,14 @@ use anyhow::Context as _;
 use seawall_base::{Clock as _, Disk as _, LockMode, OpenMode, Sha256, read_file, write_atomic};
 use seawall_custodian::{
     ACCEPTED_CLOCK, AcceptedClock, CASES, CaseList, CustodianHome, HeldShare, ListedCase,
-    MAX_CASES, Notifier, Office, OfficeParts, Rules, VERDICTS, WitnessDesk, export_log,
-    parse_webhook, reached, read_log, roster, run_until_signal,
+    MAX_CASES, Notifier, Office, OfficeParts, Rules, WitnessDesk, export_log, parse_webhook,
+    reached, read_log, roster, run_until_signal,
 };
 use seawall_host::{FsDisk, OsRng, SystemClock, SystemSteady};
-use seawall_record::{Act, CustodianAct, Fleet, PersonVerdict};
+use seawall_record::{Act, CustodianAct, Fleet};
 use seawall_sign::SigningKey;
 use seawall_sign::key_file::{self, Purpose};
-use serde_json::json;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::super::snapshot::witnessed;
@@ -38,15 +40,17 @@ pub(super) fn run(
         MachineCommand::Approver { name, out } => approver(name, out, printer)?,
         MachineCommand::Approve { request, key, yes } => {
             let home = CustodianHome::open(home)?;
-            let (digest, words) = find(&home, request)?;
-            printer.show(&words);
+            let (digest, case) = find(&home, request)?;
+            printer.show(&shown(digest, case.as_ref()));
+            verdict::check_open(case.as_ref())?;
             anyhow::ensure!(*yes || confirm("Confirm this restore?")?, "not confirmed");
-            say(&home, digest, key, None, printer)?;
+            return verdict::say(&home, digest, key, None, printer);
         }
         MachineCommand::Refuse { request, key, reason } => {
             let home = CustodianHome::open(home)?;
-            let (digest, _) = find(&home, request)?;
-            say(&home, digest, key, Some(reason), printer)?;
+            let (digest, case) = find(&home, request)?;
+            verdict::check_open(case.as_ref())?;
+            return verdict::say(&home, digest, key, Some(reason), printer);
         }
         MachineCommand::AcceptClock { yes } => {
             accept_clock(&CustodianHome::open(home)?, *yes, printer)?;
@@ -56,16 +60,20 @@ pub(super) fn run(
     Ok(Outcome::Done)
 }
 
-/// Takes the home's machine for this process.
-fn alone(home: &CustodianHome) -> anyhow::Result<Box<dyn seawall_base::DiskFile>> {
+/// Takes the home's machine for this process; `None` while another one has it.
+fn taken(home: &CustodianHome) -> anyhow::Result<Option<Box<dyn seawall_base::DiskFile>>> {
     let file = home.disk().open(LOCK, OpenMode::Create).context(LOCK)?;
     let taken = file.lock(LockMode::Exclusive, false).context(LOCK)?;
-    anyhow::ensure!(
-        taken,
-        "the machine of {} runs; stop it first, or read its log over the network",
-        home.path().display()
-    );
-    Ok(file)
+    Ok(taken.then_some(file))
+}
+
+fn alone(home: &CustodianHome) -> anyhow::Result<Box<dyn seawall_base::DiskFile>> {
+    taken(home)?.with_context(|| {
+        format!(
+            "the machine of {} runs; stop it first, or read its log over the network",
+            home.path().display()
+        )
+    })
 }
 
 fn serve(home: &CustodianHome, args: &RunArgs, printer: &Printer) -> anyhow::Result<()> {
@@ -161,21 +169,7 @@ fn cases(home: &CustodianHome) -> anyhow::Result<CaseList> {
 
 fn requests(home: &CustodianHome, printer: &Printer) -> anyhow::Result<()> {
     let cases = cases(home)?;
-    let lines: Vec<_> = cases.cases.iter().map(|case| {
-        format!(
-            "{}  {:8}  {}\n  \"{}\", asked by {}, class {}, {} files, {}, until {}\n  confirmed by: {}",
-            &case.request.to_hex()[..16],
-            case.state.as_str(),
-            case.decision,
-            case.reason,
-            case.requester,
-            case.class,
-            case.files,
-            human(case.bytes),
-            case.expires,
-            if case.confirmed.is_empty() { "nobody".to_owned() } else { case.confirmed.join(", ") },
-        )
-    }).collect();
+    let lines: Vec<_> = cases.cases.iter().map(in_lines).collect();
     if cases.left_off > 0 {
         printer.warn(&format!(
             "{} more are not listed; approve and refuse take the whole digest, which the notice has",
@@ -183,7 +177,50 @@ fn requests(home: &CustodianHome, printer: &Printer) -> anyhow::Result<()> {
         ));
     }
     let words = if lines.is_empty() { "no requests".to_owned() } else { lines.join("\n") };
-    printer.result(&cases.cases, &words)
+    let values = cases.cases.iter().map(as_json).collect::<anyhow::Result<Vec<_>>>()?;
+    printer.result(&values, &words)
+}
+
+fn in_lines(case: &ListedCase) -> String {
+    let state = case.state.as_str();
+    let decision = if case.decision == state { "" } else { &case.decision };
+    let mut lines = vec![
+        format!("{}  {state:8}  {decision}", &case.request.to_hex()[..16]).trim_end().to_owned(),
+        format!("\"{}\", asked by {}", case.reason, case.asked_by()),
+    ];
+    lines.push(format!(
+        "snapshot {}{}, class {}, {} files, {}, until {}",
+        &case.manifest.to_hex()[..16],
+        case.about.as_ref().map_or_else(String::new, |about| format!(" of {}", about.node_name)),
+        case.class,
+        case.files,
+        human(case.bytes),
+        case.expires,
+    ));
+    lines.extend(case.about.as_ref().map(|about| format!("witnessed at {}", about.witnessed)));
+    lines.extend(case.break_glass().map(|glass| glass.to_string()));
+    let confirmed = case.confirmed.join(", ");
+    lines.push(format!(
+        "confirmed by: {}",
+        if confirmed.is_empty() { "nobody" } else { &confirmed }
+    ));
+    lines.join("\n  ")
+}
+
+/// As it is listed, under the names that a notice has.
+fn as_json(case: &ListedCase) -> anyhow::Result<Value> {
+    let mut value = serde_json::to_value(case).context("a case")?;
+    let about = case.about.as_deref();
+    if let Some(object) = value.as_object_mut() {
+        object.remove("about");
+    }
+    value["snapshot"] = json!(case.manifest);
+    value["requester_name"] = json!(about.map(|it| &it.requester_name));
+    value["node"] = json!(about.map(|it| it.node));
+    value["node_name"] = json!(about.map(|it| &it.node_name));
+    value["witnessed"] = json!(about.map(|it| &it.witnessed));
+    value["break_glass"] = json!(case.break_glass().is_some());
+    Ok(value)
 }
 
 fn approver(name: &str, out: &Path, printer: &Printer) -> anyhow::Result<()> {
@@ -207,9 +244,9 @@ fn place(path: &Path) -> anyhow::Result<(FsDisk, String)> {
     Ok((FsDisk::create(dir)?, name.to_owned()))
 }
 
-/// The one open request whose digest begins so. A whole digest needs no list, since a no must
-/// always be possible.
-fn find(home: &CustodianHome, beginning: &str) -> anyhow::Result<(Sha256, String)> {
+/// The one request whose digest begins so, as it is listed if it is. A whole digest needs no list,
+/// since a no must always be possible.
+fn find(home: &CustodianHome, beginning: &str) -> anyhow::Result<(Sha256, Option<ListedCase>)> {
     let beginning = beginning.strip_prefix("sha256:").unwrap_or(beginning);
     let whole = Sha256::from_hex(beginning).ok();
     let cases = match (cases(home), whole) {
@@ -217,34 +254,22 @@ fn find(home: &CustodianHome, beginning: &str) -> anyhow::Result<(Sha256, String
         (Err(_), Some(_)) => Vec::new(),
         (Err(e), None) => return Err(e),
     };
-    let matching: Vec<_> =
-        cases.iter().filter(|c| c.request.to_hex().starts_with(beginning)).collect();
-    match (matching.as_slice(), whole) {
-        ([case], _) => Ok((case.request, shown(case))),
-        ([], Some(digest)) => {
-            let words = format!("restore request {beginning}\n  not in the machine's list");
-            Ok((digest, words))
+    let mut matching: Vec<_> =
+        cases.into_iter().filter(|c| c.request.to_hex().starts_with(beginning)).collect();
+    match (matching.len(), whole) {
+        (1, _) => {
+            let case = matching.remove(0);
+            Ok((case.request, Some(case)))
         }
-        _ => anyhow::bail!(
-            "{} requests begin with {beginning:?}; see custodian requests",
-            matching.len()
-        ),
+        (0, Some(digest)) => Ok((digest, None)),
+        (n, _) => anyhow::bail!("{n} requests begin with {beginning:?}; see custodian requests"),
     }
 }
 
-fn shown(case: &ListedCase) -> String {
-    format!(
-        "restore request {}\n  fleet     {} ({})\n  asked by  {}\n  reason    \"{}\"\n  class     {}\n  content   {} files, {}\n  until     {}\n  policy    {}",
-        &case.request.to_hex()[..16],
-        case.fleet_name,
-        case.fleet.fingerprint(),
-        case.requester,
-        case.reason,
-        case.class,
-        case.files,
-        human(case.bytes),
-        case.expires,
-        case.decision,
+fn shown(request: Sha256, case: Option<&ListedCase>) -> String {
+    case.map_or_else(
+        || format!("restore request {}\n  not in the machine's list", request.to_hex()),
+        |case| format!("restore request\n{}", case.facts()),
     )
 }
 
@@ -270,35 +295,6 @@ fn accept_clock(home: &CustodianHome, yes: bool, printer: &Printer) -> anyhow::R
     write_atomic(home.disk().as_ref(), ACCEPTED_CLOCK, &word.to_json()).context(ACCEPTED_CLOCK)?;
     printer
         .result(&json!({ "accepted": shown }), "accepted; the machine believes it within a second")
-}
-
-/// Puts a verdict where the machine finds it.
-fn say(
-    home: &CustodianHome,
-    request: Sha256,
-    key: &Path,
-    refused: Option<&str>,
-    printer: &Printer,
-) -> anyhow::Result<()> {
-    as_owner(home)?;
-    let (disk, name) = place(key)?;
-    let key = key_file::signing(&disk, &name, Purpose::Approver)?;
-    let verdict = PersonVerdict {
-        request,
-        confirmed: refused.is_none(),
-        why: refused.unwrap_or("").to_owned(),
-        created: SystemClock.now(),
-    };
-    let envelope = verdict.statement().sign(&[&key])?;
-    PersonVerdict::open(&envelope, &[key.public()])?;
-    let disk = home.disk();
-    disk.create_dir_all(VERDICTS).context(VERDICTS)?;
-    let approver = &key.public().node_id().to_hex()[..16];
-    let path = format!("{VERDICTS}/{}-{approver}.json", request.to_hex());
-    write_atomic(disk.as_ref(), &path, &envelope.to_json()).context(path)?;
-    let what = if refused.is_none() { "confirmed" } else { "refused" };
-    let value = json!({ "request": request.to_hex(), "verdict": what });
-    printer.result(&value, &format!("{what}; the machine takes it into its log within a second"))
 }
 
 fn export(
@@ -363,8 +359,12 @@ fn log(home: &CustodianHome, command: &MachineLogCommand, printer: &Printer) -> 
 
 fn line(it: &CustodianAct) -> String {
     let what = match &it.act {
-        Act::Seen { requester, reason, class, .. } => {
-            format!("seen: {class}, asked by {}, \"{reason}\"", requester.short())
+        Act::Seen { requester, reason, class, about, .. } => {
+            let about = about.as_deref();
+            let name = about.map_or_else(String::new, |it| format!("{} ", it.requester_name));
+            let glass = about.and_then(|it| it.break_glass);
+            let glass = glass.map_or_else(String::new, |glass| format!("; {glass}"));
+            format!("seen: {class}, asked by {name}{}, \"{reason}\"{glass}", requester.short())
         }
         Act::Confirmed { approver, .. } => format!("confirmed by {approver}"),
         Act::Declined { approver, why, .. } => format!("refused by {approver}: {why}"),

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use seawall_base::{Clock as _, Timestamp};
+use seawall_base::{Clock as _, GroupId, Timestamp};
 use seawall_custodian::Examined;
 use seawall_custodian::message::{RequestStatus, Standing};
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    Asked, Home, alive, check_approval, examine_request, log_reached, request_status, send_request,
+    AskError, Asked, Home, alive, check_approval, examine_request, log_reached, request_status,
+    send_request,
 };
 use seawall_record::{Alive, EscrowGroupRecord};
 use serde_json::{Value, json};
@@ -17,17 +18,44 @@ use crate::cli::PlanArgs;
 use crate::commands::snapshot::witnessed;
 use crate::output::{Outcome, Printer, read_input, write_output};
 
+/// What custodians said to a request.
+pub(super) struct Sent {
+    pub(super) value: Value,
+    pub(super) words: String,
+    pub(super) outcome: Outcome,
+}
+
 /// Sends a request that was just written.
-pub(super) fn send(home: &Home, dossier: &[u8]) -> anyhow::Result<(Value, String)> {
+pub(super) fn send(home: &Home, dossier: &[u8]) -> anyhow::Result<Sent> {
     let examined = examine_request(home, dossier)?;
     let asked = send_request(home, &examined, dossier)?;
-    let words: Vec<_> = asked.iter().map(status_line).collect();
-    Ok((asked.iter().map(status_json).collect(), words.join("\n")))
+    let mut words: Vec<_> = asked.iter().map(status_line).collect();
+    let needed = usize::from(group_of(&examined)?.threshold);
+    let open = asked.len() - asked.iter().filter(|asked| is_refused(asked)).count();
+    // Who answers by hand, or was not reached, may still answer.
+    let outcome = match open {
+        0 => Outcome::Found,
+        _ if open < needed => Outcome::Partly,
+        _ => Outcome::Done,
+    };
+    if outcome != Outcome::Done {
+        words.push(format!("{open} may still answer, and it takes {needed}"));
+    }
+    let value = asked.iter().map(status_json).collect();
+    Ok(Sent { value, words: words.join("\n"), outcome })
+}
+
+fn is_refused(asked: &Asked<RequestStatus>) -> bool {
+    match &asked.said {
+        Ok(status) => status.state == Standing::Refused,
+        Err(e) => matches!(e, AskError::Refused { .. }),
+    }
 }
 
 fn status_line(asked: &Asked<RequestStatus>) -> String {
     let name = &asked.custodian.name;
     match &asked.said {
+        Ok(status) if status.why == status.state.as_str() => format!("{name}: {}", status.why),
         Ok(status) => format!("{name}: {}, {}", status.state.as_str(), status.why),
         Err(e) => format!("{name}: {e}"),
     }
@@ -128,10 +156,11 @@ pub(super) fn plan(home: &Home, args: &PlanArgs, printer: &Printer) -> anyhow::R
     let reached = log_reached(home)?;
     for group in groups {
         let asked = alive(home, group, &mut OsRng)?;
-        let known: Vec<_> = asked.iter().map(|a| Prospect::of(a, &group.class)).collect();
+        let known: Vec<_> = asked.iter().map(|a| Prospect::of(a, group)).collect();
         lines.push(format!("class {}: {} of {}", group.class, group.threshold, asked.len()));
         for (asked, prospect) in asked.iter().zip(&known) {
-            lines.push(format!("  {}: {}", asked.custodian.name, prospect.words(asked)));
+            let words = prospect.words(asked, group.id);
+            lines.push(format!("  {}: {words}", asked.custodian.name));
         }
         let quorum = quorum(&known, usize::from(group.threshold));
         lines.push(format!("  {}", quorum_words(quorum.as_ref(), now)));
@@ -139,7 +168,7 @@ pub(super) fn plan(home: &Home, args: &PlanArgs, printer: &Printer) -> anyhow::R
         values.push(json!({
             "class": group.class,
             "threshold": group.threshold,
-            "custodians": asked.iter().zip(&known).map(|(a, p)| p.json(a)).collect::<Vec<_>>(),
+            "custodians": asked.iter().zip(&known).map(|(a, p)| p.json(a, group.id)).collect::<Vec<_>>(),
             "quorum": quorum.map(|q| json!({ "at": q.at, "persons": q.persons })),
         }));
     }
@@ -192,13 +221,19 @@ enum Prospect {
     Answers { persons: u16, at: Timestamp },
     /// It is there, and its policy will not answer.
     Never,
+    /// It is there, and cannot use its share.
+    Unable,
     /// By hand, or not reached.
     Unknown,
 }
 
 impl Prospect {
-    fn of(asked: &Asked<Alive>, class: &str) -> Self {
+    fn of(asked: &Asked<Alive>, group: &EscrowGroupRecord) -> Self {
         let Ok(alive) = &asked.said else { return Self::Unknown };
+        if unable(asked, group.id).is_some() {
+            return Self::Unable;
+        }
+        let class = group.class.as_str();
         let named = |name: Option<&str>| alive.outlook.iter().find(|o| o.class.as_deref() == name);
         match named(Some(class)).or_else(|| named(None)) {
             None => Self::Unknown,
@@ -218,8 +253,11 @@ impl Prospect {
         }
     }
 
-    fn words(self, asked: &Asked<Alive>) -> String {
+    fn words(self, asked: &Asked<Alive>, group: GroupId) -> String {
         match (&asked.said, self) {
+            (Ok(_), Self::Unable) => {
+                format!("there, but answers nothing: {}", unable(asked, group).unwrap_or_default())
+            }
             (Err(e), _) => e.to_string(),
             (Ok(_), Self::Answers { persons: 0, at }) => format!("there, answers from {at} on"),
             (Ok(_), Self::Answers { persons, at }) => {
@@ -230,7 +268,7 @@ impl Prospect {
         }
     }
 
-    fn json(self, asked: &Asked<Alive>) -> Value {
+    fn json(self, asked: &Asked<Alive>, group: GroupId) -> Value {
         let custodian = &asked.custodian;
         let mut value = json!({
             "custodian": custodian.name, "index": custodian.index, "alive": asked.said.is_ok(),
@@ -238,12 +276,21 @@ impl Prospect {
         if let Err(e) = &asked.said {
             value["error"] = json!(e.to_string());
         }
+        if let Some(why) = unable(asked, group) {
+            value["unable"] = json!(why);
+        }
         if let Self::Answers { persons, at } = self {
             value["earliest"] = json!(at);
             value["persons"] = json!(persons);
         }
         value
     }
+}
+
+/// Why a custodian says that it cannot answer for a group.
+fn unable(asked: &Asked<Alive>, group: GroupId) -> Option<&str> {
+    let alive = asked.said.as_ref().ok()?;
+    alive.unable.iter().find(|it| it.group == group).map(|it| it.why.as_str())
 }
 
 /// The quorum that needs the fewest people, and the soonest of those.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{DeleteCommand, DeleteProposeArgs, TokenArgs};
 use crate::commands::custodian::token::secret_of;
-use crate::commands::restore::{home_of, known_fleet};
+use crate::commands::restore::{OwnShare, home_of, known_fleet};
 use crate::output::{Outcome, Printer, confirm, human, read_input, show_path, write_output};
 
 pub(super) fn run(
@@ -28,7 +28,8 @@ pub(super) fn run(
             printer.result(&as_json(&file)?, &in_words(&file)?)?;
         }
         DeleteCommand::Sign { proposal, share, fleet, token, out, yes } => {
-            sign(proposal, (share, token), fleet.as_deref(), out, *yes, printer)?;
+            let share = OwnShare { given: share.as_deref(), home: &|| Ok(home.to_owned()) };
+            sign(proposal, (&share, token), fleet.as_deref(), out, *yes, printer)?;
         }
         DeleteCommand::Apply { proposal, dry_run } => {
             apply(&Home::open(home)?, proposal, *dry_run, printer)?;
@@ -58,12 +59,14 @@ fn propose(home: &Home, args: &DeleteProposeArgs, printer: &Printer) -> anyhow::
 
 fn sign(
     proposal: &Path,
-    (share, token): (&Path, &TokenArgs),
+    (share, token): (&OwnShare<'_>, &TokenArgs),
     card: Option<&Path>,
     out: &Path,
     yes: bool,
     printer: &Printer,
 ) -> anyhow::Result<()> {
+    let proposed = read_input(proposal)?;
+    let share = &share.for_deletion(&proposed)?;
     let unusable = || format!("cannot use share {}", share.display());
     let bytes = read_input(share)?;
     anyhow::ensure!(bytes.len() <= MAX_SHARE_FILE, "{} is too large", share.display());
@@ -74,7 +77,7 @@ fn sign(
         None => home_of(share)?.map(|home| home.fleet(expected)).transpose()?.flatten(),
     };
     let pin = known.as_ref().map_or(Pin::Id(expected), Pin::Known);
-    let file = DeletionFile::parse(&read_input(proposal)?, pin)
+    let file = DeletionFile::parse(&proposed, pin)
         .with_context(|| format!("{} must not be signed", proposal.display()))?;
     printer.show(&in_words(&file)?);
     if !yes && !confirm("Delete these snapshots for ever?")? {
