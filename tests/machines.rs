@@ -446,7 +446,7 @@ fn a_machine_with_the_share_of_before_a_refresh_says_that_it_answers_nothing() {
     let mut open = vec!["group", "refresh", arg(&folder), "--from", arg(&card), "--reason", "x"];
     open.extend(cards.iter().flat_map(|card| ["--card", arg(card)]));
     run(&it.home(0), &open).ok();
-    for n in (0..3).cycle().take(6) {
+    for n in (0..3).cycle().take(5) {
         run(&it.home(n), &["group", "step", arg(&folder), "--yes"]).ok();
     }
     run(&it.home(0), &["group", "finish", arg(&folder), "--out", arg(&group)]).ok();

@@ -9,7 +9,7 @@
 use seawall_base::{GroupId, Seconds, Timestamp};
 use seawall_record::{Fleet, Unable};
 
-use super::Office;
+use super::{HeldShare, Office};
 
 /// How often the home's cards are looked at.
 const OFTEN: Seconds = Seconds(5);
@@ -27,7 +27,7 @@ impl Office {
         let epochs: Vec<_> = self
             .shares
             .iter()
-            .map(|share| share.public())
+            .map(HeldShare::public)
             .filter(|public| public.group == group)
             .map(|public| public.share_epoch)
             .collect();

@@ -100,7 +100,7 @@ impl ListedCase {
             format!("until     {}", self.expires),
             format!("policy    {}", self.decision),
         ]);
-        lines.iter().map(|line| format!("  {line}\n")).collect()
+        format!("  {}\n", lines.join("\n  "))
     }
 }
 
@@ -252,6 +252,31 @@ mod tests {
             about: None,
             settled: None,
         }
+    }
+
+    #[test]
+    fn who_asks_for_anothers_snapshot_is_said_to() {
+        let about = |node: u8| SeenAbout {
+            requester_name: "newbox".to_owned(),
+            node: NodeId([node; 32]),
+            node_name: "site-a".to_owned(),
+            witnessed: "level 0 (2 needed)".to_owned(),
+            break_glass: Some(SeenGlass { vouched: 0, needed: 2 }),
+        };
+        let shown = |node| ListedCase { about: Some(Box::new(about(node))), ..case(1, 1, true) };
+        let own = shown(1).facts();
+        assert!(own.contains("whose snapshot it is") && !own.contains("NOT"), "{own}");
+        let others = shown(2).facts();
+        assert!(
+            others.contains("newbox (node:0101") && others.contains("NOT the node"),
+            "{others}"
+        );
+        assert!(others.contains("site-a (node:0202") && others.contains("BREAK-GLASS: 0 of 2"));
+        // A list of an earlier version still reads.
+        let old = serde_json::to_string(&case(1, 1, true)).expect("JSON");
+        assert!(!old.contains("about") && !old.contains("settled"), "{old}");
+        let again: ListedCase = serde_json::from_str(&old).expect("reads");
+        assert_eq!((again.break_glass(), again.asked_by()), (None, NodeId([1; 32]).to_string()));
     }
 
     #[test]

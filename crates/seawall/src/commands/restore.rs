@@ -318,10 +318,10 @@ fn request(
     );
     let mut outcome = Outcome::Done;
     if send {
-        let sent = remote::send(home, written.dossier.as_bytes())?;
-        value["sent"] = sent.value;
-        words.push_str(&format!("\nsent:\n{}", sent.words));
-        outcome = sent.outcome;
+        let asked = remote::send(home, written.dossier.as_bytes())?;
+        value["sent"] = asked.value;
+        words.push_str(&format!("\nsent:\n{}", asked.words));
+        outcome = asked.outcome;
     }
     printer.result(&value, &words)?;
     Ok(outcome)

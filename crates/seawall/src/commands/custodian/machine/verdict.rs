@@ -69,21 +69,17 @@ pub(super) fn say(
     let value = json!({
         "request": request.to_hex(), "verdict": what, "taken": came.is_some(), "runs": runs,
     });
-    match came {
-        Some(words) => {
-            printer.result(&value, &format!("{what}: {words}"))?;
-            Ok(Outcome::Done)
-        }
-        None => {
-            let words = if runs {
-                "written, and the machine has not taken it: see the machine's own log"
-            } else {
-                "written; the machine does not run: it counts when the machine runs, if the request is still open then"
-            };
-            printer.result(&value, &format!("{what}: {words}"))?;
-            Ok(Outcome::Partly)
-        }
+    if let Some(words) = came {
+        printer.result(&value, &format!("{what}: {words}"))?;
+        return Ok(Outcome::Done);
     }
+    let words = if runs {
+        "written, and the machine has not taken it: see the machine's own log"
+    } else {
+        "written; the machine does not run: it counts when the machine runs, if the request is still open then"
+    };
+    printer.result(&value, &format!("{what}: {words}"))?;
+    Ok(Outcome::Partly)
 }
 
 /// Whose key this is, by the policy that the machine goes by; empty where no policy can be seen.
