@@ -28,6 +28,7 @@ mod postgres;
 mod prune;
 mod quantum;
 mod resumed;
+mod root_keys;
 mod solo;
 mod sources;
 mod tokens;

@@ -1,13 +1,16 @@
 //! What travels between a custodian's machine and those who ask it. Unknown fields are refused.
 
 use seawall_base::{FleetId, Sha256, Timestamp};
-use seawall_record::Hex32;
+use seawall_record::{Fleet, Hex32, MAX_BUNDLE, PolicyChain, RecordError};
 use seawall_sign::{Envelope, SignError};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// Largest `POST /v1/custodian` body in bytes: an enrolment and two words.
 pub const MAX_ALIVE_BODY: usize = 128 << 10;
+
+/// Largest `POST /v1/policies` body in bytes: a fleet's policies and an enrolment.
+pub const MAX_POLICIES_BODY: usize = MAX_BUNDLE + MAX_ALIVE_BODY;
 
 /// Largest answer in bytes: an approval and a few words.
 pub const MAX_STATUS: usize = 256 << 10;
@@ -124,6 +127,61 @@ impl AliveRequest {
     /// The asker's enrolment, not verified.
     pub fn enrolment(&self) -> Result<Envelope, SignError> {
         Envelope::parse(self.enrolment.get().as_bytes())
+    }
+}
+
+/// `POST /v1/policies`: what an enrolled node knows of the fleet's policy.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoliciesShown {
+    enrolment: Box<RawValue>,
+    policies: Box<RawValue>,
+}
+
+impl PoliciesShown {
+    /// All policies of a fleet, shown by the node with this enrolment.
+    pub fn new(fleet: &Fleet, enrolment: &Envelope) -> Self {
+        let raw = |json: Vec<u8>| {
+            let json = String::from_utf8(json).expect("JSON is UTF-8");
+            RawValue::from_string(json).expect("it is one JSON value")
+        };
+        Self {
+            enrolment: raw(enrolment.to_json()),
+            policies: raw(PolicyChain::of(fleet).to_json()),
+        }
+    }
+
+    /// The node's enrolment, not verified.
+    pub fn enrolment(&self) -> Result<Envelope, SignError> {
+        Envelope::parse(self.enrolment.get().as_bytes())
+    }
+
+    /// The fleet and its policies, not verified.
+    pub fn policies(&self) -> Result<(FleetId, Vec<Envelope>), RecordError> {
+        PolicyChain::parse(self.policies.get().as_bytes())
+    }
+}
+
+/// The answer to `POST /v1/policies`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PoliciesKnown {
+    /// The version that was known before.
+    pub before: u64,
+    policies: Box<RawValue>,
+}
+
+impl PoliciesKnown {
+    /// What is known of a fleet now.
+    pub(crate) fn new(before: u64, fleet: &Fleet) -> Self {
+        let json = String::from_utf8(PolicyChain::of(fleet).to_json()).expect("JSON is UTF-8");
+        let policies = RawValue::from_string(json).expect("it is one JSON value");
+        Self { before, policies }
+    }
+
+    /// The fleet and its policies, not verified.
+    pub fn policies(&self) -> Result<(FleetId, Vec<Envelope>), RecordError> {
+        PolicyChain::parse(self.policies.get().as_bytes())
     }
 }
 

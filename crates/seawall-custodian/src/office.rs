@@ -18,6 +18,7 @@ mod arrivals;
 mod docket;
 mod inbox;
 mod listed;
+mod policies;
 mod rules;
 mod shares;
 mod time;

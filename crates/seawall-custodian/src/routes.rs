@@ -18,7 +18,7 @@ use seawall_sign::VerifyingKey;
 use seawall_tlog::witness::MAX_ADD_CHECKPOINT;
 
 use crate::Office;
-use crate::message::{MAX_ALIVE_BODY, Refusal};
+use crate::message::{MAX_ALIVE_BODY, MAX_POLICIES_BODY, Refusal};
 
 type Handled = Result<Reply, Refusal>;
 
@@ -94,6 +94,12 @@ impl Routes {
             (&Method::POST, "/v1/manifest") => {
                 self.work(&self.small, peer, request, MAX_ARRIVAL, move |office, body| {
                     Ok(Reply::json(&office.arrive(peer, &body)?))
+                })
+                .await
+            }
+            (&Method::POST, "/v1/policies") => {
+                self.work(&self.requests, peer, request, MAX_POLICIES_BODY, move |office, body| {
+                    Ok(Reply::json(&office.hear_policies(peer, &body)?))
                 })
                 .await
             }

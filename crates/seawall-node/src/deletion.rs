@@ -8,19 +8,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use seawall_base::{Clock, Rng, Seconds, Sha256, Timestamp};
+use seawall_base::{Clock, NodeId, Rng, Seconds, Sha256, Timestamp};
 use seawall_policy::deletion::{Kept, Rule, expire};
 use seawall_policy::retention::{Group, Rules};
 use seawall_policy::witness::Stamp;
 use seawall_record::{
     Accepted, Deletion, DeletionFile, DeletionRule, Fleet, Forgotten, Hex32, LogState, Retention,
 };
-use seawall_sign::{Envelope, Statement};
+use seawall_sign::{Envelope, Statement, StatementKey};
 use seawall_sync::Receipts;
 use seawall_tlog::Log;
 
-use crate::enrol::sign_as_root;
+use crate::fleet_policy::copies_of;
 use crate::home::{Home, HomeError, append, replay};
+use crate::root_files::sign_as_root;
 use crate::witnesses::{Witnessed, home_roster};
 
 /// What is to be deleted, and why.
@@ -160,23 +161,44 @@ pub fn region_retention(home: &Home) -> Result<Option<Retention>, HomeError> {
     Ok(state.retention().map(|(it, _)| it.clone()))
 }
 
-/// Writes the next statement of what regions keep, signed with the root keys of this home.
+/// Writes the next statement of what regions keep of a node's snapshots, of this one's where none is
+/// named, signed with `roots`. The node puts it into its log.
+///
+/// Which version follows the node's log says, as any tier within reach has it.
 pub fn propose_retention(
     home: &Home,
+    node: Option<NodeId>,
     rules: Rules,
+    roots: &[StatementKey],
     clock: &dyn Clock,
 ) -> Result<Envelope, HomeError> {
     let fleet = home.fleet()?;
-    let version = region_retention(home)?.map_or(0, |held| held.version) + 1;
+    let own = home.enrolment(&fleet)?.0.node();
+    let node = node.unwrap_or(own);
+    let held = if node == own {
+        region_retention(home)?.map_or(0, |held| held.version)
+    } else {
+        let mut held = 0;
+        for (place, pulled) in copies_of(home, &fleet, node)? {
+            let log = pulled.map_err(|e| {
+                HomeError::refused(format!(
+                    "{place}: {e}: which version follows cannot be told; try again when it is there"
+                ))
+            })?;
+            held = held.max(log.state.retention().map_or(0, |(it, _)| it.version));
+        }
+        held
+    };
+    let version = held + 1;
     let it = Retention {
         fleet: fleet.id(),
-        node: home.enrolment(&fleet)?.0.node(),
+        node,
         version,
         rules,
         policy: fleet.version(),
         created: clock.now(),
     };
-    sign_as_root(home, |roots| it.statement().sign(roots))
+    sign_as_root(roots, |roots| it.statement().sign(roots))
 }
 
 /// Puts a statement of what regions keep into this node's log.

@@ -10,12 +10,13 @@ use seawall_record::{
     Base64, BundlePredicate, Enrolment, EnrolmentBundle, Fleet, MemberCard, Pin, RecordError,
     RegionAddress, RegionCard, Role,
 };
-use seawall_sign::{Algorithm, Envelope, Signer, StatementKey};
+use seawall_sign::{Algorithm, Envelope, StatementKey};
 use zeroize::Zeroizing;
 
 use crate::home::{Home, HomeError};
 use crate::keys::{self, Purpose};
 use crate::operators;
+use crate::root_files::sign_as_root;
 
 /// HPKE `info` of the tenant's secret in a bundle.
 const SECRET_INFO: &[u8] = b"seawall 2026-11 tenant secret v1";
@@ -61,7 +62,7 @@ fn sign_enrolment(
     home: &Home,
     fleet: &Fleet,
     card: &MemberCard,
-    tenant: &str,
+    (tenant, roots): (&str, &[StatementKey]),
     now: Timestamp,
 ) -> Result<Envelope, HomeError> {
     let enrolment = Enrolment {
@@ -75,11 +76,24 @@ fn sign_enrolment(
         tenant: Some(tenant.to_owned()),
         issued: now,
     };
-    let (node, epoch) = (enrolment.node(), enrolment.epoch);
-    let envelope = sign_as_root(home, |roots| enrolment.statement().sign(roots))?;
-    Enrolment::open(fleet, &envelope, Role::Node)?;
-    keep(home, ISSUED, (node, epoch), &envelope)?;
+    let envelope = sign_as_root(roots, |roots| enrolment.statement().sign(roots))?;
+    keep_issued(home, fleet, &envelope)?;
     Ok(envelope)
+}
+
+/// Keeps an enrolment of a node that enough root keys have signed. One that lacks signatures is
+/// nobody's word yet: new root keys must not carry it over.
+pub(crate) fn keep_issued(
+    home: &Home,
+    fleet: &Fleet,
+    envelope: &Envelope,
+) -> Result<(), HomeError> {
+    let (have, need) = fleet.root_signatures(envelope);
+    if have < need {
+        return Ok(());
+    }
+    let it = Enrolment::open(fleet, envelope, Role::Node)?;
+    keep(home, ISSUED, (it.node(), it.epoch), envelope)
 }
 
 fn keep(
@@ -125,50 +139,80 @@ fn kept(home: &Home, dir: &str) -> Result<Vec<Envelope>, HomeError> {
     statements.map(|name| home.read_envelope(&format!("{dir}/{name}"))).collect()
 }
 
-pub(crate) fn sign_as_root(
-    home: &Home,
-    sign: impl FnOnce(&[&dyn Signer]) -> Result<Envelope, seawall_sign::SignError>,
-) -> Result<Envelope, HomeError> {
-    let roots = home.root_keys()?;
-    let signers: Vec<_> = roots.iter().map(|root| root as &dyn Signer).collect();
-    Ok(sign(&signers)?)
-}
-
 /// Enrols the node of the very home that holds the root key.
 pub(crate) fn enrol_here(
     home: &Home,
     fleet: &Fleet,
     card: &MemberCard,
-    tenant: &str,
+    as_root: (&str, &[StatementKey]),
     clock: &dyn Clock,
 ) -> Result<(), HomeError> {
-    let envelope = sign_enrolment(home, fleet, card, tenant, clock.now())?;
+    let envelope = sign_enrolment(home, fleet, card, as_root, clock.now())?;
+    Enrolment::open(fleet, &envelope, Role::Node)?;
     home.write_envelope("enrolment.json", &envelope)
 }
 
-/// Signs an enrolment for a node and makes the bundle that its `node enroll` takes.
+/// Signs an enrolment for a node with `roots`, and makes the bundle that its `node enroll` takes.
+/// With fewer of them than it takes, others sign it as well ([`crate::RootFile`]).
 pub fn enrolment_bundle(
     home: &Home,
     card: &MemberCard,
+    roots: &[StatementKey],
     clock: &dyn Clock,
     rng: &mut dyn Rng,
-) -> Result<String, HomeError> {
+) -> Result<EnrolmentBundle, HomeError> {
     let fleet = home.fleet()?;
     let (own, _) = home.enrolment(&fleet)?;
     let tenant = own.tenant.ok_or_else(|| HomeError::refused("this node has no tenant"))?;
-    let enrolment = sign_enrolment(home, &fleet, card, &tenant, clock.now())?;
     let regions: Vec<RegionAddress> =
         home.regions(&fleet)?.into_iter().map(|(address, _)| address).collect();
     let secret = keys::read(home.disk().as_ref(), "keys/tenant.key", Purpose::Tenant)?
         .ok_or_else(|| HomeError::Missing("keys/tenant.key".to_owned()))?;
+    let policy = operators::policy(home, &fleet)?.map(|(_, statement)| statement);
+    let given = Given { tenant: &tenant, secret: &secret, regions, policy };
+    bundle(home, &fleet, card, given, roots, (clock, rng))
+}
+
+/// What a new member is given.
+struct Given<'a> {
+    tenant: &'a str,
+    secret: &'a [u8; 32],
+    regions: Vec<RegionAddress>,
+    policy: Option<Envelope>,
+}
+
+/// A bundle for a node of a fleet that has lost all others: with a tenant's secret of its own, and
+/// no regions.
+pub(crate) fn first_bundle(
+    home: &Home,
+    fleet: &Fleet,
+    card: &MemberCard,
+    as_root: (&str, &[StatementKey]),
+    (clock, rng): (&dyn Clock, &mut dyn Rng),
+) -> Result<EnrolmentBundle, HomeError> {
+    let mut secret = Zeroizing::new([0; 32]);
+    rng.fill(&mut *secret);
+    let (tenant, roots) = as_root;
+    let given = Given { tenant, secret: &secret, regions: Vec::new(), policy: None };
+    bundle(home, fleet, card, given, roots, (clock, rng))
+}
+
+fn bundle(
+    home: &Home,
+    fleet: &Fleet,
+    card: &MemberCard,
+    Given { tenant, secret, regions, policy }: Given<'_>,
+    roots: &[StatementKey],
+    (clock, rng): (&dyn Clock, &mut dyn Rng),
+) -> Result<EnrolmentBundle, HomeError> {
+    let enrolment = sign_enrolment(home, fleet, card, (tenant, roots), clock.now())?;
     let recipient = OneTimePublic::from_bytes(&card.recipient.0)?;
     let member = enrolment.digest();
-    let sealed = recipient.seal(SECRET_INFO, &member.0, &*secret, rng)?;
+    let sealed = recipient.seal(SECRET_INFO, &member.0, secret, rng)?;
     let listed = regions
         .iter()
         .map(|r| Ok((r.address.clone(), EnrolmentBundle::region_digest(r)?)))
         .collect::<Result<_, RecordError>>()?;
-    let policy = operators::policy(home, &fleet)?.map(|(_, statement)| statement);
     let heart = BundlePredicate {
         fleet: fleet.id(),
         member,
@@ -177,12 +221,12 @@ pub fn enrolment_bundle(
         created: clock.now(),
         index_policy: policy.as_ref().map(Envelope::digest),
     };
-    let heart = sign_as_root(home, |roots| heart.statement().sign(roots))?;
-    let mut bundle = EnrolmentBundle::new(&fleet, &enrolment, regions, &heart);
+    let heart = sign_as_root(roots, |roots| heart.statement().sign(roots))?;
+    let mut bundle = EnrolmentBundle::new(fleet, &enrolment, regions, &heart);
     if let Some(policy) = &policy {
         bundle = bundle.with_index_policy(policy);
     }
-    Ok(serde_json::to_string_pretty(&bundle).expect("a bundle serialises") + "\n")
+    Ok(bundle)
 }
 
 /// Takes a bundle into a home whose keys it was made for. Run again with a newer bundle to
@@ -237,12 +281,13 @@ pub fn enroll(
     Ok((opened.fleet, opened.enrolment))
 }
 
-/// Signs for a region and keeps its address.
-pub fn adopt_region(
+/// Signs for a region with `roots`.
+pub fn sign_region(
     home: &Home,
     card: &RegionCard,
+    roots: &[StatementKey],
     clock: &dyn Clock,
-) -> Result<Enrolment, HomeError> {
+) -> Result<RegionAddress, HomeError> {
     card.check_name()?;
     let fleet = home.fleet()?;
     let enrolment = Enrolment {
@@ -256,9 +301,14 @@ pub fn adopt_region(
         tenant: None,
         issued: clock.now(),
     };
-    let envelope = sign_as_root(home, |roots| enrolment.clone().statement().sign(roots))?;
-    let address = RegionAddress::new(&card.address, &envelope);
-    address.open(&fleet)?;
-    home.keep_region(&enrolment.name, &address)?;
+    let envelope = sign_as_root(roots, |roots| enrolment.statement().sign(roots))?;
+    Ok(RegionAddress::new(&card.address, &envelope))
+}
+
+/// Keeps the address of a region that enough root keys have signed for.
+pub fn adopt_region(home: &Home, address: &RegionAddress) -> Result<Enrolment, HomeError> {
+    let fleet = home.fleet()?;
+    let enrolment = address.open(&fleet)?;
+    home.keep_region(&enrolment.name, address)?;
     Ok(enrolment)
 }

@@ -17,15 +17,16 @@ use seawall_base::{Clock, Disk as _, Rng, Sha256, Timestamp, write_atomic};
 use seawall_record::{
     Branch, Enrolment, Epoch, Fleet, LogPoint, LogState, Manifest, Role, Subkey, node_origin,
 };
-use seawall_sign::{Envelope, Predicate as _, VerifyingKey, predicate_type};
+use seawall_sign::{Envelope, Predicate as _, StatementKey, VerifyingKey, predicate_type};
 use seawall_sync::Tier as _;
 use seawall_tlog::{Kind, Log, Origin, SignedCheckpoint, Verifier};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::bucket::Bucket;
-use crate::enrol::{keep_epoch, sign_as_root};
+use crate::enrol::keep_epoch;
 use crate::home::{Home, HomeError, log_dir};
+use crate::root_files::sign_as_root;
 use crate::tiers::{PulledLog, RegionLink, Unreached, pull_branch, pull_bucket_logs, pull_log};
 use crate::witness_link::HttpWitness;
 use crate::witnesses::Witnessed;
@@ -270,12 +271,17 @@ fn to_json(it: &impl Serialize) -> Vec<u8> {
     json
 }
 
-/// Makes this node's entries provisional and asks for the next epoch.
-pub fn begin(home: &Home, reason: &str, clock: &dyn Clock) -> Result<EpochRequest, HomeError> {
+/// Makes this node's entries provisional and asks for the next epoch. Also who could not be asked
+/// for the largest checkpoint, each with the reason: what only they have becomes a branch.
+pub fn begin(
+    home: &Home,
+    reason: &str,
+    clock: &dyn Clock,
+) -> Result<(EpochRequest, Vec<(String, String)>), HomeError> {
     let fleet = home.fleet()?;
     let (_, enrolment) = home.enrolment(&fleet)?;
     let own = home.log(&fleet)?;
-    let (copies, _) = copies(home, &fleet, own.origin());
+    let (copies, mut unreached) = copies(home, &fleet, own.origin());
     let mut asked: Vec<String> = copies.iter().map(|c| c.region.clone()).collect();
     let mut shown: Vec<(SignedCheckpoint, Envelope)> = Vec::new();
     let state = home.log_state(&fleet, &own)?;
@@ -287,9 +293,12 @@ pub fn begin(home: &Home, reason: &str, clock: &dyn Clock) -> Result<EpochReques
         shown.push(with_signer(&copy.state, &copy.checkpoint)?);
     }
     for (name, vouched) in witnesses(home, &fleet, own.origin()) {
-        if let Ok(vouched) = vouched {
-            asked.push(name);
-            shown.extend(vouched);
+        match vouched {
+            Ok(vouched) => {
+                asked.push(name);
+                shown.extend(vouched);
+            }
+            Err(e) => unreached.push((name, e.to_string())),
         }
     }
     let largest = shown.into_iter().max_by_key(|(it, _)| it.checkpoint().size);
@@ -301,14 +310,15 @@ pub fn begin(home: &Home, reason: &str, clock: &dyn Clock) -> Result<EpochReques
     };
     let _lock = home.lock()?;
     make_provisional(home, reason, clock.now())?;
-    Ok(EpochRequest {
+    let request = EpochRequest {
         format: EpochRequest::FORMAT.to_owned(),
         enrolment: raw(&enrolment),
         signer: raw(&signer),
         checkpoint: String::from_utf8_lossy(&checkpoint.to_bytes()).into_owned(),
         asked,
         reason: reason.to_owned(),
-    })
+    };
+    Ok((request, unreached))
 }
 
 /// A checkpoint with the certificate of the subkey that signed it.
@@ -344,6 +354,12 @@ impl EpochGrant {
         Ok(it)
     }
 
+    /// An answer of its statements.
+    pub(crate) fn of([enrolment, epoch]: [&Envelope; 2]) -> Self {
+        let format = Self::FORMAT.to_owned();
+        Self { format, enrolment: raw(enrolment), epoch: raw(epoch) }
+    }
+
     /// The enrolment and the epoch statement in it, which nobody has checked.
     pub fn statements(&self) -> Result<[Envelope; 2], HomeError> {
         let parse = |raw: &RawValue| Envelope::parse(raw.get().as_bytes());
@@ -356,16 +372,21 @@ impl EpochGrant {
     }
 }
 
-/// Signs a new epoch with the root keys of this home.
-pub fn sign(home: &Home, request: &EpochRequest, now: Timestamp) -> Result<EpochGrant, HomeError> {
+/// Signs a new epoch with `roots`. With fewer of them than it takes, others sign it as well
+/// ([`crate::RootFile`]).
+pub fn sign(
+    home: &Home,
+    request: &EpochRequest,
+    roots: &[StatementKey],
+    now: Timestamp,
+) -> Result<EpochGrant, HomeError> {
     let fleet = home.fleet()?;
     let OpenedEpochRequest { enrolment, continues } = request.open(&fleet)?;
     let epoch =
         enrolment.epoch.checked_add(1).ok_or_else(|| HomeError::refused("no epoch left"))?;
     let next = Enrolment { epoch, issued: now, ..enrolment };
     let node = next.node();
-    let enrolment = sign_as_root(home, |roots| next.statement().sign(roots))?;
-    let opened = Enrolment::open(&fleet, &enrolment, Role::Node)?;
+    let enrolment = sign_as_root(roots, |roots| next.clone().statement().sign(roots))?;
     let statement = Epoch {
         fleet: fleet.id(),
         node,
@@ -377,11 +398,15 @@ pub fn sign(home: &Home, request: &EpochRequest, now: Timestamp) -> Result<Epoch
         created: now,
     };
     let number = statement.epoch;
-    let epoch = sign_as_root(home, |roots| statement.statement().sign(roots))?;
-    Epoch::open(&fleet, &epoch, &opened, enrolment.digest())?;
-    keep_epoch(home, (node, number), [&enrolment, &epoch])?;
-    let format = EpochGrant::FORMAT.to_owned();
-    Ok(EpochGrant { format, enrolment: raw(&enrolment), epoch: raw(&epoch) })
+    let epoch = sign_as_root(roots, |roots| statement.statement().sign(roots))?;
+    // What is not signed by enough must not be carried over to new root keys as if it were.
+    let (have, need) = fleet.root_signatures(&epoch);
+    if have >= need {
+        let opened = Enrolment::open(&fleet, &enrolment, Role::Node)?;
+        Epoch::open(&fleet, &epoch, &opened, enrolment.digest())?;
+        keep_epoch(home, (node, number), [&enrolment, &epoch])?;
+    }
+    Ok(EpochGrant::of([&enrolment, &epoch]))
 }
 
 /// What became of a node's log in its new epoch.
@@ -401,21 +426,24 @@ pub struct Adopted {
     pub left: Vec<u64>,
 }
 
-/// Begins the epoch that the root keys granted. `without` goes on although copies of the log could
-/// not be asked for the entries that are not here.
+/// Begins the epoch that the root keys granted; nothing if that was done before. `without` goes on
+/// although copies of the log could not be asked for the entries that are not here.
 pub fn adopt(
     home: &Home,
     grant: &EpochGrant,
     without: bool,
     clock: &dyn Clock,
     rng: &mut dyn Rng,
-) -> Result<Adopted, HomeError> {
+) -> Result<Option<Adopted>, HomeError> {
     let fleet = home.fleet()?;
-    let (old, _) = home.enrolment(&fleet)?;
+    let (old, held) = home.enrolment(&fleet)?;
     let enrolment = Envelope::parse(grant.enrolment.get().as_bytes())?;
     let next = Enrolment::open(&fleet, &enrolment, Role::Node)?;
     let statement = Envelope::parse(grant.epoch.get().as_bytes())?;
     let epoch = Epoch::open(&fleet, &statement, &next, enrolment.digest())?;
+    if held.digest() == enrolment.digest() {
+        return Ok(None);
+    }
     let same = (next.node(), next.transport, &next.recipient, &next.tenant)
         == (old.node(), old.transport, &old.recipient, &old.tenant);
     let own = home.log(&fleet)?;
@@ -450,7 +478,7 @@ pub fn adopt(
     let continued = trunk.len() as u64;
     let (origin, epoch_number) = (new.log.origin().to_string(), epoch.epoch);
     let lost = epoch.continues.size.saturating_sub(continued);
-    Ok(Adopted { origin, epoch: epoch_number, continued, lost, branched, left })
+    Ok(Some(Adopted { origin, epoch: epoch_number, continued, lost, branched, left }))
 }
 
 /// The entries committed to: from here, if they are; else from the longest copy within reach.

@@ -14,7 +14,7 @@ use seawall_record::{
     DeletionRule, EarlierLog, Enrolment, EscrowGroupRecord, Fleet, FleetPolicy, GroupChange,
     Revocation, WitnessQuorum, WitnessRecord,
 };
-use seawall_sign::{Envelope, Signer, VerifyingKey};
+use seawall_sign::{Envelope, Signer, StatementKey, VerifyingKey};
 use seawall_sync::Tier as _;
 use seawall_tlog::Origin;
 
@@ -22,7 +22,8 @@ use crate::bucket::Bucket;
 use crate::carried::{Elsewhere, OtherLogs, carry, carry_files, elsewhere};
 use crate::enrol;
 use crate::home::{Home, HomeError};
-use crate::tiers::{Pulled, RegionLink, pull_bucket_logs, pull_log};
+use crate::root_files::sign_as_root;
+use crate::tiers::{Pulled, PulledLog, RegionLink, pull_bucket_logs, pull_log};
 
 /// What the next policy changes; what is not named stays.
 #[derive(Debug, Clone, Default)]
@@ -93,10 +94,11 @@ impl Proposal {
     }
 }
 
-/// Makes the next policy and signs it with the root keys of this home.
+/// Makes the next policy and signs it with the root keys of this home and `copies` of others.
 pub fn propose_policy(
     home: &Home,
     edits: &PolicyEdits,
+    copies: Vec<StatementKey>,
     clock: &dyn Clock,
 ) -> Result<Proposal, HomeError> {
     let elsewhere = match (&edits.root_keys, edits.other_logs) {
@@ -128,8 +130,39 @@ pub fn propose_policy(
     }
     next.carried.sort();
     next.carried.dedup();
-    let envelope = enrol::sign_as_root(home, |roots| next.statement().sign(roots))?;
+    let mut roots = home.root_keys()?;
+    roots.extend(copies);
+    let roots = deciding(&fleet, &next, roots)?;
+    let envelope = sign_as_root(&roots, |roots| next.statement().sign(roots))?;
     Proposal::of(&fleet, envelope)
+}
+
+/// Those of the keys whose signature counts, now or under the next policy. Where none does, as in a
+/// home whose root key was replaced, they sign all the same: a file has a signature.
+fn deciding(
+    fleet: &Fleet,
+    next: &FleetPolicy,
+    mut keys: Vec<StatementKey>,
+) -> Result<Vec<StatementKey>, HomeError> {
+    let mut seen = Vec::new();
+    keys.retain(|key| {
+        !seen.contains(&key.public()) && {
+            seen.push(key.public());
+            true
+        }
+    });
+    let counts = |key: &StatementKey| {
+        fleet.root_keys().contains(&key.public()) || next.root_keys.contains(&key.public())
+    };
+    if keys.iter().any(counts) {
+        keys.retain(counts);
+    }
+    if keys.is_empty() {
+        return Err(HomeError::refused(
+            "there is no root key in this home; run this where the fleet was founded, or name a sealed copy of one (--sign-with)",
+        ));
+    }
+    Ok(keys)
 }
 
 fn edit_groups(next: &mut FleetPolicy, edits: &PolicyEdits) {
@@ -300,15 +333,28 @@ fn logs_of(
     member: NodeId,
 ) -> Result<(BTreeMap<u32, u64>, Vec<String>), HomeError> {
     let (mut logs, mut untold) = (BTreeMap::new(), Vec::new());
-    let mut take = |place: &str, pulled: Pulled| match pulled {
-        Ok(log) => {
-            if let Some((_, _, epoch)) = log.origin.node().filter(|(_, node, _)| *node == member) {
-                let most = logs.entry(epoch).or_insert(0);
-                *most = log.state.entries().max(*most);
+    for (place, pulled) in copies_of(home, fleet, member)? {
+        match pulled {
+            Ok(log) => {
+                if let Some((_, _, epoch)) = log.origin.node() {
+                    let most = logs.entry(epoch).or_insert(0);
+                    *most = log.state.entries().max(*most);
+                }
             }
+            Err(e) => untold.push(format!("{place}: {e}")),
         }
-        Err(e) => untold.push(format!("{place}: {e}")),
-    };
+    }
+    Ok((logs, untold))
+}
+
+/// Every copy of a member's logs within reach, and what could not be read, each with its place.
+pub(crate) fn copies_of(
+    home: &Home,
+    fleet: &Fleet,
+    member: NodeId,
+) -> Result<Vec<(String, Pulled)>, HomeError> {
+    let mut all: Vec<(String, Pulled)> = Vec::new();
+    let mut take = |place: &str, pulled: Pulled| all.push((place.to_owned(), pulled));
     let (links, unreached) = RegionLink::all(home, fleet)?;
     for (name, e) in unreached {
         take(&format!("region {name}"), Err(e));
@@ -332,5 +378,8 @@ fn logs_of(
         let pulled = bucket.and_then(|it| pull_bucket_logs(home, fleet, &it));
         pulled.unwrap_or_else(|e| vec![Err(e)]).into_iter().for_each(|it| take("the bucket", it));
     }
-    Ok((logs, untold))
+    // A bucket shows all logs at once.
+    let of_member = |log: &PulledLog| log.origin.node().is_some_and(|(_, node, _)| node == member);
+    all.retain(|(_, pulled)| pulled.as_ref().map_or(true, of_member));
+    Ok(all)
 }

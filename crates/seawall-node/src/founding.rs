@@ -180,10 +180,12 @@ fn settle(
     rng.fill(&mut *tenant_secret);
     keys::write(disk.as_ref(), "keys/tenant.key", Purpose::Tenant, &tenant_secret)?;
     let card = enrol::member_keys(&home, founding.algorithm, rng)?;
-    enrol::enrol_here(&home, fleet, &card, founding.tenant, clock)?;
+    let roots = std::slice::from_ref(root);
+    enrol::enrol_here(&home, fleet, &card, (founding.tenant, roots), clock)?;
     if founding.index {
         let on = PolicyChange::On(founding.group.class().to_owned());
-        operators::change_locked(&home, &lock, &on, clock, rng)?;
+        let policy = operators::change_locked(&home, &lock, &on, roots, clock, rng)?;
+        home.write_envelope(operators::POLICY, &policy)?;
     }
     Ok(())
 }

@@ -38,11 +38,13 @@ mod keys;
 mod mount;
 mod opening;
 mod operators;
+mod policy_news;
 mod prune;
 mod recovery;
 pub mod region_client;
 mod restore;
 mod retention;
+mod root_files;
 mod sheet;
 mod snapshots;
 mod still;
@@ -68,7 +70,7 @@ pub use drill::{
     Against, AppCheck, Drilled, Published, RestoreDrill, Scratch, ScrubDrill, drill_restore,
     drill_scrub, duration, kept_reports, kind_word, publish, remove_tree, report_page, word,
 };
-pub use enrol::{adopt_region, enroll, enrolment_bundle, member_keys};
+pub use enrol::{adopt_region, enroll, enrolment_bundle, member_keys, sign_region};
 pub use epoch::{
     Adopted, Elsewhere, EpochGrant, EpochRequest, MAX_EPOCH_FILE, OpenedEpochRequest, Provisional,
     Standing, adopt as adopt_epoch, begin as begin_epoch, provisional, sign as sign_epoch,
@@ -95,16 +97,20 @@ pub use opening::{
     Answer, Opened, examine_request, examine_request_with, is_asked_here, keep_hand_over,
     open_request,
 };
-pub use operators::{PolicyChange, change_index_policy, index_policy, operator_card};
+pub use operators::{
+    PolicyChange, apply_index_policy, change_index_policy, index_policy, operator_card,
+};
+pub use policy_news::Told as PolicyTold;
 pub use prune::{PrunePlan, PruneStep, Pruned, REWRITE_BELOW, plan_prune, prune};
-pub use recovery::{CardSource, export_root_key, new_root_key, recover};
+pub use recovery::{CardSource, Recovered, export_root_key, new_root_key, recover};
 pub use restore::{RequestOptions, RequestWritten, Requestable, forget_expired, request};
 pub use retention::{DEFAULT_COPIES, DEFAULT_MIN_AGE, Decision, Held, Retention};
+pub use root_files::{RootFile, open_root_key, root_signers};
 pub use sheet::{sheet_html, sheet_text};
 pub use snapshots::{CreateOptions, Listed, Written, create_snapshot, list_snapshots};
 pub use tiers::{
     Layered, Pulled, PulledLog, RegionLink, SyncDone, SyncOutcome, SyncProgress, Unreached,
-    pull_bucket_logs, pull_logs, sync,
+    learn_newer, pull_bucket_logs, pull_logs, sync,
 };
 pub use verify::{ReadData, Repaired, Verified, VerifyOptions, VerifyProgress, verify};
 pub use witness_link::{HttpWitness, hear};

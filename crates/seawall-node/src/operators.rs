@@ -11,11 +11,11 @@ use seawall_escrow::{OneTimePublic, OneTimeSecret};
 use seawall_record::{
     Base64, Fleet, Hex32, IndexPolicy, Manifest, ManifestCore, Operator, OperatorCard, SealedRoot,
 };
-use seawall_sign::Envelope;
+use seawall_sign::{Envelope, StatementKey};
 
-use crate::enrol::sign_as_root;
 use crate::home::{Home, HomeError, Lock};
 use crate::keys::{self, Purpose};
+use crate::root_files::sign_as_root;
 
 /// Where the newest policy is kept.
 pub(crate) const POLICY: &str = "fleet/index-policy.json";
@@ -78,7 +78,7 @@ pub(crate) fn check_newer(
     let held = policy(home, fleet)?.map_or(0, |(held, _)| held.version);
     if newer.version < held {
         return Err(HomeError::refused(format!(
-            "the bundle has version {} of who may read path indexes, this node has {held}; ask for a newer bundle",
+            "it is version {} of who may read path indexes, this node has {held}; ask for a newer one",
             newer.version
         )));
     }
@@ -109,16 +109,26 @@ pub enum PolicyChange {
     Remove(String),
 }
 
-/// Signs a new policy with the root keys of this home and keeps it. Other nodes have it from
-/// their next bundle.
+/// Signs a new policy with `roots`; [`apply_index_policy`] puts it in force.
 pub fn change_index_policy(
     home: &Home,
     change: &PolicyChange,
+    roots: &[StatementKey],
     clock: &dyn Clock,
     rng: &mut dyn Rng,
-) -> Result<IndexPolicy, HomeError> {
+) -> Result<Envelope, HomeError> {
     let lock = home.lock()?;
-    change_locked(home, &lock, change, clock, rng)
+    change_locked(home, &lock, change, roots, clock, rng)
+}
+
+/// Takes a policy that enough root keys have signed. Other nodes have it from their next bundle.
+pub fn apply_index_policy(home: &Home, envelope: &Envelope) -> Result<IndexPolicy, HomeError> {
+    let _lock = home.lock()?;
+    let fleet = home.fleet()?;
+    let policy = IndexPolicy::open(&fleet, envelope)?;
+    check_newer(home, &fleet, &policy)?;
+    home.write_envelope(POLICY, envelope)?;
+    Ok(policy)
 }
 
 /// As [`change_index_policy`], in a home that is locked.
@@ -126,9 +136,10 @@ pub(crate) fn change_locked(
     home: &Home,
     _lock: &Lock,
     change: &PolicyChange,
+    roots: &[StatementKey],
     clock: &dyn Clock,
     rng: &mut dyn Rng,
-) -> Result<IndexPolicy, HomeError> {
+) -> Result<Envelope, HomeError> {
     let fleet = home.fleet()?;
     let (enrolment, _) = home.enrolment(&fleet)?;
     let tenant = enrolment.tenant.ok_or_else(|| HomeError::refused("this node has no tenant"))?;
@@ -149,10 +160,7 @@ pub(crate) fn change_locked(
     next.classes.sort();
     next.classes.dedup();
     next.operators.sort_by(|a, b| a.name.cmp(&b.name));
-    let envelope = sign_as_root(home, |roots| next.clone().statement().sign(roots))?;
-    IndexPolicy::open(&fleet, &envelope)?;
-    home.write_envelope(POLICY, &envelope)?;
-    Ok(next)
+    sign_as_root(roots, |roots| next.statement().sign(roots))
 }
 
 /// What a change makes of a policy.

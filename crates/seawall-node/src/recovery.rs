@@ -1,10 +1,12 @@
 //! When every machine is gone: a copy of the root key, and a new first node from it.
 //!
-//! What is needed: the root key's copy with its passphrase, the fleet's card (from a region, a
+//! What is needed: copies of as many root keys as decide, with their passphrases, the fleet's card (from a region, a
 //! bucket, or any node), and the fleet id on the recovery sheet. What comes back: a node that
 //! may ask the custodians. It opens nothing by itself. Old dedup secrets are not needed to
 //! restore; a new node draws its own.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::path::Path;
 
 use seawall_base::{Clock, Disk as _, FleetId, Rng};
@@ -17,6 +19,7 @@ use crate::bucket::Bucket;
 use crate::enrol;
 use crate::home::{Home, HomeError};
 use crate::keys::{self, Purpose};
+use crate::root_files::{RootFile, check_is_root};
 
 /// Seals a copy of the root key of `home` under `passphrase`.
 pub fn export_root_key(
@@ -25,19 +28,27 @@ pub fn export_root_key(
     rng: &mut dyn Rng,
 ) -> Result<RootKeyFile, HomeError> {
     let fleet = home.fleet()?;
-    let root = home.root_keys()?.remove(0);
+    let mut roots = home.root_keys()?;
+    let held = roots.len();
+    roots.retain(|key| fleet.root_keys().contains(&key.public()));
+    let root = roots.first().ok_or_else(|| {
+        HomeError::refused(if held == 0 {
+            "there is no root key in this home; run this where the fleet was founded"
+        } else {
+            "the root key in this home is none of the fleet's any more: a policy has replaced it, and a copy would open nothing; seawall fleet policy show names those that count"
+        })
+    })?;
     let key = root.public().to_string();
     Ok(RootKeyFile::seal(fleet.id(), &key, &root.seed(), passphrase, rng)?)
 }
 
-/// A fresh key in a sealed copy, for whoever is to hold a root key beside this home's. It becomes
-/// one by a policy that names it. Its algorithm is that of the fleet's first root key.
+/// A fresh key in a sealed copy, for whoever is to hold a root key. It becomes one by a policy that
+/// names it. Its algorithm is that of the fleet's first root key.
 pub fn new_root_key(
-    home: &Home,
+    fleet: &Fleet,
     passphrase: &[u8],
     rng: &mut dyn Rng,
 ) -> Result<RootKeyFile, HomeError> {
-    let fleet = home.fleet()?;
     let first = fleet.root_keys().first();
     let algorithm = first.map_or(Algorithm::Ed25519, VerifyingKey::algorithm);
     let fresh = StatementKey::generate(algorithm, rng);
@@ -53,16 +64,29 @@ pub enum CardSource<'a> {
     Bucket(&'a str),
 }
 
-/// Makes a new first node for a fleet whose machines are gone.
+/// What became of a recovery.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The fleet.
+    pub fleet: Fleet,
+    /// What other root keys have yet to sign; `node enroll` takes it into the new home then.
+    pub unfinished: Option<RootFile>,
+}
+
+/// Makes a new first node for a fleet whose machines are gone, signed for by `roots`, each with the
+/// fleet its copy is of. Where they are fewer than it takes, and `hand_on` says that others sign as
+/// well, the home is ready for the bundle that they finish. Nothing is left behind by a failure.
+///
+/// One root key that decides alone is kept in the new home, as in the first; where it takes several,
+/// none is: they are apart for a reason.
 pub fn recover(
-    path: &Path,
-    name: &str,
+    (path, name): (&Path, &str),
     source: &CardSource<'_>,
-    root: &RootKeyFile,
-    passphrase: &[u8],
+    roots: Vec<(FleetId, StatementKey)>,
+    hand_on: bool,
     clock: &dyn Clock,
     rng: &mut dyn Rng,
-) -> Result<Fleet, HomeError> {
+) -> Result<Recovered, HomeError> {
     let (fleet, bucket) = match source {
         // A region keeps the bare genesis statement; either proves itself.
         CardSource::Card(json) => match Envelope::parse(json) {
@@ -75,27 +99,100 @@ pub fn recover(
             (fleet.ok_or_else(missing)?, Some(*url))
         }
     };
-    let expected: FleetId = root.fleet();
-    if fleet.id() != expected {
-        let why = format!("the card is of {}, the root key of {expected}", fleet.id());
-        return Err(HomeError::refused(why));
+    let mut keys: Vec<StatementKey> = Vec::new();
+    for (of, key) in roots {
+        if of != fleet.id() {
+            let why = format!("the card is of {}, the root key of {of}", fleet.id());
+            return Err(HomeError::refused(why));
+        }
+        check_is_root(&fleet, &key.public())?;
+        if !keys.iter().any(|held| held.public() == key.public()) {
+            keys.push(key);
+        }
     }
-    let seed = root.open(passphrase)?;
-    let named: VerifyingKey = root.key().parse()?;
-    let key = StatementKey::of_public(&named, &seed)?;
-    if !fleet.root_keys().contains(&key.public()) {
-        return Err(HomeError::refused("the root key is not one of this fleet's"));
+    let (have, need) = (keys.len(), usize::from(fleet.root_threshold()));
+    if have == 0 || (have < need && !hand_on) {
+        return Err(HomeError::refused(format!(
+            "it takes {need} of the fleet's root keys, and {have} was given: name a copy of each (--root-key), or write what the others are to sign (--out FILE; seawall fleet sign)"
+        )));
     }
-    let home = Home::create(path, name, bucket)?;
-    let _lock = home.lock()?;
+    let undo = Undo::prepare(path)?;
+    let settled = Home::create(path, name, bucket).and_then(|home| {
+        let _lock = home.lock()?;
+        settle(&home, &fleet, &keys, clock, rng)
+    });
+    match settled {
+        Ok(unfinished) => Ok(Recovered { fleet, unfinished }),
+        Err(e) => {
+            undo.run(path);
+            Err(e)
+        }
+    }
+}
+
+fn settle(
+    home: &Home,
+    fleet: &Fleet,
+    roots: &[StatementKey],
+    clock: &dyn Clock,
+    rng: &mut dyn Rng,
+) -> Result<Option<RootFile>, HomeError> {
+    const TENANT: &str = "default";
     let disk = home.disk();
-    disk.create_dir_all("root").map_err(HomeError::io("root"))?;
-    keys::write(disk.as_ref(), "root/root-1.key", Purpose::Root, &seed)?;
-    home.keep_fleet(&fleet)?;
+    let algorithm = roots.first().map_or(Algorithm::Ed25519, StatementKey::algorithm);
+    let card = enrol::member_keys(home, algorithm, rng)?;
+    let need = usize::from(fleet.root_threshold());
+    if roots.len() < need {
+        let bundle = enrol::first_bundle(home, fleet, &card, (TENANT, roots), (clock, rng))?;
+        return Ok(Some(RootFile::Bundle(Box::new(bundle))));
+    }
+    if need == 1 {
+        disk.create_dir_all("root").map_err(HomeError::io("root"))?;
+        keys::write(disk.as_ref(), "root/root-1.key", Purpose::Root, &roots[0].seed())?;
+    }
+    home.keep_fleet(fleet)?;
     let mut tenant = Zeroizing::new([0; 32]);
     rng.fill(&mut *tenant);
     keys::write(disk.as_ref(), "keys/tenant.key", Purpose::Tenant, &tenant)?;
-    let card = enrol::member_keys(&home, named.algorithm(), rng)?;
-    enrol::enrol_here(&home, &fleet, &card, "default", clock)?;
-    Ok(fleet)
+    enrol::enrol_here(home, fleet, &card, (TENANT, roots), clock)?;
+    Ok(None)
+}
+
+/// What a recovery that fails half-way takes back: whatever was not there before.
+struct Undo(Option<BTreeSet<OsString>>);
+
+impl Undo {
+    /// Notes what is there; nothing is, where there is not even the directory.
+    fn prepare(path: &Path) -> Result<Self, HomeError> {
+        if path.join("home.json").exists() {
+            return Err(HomeError::AlreadyAHome(path.to_owned()));
+        }
+        if !path.exists() {
+            return Ok(Self(None));
+        }
+        let io = || HomeError::io(&path.display().to_string());
+        let entries = std::fs::read_dir(path).map_err(io())?;
+        let names = entries.map(|entry| Ok(entry.map_err(io())?.file_name()));
+        Ok(Self(Some(names.collect::<Result<_, HomeError>>()?)))
+    }
+
+    fn run(self, path: &Path) {
+        let gone = |result: std::io::Result<()>, path: &Path| match result {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(path = %path.display(), error = %e, "left behind; remove it");
+            }
+            _ => {}
+        };
+        let Some(before) = self.0 else { return gone(std::fs::remove_dir_all(path), path) };
+        let Ok(entries) = std::fs::read_dir(path) else { return };
+        for entry in entries.flatten().filter(|entry| !before.contains(&entry.file_name())) {
+            let path = entry.path();
+            let removed = if entry.file_type().is_ok_and(|it| it.is_dir()) {
+                std::fs::remove_dir_all(&path)
+            } else {
+                std::fs::remove_file(&path)
+            };
+            gone(removed, &path);
+        }
+    }
 }

@@ -25,7 +25,8 @@ pub fn sheet_text(fleet: &Fleet, regions: &[(String, Enrolment)]) -> String {
             out.push_str(&format!("  {:>2}  {:<24} {}\n", c.index, c.name, c.signing_key));
         }
     }
-    out.push_str("\nRoot keys\n");
+    let (threshold, keys) = (fleet.root_threshold(), fleet.root_keys().len());
+    out.push_str(&format!("\nRoot keys ({threshold} of {keys} sign for the fleet)\n"));
     for key in fleet.root_keys() {
         out.push_str(&format!("  {key}\n"));
     }
@@ -40,7 +41,9 @@ pub fn sheet_text(fleet: &Fleet, regions: &[(String, Enrolment)]) -> String {
 const STEPS: &str = "
 To restore on a new machine
   1. seawall node keys --name NAME --out card.json
-  2. where the root key is: seawall fleet bundle card.json --out bundle.json
+  2. where a root key is: seawall fleet bundle card.json --out bundle.json
+     (each other that has to sign: seawall fleet sign bundle.json; if no machine
+     is left: seawall fleet recover on the new one)
   3. seawall node enroll bundle.json --fleet-id (the fleet id above)
   4. seawall snapshot list --all, then seawall restore request ID --reason TEXT --out req
   5. each custodian: seawall restore approve req --share FILE --out approval

@@ -20,6 +20,7 @@ use crate::bucket::{Bucket, BucketPushed};
 use crate::deletion::expired_too_early;
 use crate::epoch::{make_provisional, provisional, take_left_behind};
 use crate::home::{Home, HomeError, file_name};
+use crate::policy_news::Told;
 use crate::region_client::RegionClient;
 use crate::snapshots::Listed;
 use crate::witness_link::{Compared, HttpWitness, bring};
@@ -91,6 +92,8 @@ pub enum SyncDone {
     Witness(Timestamp),
     /// A custodian, which looked at its shares of new snapshots.
     Custodian(Brought),
+    /// A custodian's or a witness's machine, which was shown the fleet's policies.
+    Told(Told),
 }
 
 /// Where the receipts of a region are kept.
@@ -157,6 +160,8 @@ pub fn sync(
         }
         outcomes.push(SyncOutcome { region: name, result });
     }
+    // Regions may have shown newer ones.
+    crate::policy_news::tell(home, &home.fleet()?, &mut outcomes)?;
     bring_to_witnesses(home, &fleet, &log, clock, &mut outcomes)?;
     if let Some(url) = home.bucket() {
         let pushed = Bucket::open(url).map_err(HomeError::from).and_then(|mut bucket| {
@@ -235,6 +240,24 @@ fn learn(home: &Home, fleet: &Fleet, link: &RegionLink) -> Result<(), HomeError>
         tracing::info!(version, region, "a newer policy of the fleet was learned");
     }
     Ok(())
+}
+
+/// All regions of a home, after each was asked for newer policies of the fleet: what they show is read
+/// under the newest that any of them knows. One that will not say is read all the same.
+pub fn learn_newer(home: &Home) -> Result<(Fleet, Vec<RegionLink>, Unreached), HomeError> {
+    let fleet = home.fleet()?;
+    let (links, failed) = RegionLink::all(home, &fleet)?;
+    for link in &links {
+        if let Err(e) = learn(home, &fleet, link) {
+            tracing::warn!(region = link.region.name, error = %e, "it shows no policies");
+        }
+    }
+    let newest = home.fleet()?;
+    if newest.version() == fleet.version() {
+        return Ok((fleet, links, failed));
+    }
+    let (links, failed) = RegionLink::all(home, &newest)?;
+    Ok((newest, links, failed))
 }
 
 /// Brings the log's checkpoint to every witness of the policy that says where it is, and keeps what

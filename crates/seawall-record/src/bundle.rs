@@ -304,6 +304,28 @@ impl EnrolmentBundle {
         Self { index_policy: Some(raw(policy)), ..self }
     }
 
+    /// Parses a bundle; nothing in it has been verified ([`EnrolmentBundle::open`] does).
+    pub fn parse(json: &[u8]) -> Result<Self, RecordError> {
+        parse("enrolment bundle", json, Self::FORMAT, |b: &Self| &b.format)
+    }
+
+    /// The fleet as the bundle shows it, for whoever has no other view of it.
+    pub fn fleet(&self) -> Result<Fleet, RecordError> {
+        Fleet::open(envelope("genesis statement", &self.genesis)?)?
+            .advance_all(policies(&self.policies)?)
+    }
+
+    /// The enrolment and the [`BundlePredicate`] as far as they are signed, not verified.
+    pub fn statements(&self) -> Result<[Envelope; 2], RecordError> {
+        Ok([envelope("enrolment", &self.enrolment)?, envelope("enrolment bundle", &self.bundle)?])
+    }
+
+    /// The same with other signatures around its statements.
+    #[must_use]
+    pub fn with_statements(self, [enrolment, bundle]: [&Envelope; 2]) -> Self {
+        Self { enrolment: raw(enrolment), bundle: raw(bundle), ..self }
+    }
+
     /// Digest of a region's enrolment, as listed in [`BundlePredicate::regions`].
     pub fn region_digest(region: &RegionAddress) -> Result<Sha256, RecordError> {
         Ok(envelope("region enrolment", &region.enrolment)?.digest())

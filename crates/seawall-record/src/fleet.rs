@@ -311,6 +311,12 @@ impl Fleet {
             .map_err(RecordError::statement(what))
     }
 
+    /// How many of today's root keys have signed a statement, and how many have to.
+    pub fn root_signatures(&self, statement: &Envelope) -> (usize, usize) {
+        let good = |key: &&VerifyingKey| statement.verify(&[**key], 1).is_ok();
+        (self.root_keys().iter().filter(good).count(), usize::from(self.root_threshold()))
+    }
+
     /// Whether the root keys of any version signed a statement. Whether it still holds the newest
     /// policy says.
     pub fn was_root_signed(&self, statement: &Envelope) -> bool {

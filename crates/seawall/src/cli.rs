@@ -13,6 +13,7 @@ mod machine;
 mod policy;
 mod region;
 mod restore;
+mod root;
 mod token;
 mod witness;
 
@@ -38,6 +39,7 @@ pub(crate) use self::machine::{MachineCommand, MachineLogCommand, PlanArgs, RunA
 pub(crate) use self::policy::{PolicyCommand, ProposeArgs};
 pub(crate) use self::region::{GcArgs, RegionCommand};
 pub(crate) use self::restore::RestoreCommand;
+pub(crate) use self::root::{FleetCardArgs, RootKeyArgs, SignArgs};
 pub(crate) use self::token::{CustodianArgs, GroupArgs, TokenArgs, TokenCommand};
 pub(crate) use self::witness::{EpochCommand, EvidenceCommand};
 
@@ -481,15 +483,39 @@ pub(crate) enum FleetCommand {
     Bundle {
         /// The card that `seawall node keys` wrote
         card: PathBuf,
+        #[command(flatten)]
+        roots: RootKeyArgs,
         /// Where to write the bundle
         #[arg(long, value_name = "FILE", default_value = "-")]
         out: PathBuf,
     },
     /// Enrol a region: sign its card and keep its address
-    #[command(after_help = "Example: seawall fleet adopt region-a.json")]
+    #[command(
+        after_help = "Example: seawall fleet adopt region-a.json\n  seawall fleet adopt region-a.json --root-key anna-root.json --out signed.json"
+    )]
     Adopt {
-        /// The card that `seawall region init` wrote
+        /// The card that `seawall region init` wrote, or the file that --out wrote and enough root
+        /// keys have signed
         card: PathBuf,
+        #[command(flatten)]
+        roots: RootKeyArgs,
+        /// Write what is to be signed there, for other root keys, and adopt nothing yet
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
+    /// Add the signature of a root key to a file: a bundle, a region to adopt, the grant of an
+    /// epoch, a policy, rules of retention; no home is needed
+    #[command(
+        after_help = "Example: seawall fleet sign site-b.bundle --root-key anna-root.json --fleet fleet.json --out site-b.bundle"
+    )]
+    Sign {
+        /// The file
+        file: PathBuf,
+        #[command(flatten)]
+        sign: SignArgs,
+        /// Only show what would be signed, and how far it is signed
+        #[arg(short = 'n', long)]
+        dry_run: bool,
     },
     /// Write a copy of the root key, sealed under a passphrase, for the drawer
     #[command(after_help = "Example: seawall fleet root-key --out /media/usb/root-key.json")]
@@ -500,15 +526,21 @@ pub(crate) enum FleetCommand {
         /// Make another key instead, for somebody else to hold; a policy makes it a root key
         #[arg(long)]
         new: bool,
+        #[command(flatten)]
+        fleet: FleetCardArgs,
     },
-    /// When every machine is gone: make a new first node from the root key's copy
+    /// When every machine is gone: make a new first node from copies of root keys
     #[command(
         after_help = "Example: seawall fleet recover --root-key root-key.json --bucket /mnt/nas/seawall"
     )]
     Recover {
-        /// The copy that `seawall fleet root-key` wrote
+        /// A copy that `seawall fleet root-key` wrote; repeat, for as many as have to sign
+        #[arg(long, value_name = "FILE", required = true)]
+        root_key: Vec<PathBuf>,
+        /// Write there what other root keys are to sign (seawall fleet sign), if these are not
+        /// enough; seawall node enroll takes it here then
         #[arg(long, value_name = "FILE")]
-        root_key: PathBuf,
+        out: Option<PathBuf>,
         /// The fleet's card; a region has it as fleets/ID/genesis.json, `fleet card` writes it
         #[arg(
             long,
@@ -541,6 +573,8 @@ pub(crate) enum FleetCommand {
     Epoch {
         /// The request that `seawall node epoch begin` wrote
         request: PathBuf,
+        #[command(flatten)]
+        roots: RootKeyArgs,
         /// Where to write what was granted
         #[arg(long, value_name = "FILE", default_value = "-")]
         out: PathBuf,
@@ -570,13 +604,34 @@ pub(crate) enum IndexCommand {
     On {
         /// The data class
         class: String,
+        #[command(flatten)]
+        decide: DecideArgs,
     },
     /// They get none any more; needs the root key
     #[command(after_help = "Example: seawall fleet index off default")]
     Off {
         /// The data class
         class: String,
+        #[command(flatten)]
+        decide: DecideArgs,
     },
+    /// Act by what `--out` wrote and enough root keys have signed
+    #[command(after_help = "Example: seawall fleet index apply index.json")]
+    Apply {
+        /// The file
+        file: PathBuf,
+    },
+}
+
+/// Who decides about path indexes.
+#[derive(Debug, Args)]
+pub(crate) struct DecideArgs {
+    #[command(flatten)]
+    pub(crate) roots: RootKeyArgs,
+    /// Write it there, for other root keys to sign (seawall fleet sign), and change nothing yet;
+    /// seawall fleet index apply takes it then
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -586,12 +641,16 @@ pub(crate) enum OperatorCommand {
     Add {
         /// The card that `seawall node operator` wrote
         card: PathBuf,
+        #[command(flatten)]
+        decide: DecideArgs,
     },
     /// Let somebody read none of those made from now on; needs the root key
     #[command(after_help = "Example: seawall fleet operator remove anna")]
     Remove {
         /// The operator's name
         name: String,
+        #[command(flatten)]
+        decide: DecideArgs,
     },
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{KeepCounts, KeepWithin, TokenArgs};
+use super::{KeepCounts, KeepWithin, RootKeyArgs, SignArgs, TokenArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum DeleteCommand {
@@ -83,9 +83,14 @@ pub(crate) enum RetentionCommand {
     Show,
     /// Write new rules, signed with the root keys of this home
     #[command(
-        after_help = "Example: seawall fleet retention propose --keep-daily 30 --keep-monthly 24 --out keep.json"
+        after_help = "Example: seawall fleet retention propose --keep-daily 30 --keep-monthly 24 --out keep.json\n  seawall fleet retention propose --node site-b --keep-daily 30 --out keep.json"
     )]
     Propose {
+        /// Whose snapshots they are about, a name or an id; that node applies them [default: this one]
+        #[arg(long, value_name = "NODE")]
+        node: Option<String>,
+        #[command(flatten)]
+        roots: RootKeyArgs,
         #[command(flatten)]
         counts: Box<KeepCounts>,
         #[command(flatten)]
@@ -104,12 +109,8 @@ pub(crate) enum RetentionCommand {
     Sign {
         /// The rules
         rules: PathBuf,
-        /// A root key's sealed copy [default: the root keys of this home]
-        #[arg(long, value_name = "FILE")]
-        root_key: Option<PathBuf>,
-        /// Where to write them
-        #[arg(long, value_name = "FILE", default_value = "-")]
-        out: PathBuf,
+        #[command(flatten)]
+        sign: SignArgs,
     },
     /// Put rules that enough root keys have signed into this node's log
     #[command(after_help = "Example: seawall fleet retention apply keep.json")]

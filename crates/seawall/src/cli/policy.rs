@@ -7,6 +7,8 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use seawall_record::EarlierLog;
 
+use super::{FleetCardArgs, SignArgs};
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
     /// Show the policy that holds, or what a proposal would change
@@ -16,6 +18,8 @@ pub(crate) enum PolicyCommand {
     Show {
         /// A proposal
         proposal: Option<PathBuf>,
+        #[command(flatten)]
+        fleet: FleetCardArgs,
     },
     /// Write the next policy, signed with the root keys of this home
     #[command(after_help = PROPOSE_HELP)]
@@ -27,12 +31,8 @@ pub(crate) enum PolicyCommand {
     Sign {
         /// The proposal
         proposal: PathBuf,
-        /// A root key's sealed copy [default: the root keys of this home]
-        #[arg(long, value_name = "FILE")]
-        root_key: Option<PathBuf>,
-        /// Where to write it
-        #[arg(long, value_name = "FILE", default_value = "-")]
-        out: PathBuf,
+        #[command(flatten)]
+        sign: SignArgs,
     },
     /// Act by a proposal that has enough signatures; regions and other nodes learn of it at sync
     #[command(after_help = "Example: seawall fleet policy apply next.json")]
@@ -99,6 +99,9 @@ pub(crate) struct ProposeArgs {
     /// How many of them have to sign
     #[arg(long, value_name = "K", requires = "root_key")]
     pub(crate) root_threshold: Option<u16>,
+    /// Sign with this sealed copy of a root key, beside the root keys of this home; repeat
+    #[arg(long, value_name = "FILE")]
+    pub(crate) sign_with: Vec<PathBuf>,
     /// A further statement of earlier root keys that stays good, such as an enrolment or the answer
     /// of `seawall fleet epoch`; those signed here stay by themselves
     #[arg(long, value_name = "FILE")]

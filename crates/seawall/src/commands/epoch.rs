@@ -5,12 +5,13 @@ use std::path::Path;
 use seawall_base::Clock as _;
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    Adopted, EpochGrant, EpochRequest, Home, Standing, adopt_epoch, begin_epoch, log_standing,
-    sign_epoch,
+    Adopted, EpochGrant, EpochRequest, Home, RootFile, Standing, adopt_epoch, begin_epoch,
+    log_standing, sign_epoch,
 };
 use serde_json::json;
 
-use crate::cli::EpochCommand;
+use super::fleet::sign::{self, signers};
+use crate::cli::{EpochCommand, RootKeyArgs};
 use crate::output::{Outcome, Printer, confirm, read_input};
 
 pub(crate) fn run(
@@ -21,8 +22,13 @@ pub(crate) fn run(
     match command {
         EpochCommand::Status => return status(home, printer),
         EpochCommand::Begin { reason, out } => {
-            let request = begin_epoch(home, reason, &SystemClock)?;
+            let (request, unreached) = begin_epoch(home, reason, &SystemClock)?;
             printer.document(out, &request.to_json())?;
+            for (name, why) in &unreached {
+                printer.warn(&format!(
+                    "{name} was not asked ({why}): entries that only it has become a branch; begin again when it is there, if you can wait"
+                ));
+            }
             printer.say(
                 "entries are provisional from now on: kept here, shown to nobody; whoever has the root keys runs: seawall fleet epoch",
             );
@@ -30,6 +36,11 @@ pub(crate) fn run(
         EpochCommand::Adopt { file, without_copies } => {
             let grant = EpochGrant::parse(&read_input(file)?)?;
             let adopted = adopt_epoch(home, &grant, *without_copies, &SystemClock, &mut OsRng)?;
+            let Some(adopted) = adopted else {
+                let words = "this node is in that epoch already: nothing was to be done";
+                printer.result(&json!({ "already": true }), words)?;
+                return Ok(Outcome::Done);
+            };
             let Adopted { origin, epoch, continued, lost, branched, left } = &adopted;
             let value = json!({
                 "origin": origin,
@@ -94,13 +105,15 @@ fn status(home: &Home, printer: &Printer) -> anyhow::Result<Outcome> {
 /// `seawall fleet epoch`: shows what is asked, and signs it.
 pub(crate) fn grant(
     home: &Home,
-    request: &Path,
-    out: &Path,
+    (request, out): (&Path, &Path),
+    roots: &RootKeyArgs,
     yes: bool,
     printer: &Printer,
 ) -> anyhow::Result<()> {
+    let fleet = home.fleet()?;
+    let roots = signers(home, roots)?;
     let request = EpochRequest::parse(&read_input(request)?)?;
-    let opened = request.open(&home.fleet()?)?;
+    let opened = request.open(&fleet)?;
     let asked =
         if request.asked.is_empty() { "nobody".to_owned() } else { request.asked.join(", ") };
     printer.show(&format!(
@@ -112,7 +125,16 @@ pub(crate) fn grant(
         request.reason,
     ));
     let (node, epoch) = (opened.enrolment.node(), opened.enrolment.epoch);
-    if let Some(it) = home.fleet()?.revocation(node, epoch) {
+    let regions = home.regions(&fleet)?.into_iter().map(|(_, region)| region.name);
+    let not_asked: Vec<String> = regions.filter(|name| !request.asked.contains(name)).collect();
+    if !not_asked.is_empty() {
+        let nobody = if request.asked.is_empty() { "NOBODY WAS ASKED; " } else { "" };
+        printer.show(&format!(
+            "NOT ASKED {nobody}entries that only {} has become a branch: have the node begin again when it is there, unless it is lost",
+            not_asked.join(", ")
+        ));
+    }
+    if let Some(it) = fleet.revocation(node, epoch) {
         printer.show(&format!(
             "REVOKED   {} ({}): so far {} entries are believed; all that this epoch continues from will be",
             it.since,
@@ -124,6 +146,7 @@ pub(crate) fn grant(
         yes || confirm("Grant the next epoch? Entries nobody was asked for become a branch.")?,
         "nothing was granted"
     );
-    let grant = sign_epoch(home, &request, SystemClock.now())?;
-    printer.document(out, &grant.to_json())
+    let grant = sign_epoch(home, &request, &roots, SystemClock.now())?;
+    let words = "granted; on the node: seawall node epoch adopt";
+    sign::write(&RootFile::Epoch(Box::new(grant)), &fleet, out, words, printer)
 }

@@ -1,74 +1,83 @@
-//! `seawall fleet show | card | bundle | adopt | root-key | recover | policy | retention | index |
-//! operator | sheet`.
+//! `seawall fleet show | card | bundle | adopt | sign | root-key | recover | policy | retention |
+//! index | operator | epoch | sheet`.
 
 mod index;
 mod policy;
 mod retention;
+pub(crate) mod sign;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use seawall_escrow::RootKeyFile;
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    CardSource, Home, adopt_region, enrolment_bundle, export_root_key, new_root_key, sheet_html,
-    sheet_text,
+    CardSource, Home, RootFile, adopt_region, enrolment_bundle, export_root_key, new_root_key,
+    sheet_html, sheet_text, sign_region,
 };
-use seawall_record::{Enrolment, FleetCard, MemberCard, RegionCard};
+use seawall_record::{Enrolment, Fleet, FleetCard, MemberCard, RegionCard};
 use serde_json::json;
 
-use crate::cli::FleetCommand;
+use crate::cli::{FleetCommand, RootKeyArgs};
 use crate::output::{Outcome, Printer, passphrase, read_input, write_output};
 
 pub(crate) fn run(
     command: &FleetCommand,
-    home: &Path,
+    path: &Path,
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
-    if let FleetCommand::Recover { root_key, card, bucket, name } = command {
-        let name = name.clone().unwrap_or_else(super::host_name);
-        return recover(home, root_key, card.as_deref(), bucket.as_deref(), &name, printer);
-    }
-    let home = Home::open(home)?;
     match command {
-        FleetCommand::Recover { .. } => {}
-        FleetCommand::Retention(command) => retention::run(&home, command, printer)?,
-        FleetCommand::RootKey { out, new } => root_key(&home, out, *new, printer)?,
-        FleetCommand::Show => show(&home, printer)?,
+        // Holders of root keys have no home.
+        FleetCommand::Recover { root_key, out, card, bucket, name } => {
+            let name = name.clone().unwrap_or_else(super::host_name);
+            let source = (card.as_deref(), bucket.as_deref());
+            recover((path, &name), root_key, out.as_deref(), source, printer)?;
+        }
+        FleetCommand::Sign { file, sign, dry_run } => {
+            sign::run(file, sign, *dry_run, path, printer)?;
+        }
+        FleetCommand::RootKey { out, new: true, fleet } => {
+            new_key(&sign::known_fleet(path, fleet)?, out, printer)?;
+        }
+        FleetCommand::Retention(command) => retention::run(path, command, printer)?,
+        FleetCommand::Policy(command) => policy::run(path, command, printer)?,
+        _ => run_in(&Home::open(path)?, command, printer)?,
+    }
+    Ok(Outcome::Done)
+}
+
+fn run_in(home: &Home, command: &FleetCommand, printer: &Printer) -> anyhow::Result<()> {
+    match command {
+        FleetCommand::Recover { .. }
+        | FleetCommand::Sign { .. }
+        | FleetCommand::Retention(_)
+        | FleetCommand::Policy(_) => unreachable!("done without a home"),
+        FleetCommand::RootKey { out, .. } => root_key(home, out, printer)?,
+        FleetCommand::Show => show(home, printer)?,
         FleetCommand::Card { out } => {
             let card = FleetCard::new(&home.fleet()?);
             let text = serde_json::to_string_pretty(&card).context("a card is JSON")? + "\n";
             printer.document(out, text.as_bytes())?;
         }
-        FleetCommand::Bundle { card, out } => {
+        FleetCommand::Bundle { card, roots, out } => {
+            let roots = sign::signers(home, roots)?;
             let card = MemberCard::parse(&read_input(card)?)?;
-            let bundle = enrolment_bundle(&home, &card, &SystemClock, &mut OsRng)?;
-            printer.document(out, bundle.as_bytes())?;
-            printer.say(&format!("enrolled {}; the bundle is for its keys only", card.name));
+            let bundle = enrolment_bundle(home, &card, &roots, &SystemClock, &mut OsRng)?;
+            let words = format!("enrolled {}; the bundle is for its keys only", card.name);
+            let file = RootFile::Bundle(Box::new(bundle));
+            sign::write(&file, &home.fleet()?, out, &words, printer)?;
         }
-        FleetCommand::Adopt { card } => {
-            let card = RegionCard::parse(&read_input(card)?)?;
-            let enrolment = adopt_region(&home, &card, &SystemClock)?;
-            let value = json!({
-                "region": enrolment.name,
-                "address": card.address,
-                "identity": enrolment.identity,
-            });
-            let words = format!(
-                "region {} at {} is trusted to keep, never to read",
-                card.name, card.address
-            );
-            printer.result(&value, &words)?;
+        FleetCommand::Adopt { card, roots, out } => {
+            adopt(home, card, roots, out.as_deref(), printer)?;
         }
-        FleetCommand::Policy(command) => policy::run(&home, command, printer)?,
-        FleetCommand::Index(command) => index::run(&home, command, printer)?,
-        FleetCommand::Operator(command) => index::operator(&home, command, printer)?,
-        FleetCommand::Epoch { request, out, yes } => {
-            super::epoch::grant(&home, request, out, *yes, printer)?;
+        FleetCommand::Index(command) => index::run(home, command, printer)?,
+        FleetCommand::Operator(command) => index::operator(home, command, printer)?,
+        FleetCommand::Epoch { request, roots, out, yes } => {
+            super::epoch::grant(home, (request, out), roots, *yes, printer)?;
         }
         FleetCommand::Sheet { html, out } => {
             let fleet = home.fleet()?;
-            let regions = regions(&home)?;
+            let regions = regions(home)?;
             let page = if *html { sheet_html } else { sheet_text };
             let page = page(&fleet, &regions);
             if printer.is_json() && out.as_os_str() == "-" {
@@ -79,54 +88,105 @@ pub(crate) fn run(
             }
         }
     }
-    Ok(Outcome::Done)
+    Ok(())
 }
 
-fn root_key(home: &Home, out: &Path, new: bool, printer: &Printer) -> anyhow::Result<()> {
-    let passphrase = passphrase("Passphrase for the root key's copy", true)?;
-    let make = if new { new_root_key } else { export_root_key };
-    let file = make(home, &passphrase, &mut OsRng)?;
-    write_output(out, file.to_json().as_bytes())?;
-    let value = json!({ "file": out, "fleet": file.fleet().to_hex(), "key": file.key() });
-    let words = if new {
-        format!(
-            "wrote {}; it is no root key yet: seawall fleet policy propose --root-key {} makes it one",
-            out.display(),
-            file.key()
-        )
-    } else {
-        format!("wrote {}; keep it with the recovery sheet, apart from the shares", out.display())
+/// Signs for a region, or takes what others have signed.
+fn adopt(
+    home: &Home,
+    file: &Path,
+    roots: &RootKeyArgs,
+    out: Option<&Path>,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let fleet = home.fleet()?;
+    let json = read_input(file)?;
+    let signed = match RootFile::parse(&json) {
+        Ok(file @ RootFile::Region(_)) => file,
+        _ => {
+            let card = RegionCard::parse(&json)?;
+            let roots = sign::signers(home, roots)?;
+            RootFile::Region(Box::new(sign_region(home, &card, &roots, &SystemClock)?))
+        }
     };
+    if let Some(out) = out {
+        let words = "nothing is adopted yet; seawall fleet adopt takes what was written";
+        return sign::write(&signed, &fleet, out, words, printer);
+    }
+    let (have, need) = signed.signed(&fleet)?;
+    anyhow::ensure!(have >= need, sign::too_few(have, need));
+    let RootFile::Region(address) = signed else { unreachable!("no other is made above") };
+    let enrolment = adopt_region(home, &address)?;
+    let value = json!({
+        "region": enrolment.name,
+        "address": address.address,
+        "identity": enrolment.identity,
+    });
+    let words = format!(
+        "region {} at {} is trusted to keep, never to read",
+        enrolment.name, address.address
+    );
     printer.result(&value, &words)
 }
 
+fn root_key(home: &Home, out: &Path, printer: &Printer) -> anyhow::Result<()> {
+    let passphrase = passphrase("Passphrase for the root key's copy", true)?;
+    let file = export_root_key(home, &passphrase, &mut OsRng)?;
+    write_output(out, file.to_json().as_bytes())?;
+    let words =
+        format!("wrote {}; keep it with the recovery sheet, apart from the shares", out.display());
+    printer.result(&copy(&file, out), &words)
+}
+
+fn new_key(fleet: &Fleet, out: &Path, printer: &Printer) -> anyhow::Result<()> {
+    let passphrase = passphrase("Passphrase for the root key's copy", true)?;
+    let file = new_root_key(fleet, &passphrase, &mut OsRng)?;
+    write_output(out, file.to_json().as_bytes())?;
+    let words = format!(
+        "wrote {}; it is no root key yet: seawall fleet policy propose --root-key {} makes it one",
+        out.display(),
+        file.key()
+    );
+    printer.result(&copy(&file, out), &words)
+}
+
+fn copy(file: &RootKeyFile, out: &Path) -> serde_json::Value {
+    json!({ "file": out, "fleet": file.fleet().to_hex(), "key": file.key() })
+}
+
 fn recover(
-    home: &Path,
-    root_key: &Path,
-    card: Option<&Path>,
-    bucket: Option<&str>,
-    name: &str,
+    (home, name): (&Path, &str),
+    root_keys: &[PathBuf],
+    out: Option<&Path>,
+    (card, bucket): (Option<&Path>, Option<&str>),
     printer: &Printer,
-) -> anyhow::Result<Outcome> {
-    let file = RootKeyFile::parse(&read_input(root_key)?)
-        .with_context(|| format!("cannot use {}", root_key.display()))?;
+) -> anyhow::Result<()> {
     let card = card.map(read_input).transpose()?;
     let source = match (&card, bucket) {
         (Some(json), _) => CardSource::Card(json),
         (None, Some(url)) => CardSource::Bucket(url),
         (None, None) => anyhow::bail!("neither --card nor --bucket was given"),
     };
-    let passphrase = passphrase("Passphrase of the root key's copy", false)?;
-    let fleet =
-        seawall_node::recover(home, name, &source, &file, &passphrase, &SystemClock, &mut OsRng)?;
-    let value = json!({ "fleet": fleet.id().to_hex(), "home": home });
+    let roots = sign::open_copies(root_keys)?;
+    let place = (home, name);
+    let recovered =
+        seawall_node::recover(place, &source, roots, out.is_some(), &SystemClock, &mut OsRng)?;
+    let (fleet, id) = (&recovered.fleet, recovered.fleet.id().to_hex());
+    let compare = format!("compare the fleet id with the recovery sheet: {id}");
+    if let Some((file, out)) = recovered.unfinished.as_ref().zip(out) {
+        sign::write(file, fleet, out, "", printer)?;
+        printer.say(&format!(
+            "{name} waits for the other root keys; {compare}\nthen here: seawall node enroll {} --fleet-id {id}",
+            out.display()
+        ));
+        return Ok(());
+    }
+    let value = json!({ "fleet": id, "home": home });
     let words = format!(
-        "{name} is the new first node of fleet {}\ncompare the fleet id with the recovery sheet: {}\nnext: seawall snapshot list --all",
+        "{name} is the new first node of fleet {}\n{compare}\nnext: seawall snapshot list --all",
         fleet.genesis().fleet_name,
-        fleet.id().to_hex(),
     );
-    printer.result(&value, &words)?;
-    Ok(Outcome::Done)
+    printer.result(&value, &words)
 }
 
 fn regions(home: &Home) -> anyhow::Result<Vec<(String, Enrolment)>> {

@@ -21,7 +21,7 @@ use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
     Answer, Bucket, Home, Layered, Listed, Opened, Reach, RegionLink, RequestOptions,
     RequestWritten, Requestable, Vouched, check_history, examine_request_with, keep_evidence,
-    keep_hand_over, list_snapshots, open_request, record_use,
+    keep_hand_over, learn_newer, list_snapshots, open_request, record_use,
 };
 use seawall_record::{Ending, Fleet, FleetCard, Pin, Use};
 use serde_json::{Value, json};
@@ -333,7 +333,8 @@ pub(crate) fn make_request(
     options: &RequestOptions<'_>,
     printer: &Printer,
 ) -> anyhow::Result<RequestWritten> {
-    let fleet = home.fleet()?;
+    // How many must vouch for the snapshot the newest policy says.
+    let (fleet, ..) = learn_newer(home)?;
     let own = home.log(&fleet)?;
     let mut logs = Vec::new();
     let mut snapshots = list_snapshots(home, &logs)?;

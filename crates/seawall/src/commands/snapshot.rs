@@ -8,8 +8,8 @@ use std::path::Path;
 use anyhow::Context as _;
 use comfy_table::{Table, presets};
 use seawall_node::{
-    Bucket, Home, HomeError, HttpWitness, Listed, Pulled, PulledLog, RegionLink, capsules,
-    forks_shown, hear, list_snapshots, pull_bucket_logs, pull_logs,
+    Bucket, Home, HomeError, HttpWitness, Listed, Pulled, PulledLog, capsules, forks_shown, hear,
+    learn_newer, list_snapshots, pull_bucket_logs, pull_logs,
 };
 use seawall_policy::witness::Reached;
 use seawall_record::{LoggedDeletion, ManifestCore};
@@ -104,8 +104,7 @@ pub(crate) struct Copies {
 /// Reads the logs of other nodes from every region and bucket that answers. One that does not,
 /// or that shows something else than before, is named and passed over.
 pub(crate) fn pulled(home: &Home, printer: &Printer) -> anyhow::Result<Copies> {
-    let fleet = home.fleet()?;
-    let (links, failed) = RegionLink::all(home, &fleet)?;
+    let (fleet, links, failed) = learn_newer(home)?;
     for (region, e) in failed {
         printer.warn(&format!("region {region}: {e}"));
     }

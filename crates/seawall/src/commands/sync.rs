@@ -4,7 +4,7 @@ use std::path::Path;
 
 use seawall_base::Clock as _;
 use seawall_host::{OsRng, SystemClock};
-use seawall_node::{Home, SyncDone, SyncOutcome, log_reached, sync};
+use seawall_node::{Home, PolicyTold, SyncDone, SyncOutcome, log_reached, sync};
 use serde_json::{Value, json};
 
 use crate::cli::SyncArgs;
@@ -44,6 +44,13 @@ pub(crate) fn run(_: &SyncArgs, home: &Path, printer: &Printer) -> anyhow::Resul
                         "{who}: {why}; the snapshots since {since} wait for a look at its shares"
                     ));
                 }
+            }
+            Ok(SyncDone::Told(PolicyTold { version, away: Some(away) })) => {
+                missed |= away.is_long(SystemClock.now());
+                let (who, why) = (&outcome.region, &away.why);
+                printer.warn(&format!(
+                    "{who}: {why}; it does not know version {version} of the fleet's policy, and answers whom that revokes"
+                ));
             }
             Ok(_) => {}
         }
@@ -109,6 +116,12 @@ fn describe(outcome: &SyncOutcome) -> Value {
                 "snapshot": manifest.to_hex(), "why": why,
             })).collect::<Vec<_>>(),
         }),
+        Ok(SyncDone::Told(told)) => json!({
+            "id": outcome.region,
+            "ok": told.away.is_none(),
+            "error": told.away.as_ref().map(|away| &away.why),
+            "policy_version": told.version,
+        }),
         Err(e) => json!({ "id": outcome.region, "ok": false, "error": e.to_string() }),
     }
 }
@@ -136,6 +149,12 @@ fn in_words(outcome: &SyncOutcome) -> String {
             brought.good,
             brought.complaints.len()
         ),
+        Ok(SyncDone::Told(told)) if told.away.is_some() => {
+            format!("{region}: away; knows an older policy")
+        }
+        Ok(SyncDone::Told(told)) => {
+            format!("{region}: knows version {} of the fleet's policy", told.version)
+        }
         Err(_) => format!("{region}: failed"),
     }
 }

@@ -13,8 +13,8 @@ use seawall_custodian::{examine, kem_keys};
 use seawall_escrow::ShareFile;
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    Founding, FoundingGroup, Home, LocalGroup, adopt_region, enroll, enrolment_bundle, found,
-    member_keys,
+    Founding, FoundingGroup, Home, LocalGroup, RootFile, adopt_region, enroll, enrolment_bundle,
+    found, member_keys, sign_region,
 };
 use seawall_record::RegionCard;
 use seawall_region::Background;
@@ -179,7 +179,8 @@ fn start_region(root: &Path, fleet: &seawall_record::Fleet) -> anyhow::Result<Ba
     let card = seawall_region::init(&home, &listen, "region", fleets, &mut OsRng, &SystemClock)?;
     let region = seawall_region::serve_in_background(&home)?;
     let node_one = Home::open(&root.join("node-1"))?;
-    adopt_region(&node_one, &RegionCard::parse(&card.to_json())?, &SystemClock)?;
+    let (card, roots) = (RegionCard::parse(&card.to_json())?, node_one.root_keys()?);
+    adopt_region(&node_one, &sign_region(&node_one, &card, &roots, &SystemClock)?)?;
     Ok(region)
 }
 
@@ -187,7 +188,9 @@ fn enrol_node_two(root: &Path) -> anyhow::Result<()> {
     let node_one = Home::open(&root.join("node-1"))?;
     let node_two = Home::create(&root.join("node-2"), "node-2", None)?;
     let card = member_keys(&node_two, Algorithm::Ed25519, &mut OsRng)?;
-    let bundle = enrolment_bundle(&node_one, &card, &SystemClock, &mut OsRng)?;
-    enroll(&node_two, bundle.as_bytes(), Some(node_one.fleet()?.id()))?;
+    let roots = node_one.root_keys()?;
+    let bundle = enrolment_bundle(&node_one, &card, &roots, &SystemClock, &mut OsRng)?;
+    let bundle = RootFile::Bundle(Box::new(bundle)).to_json();
+    enroll(&node_two, &bundle, Some(node_one.fleet()?.id()))?;
     Ok(())
 }

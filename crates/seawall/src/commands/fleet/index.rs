@@ -1,20 +1,30 @@
 //! `seawall fleet index | operator`: who finds paths without custodians.
 
+use anyhow::Context as _;
 use seawall_host::{OsRng, SystemClock};
-use seawall_node::{Home, PolicyChange, change_index_policy, index_policy};
+use seawall_node::{
+    Home, PolicyChange, RootFile, apply_index_policy, change_index_policy, index_policy,
+};
 use seawall_record::{IndexPolicy, OperatorCard};
+use seawall_sign::Envelope;
 use serde_json::json;
 
-use crate::cli::{IndexCommand, OperatorCommand};
+use super::sign;
+use crate::cli::{DecideArgs, IndexCommand, OperatorCommand};
 use crate::output::{Printer, read_input, show_path};
 
 pub(super) fn run(home: &Home, command: &IndexCommand, printer: &Printer) -> anyhow::Result<()> {
     let change = match command {
         IndexCommand::Show => return show(home, index_policy(home)?.as_ref(), printer),
-        IndexCommand::On { class } => PolicyChange::On(class.clone()),
-        IndexCommand::Off { class } => PolicyChange::Off(class.clone()),
+        IndexCommand::On { class, decide } => (PolicyChange::On(class.clone()), decide),
+        IndexCommand::Off { class, decide } => (PolicyChange::Off(class.clone()), decide),
+        IndexCommand::Apply { file } => {
+            let envelope = Envelope::parse(read_input(file)?.trim_ascii())
+                .with_context(|| format!("{} is not a signed statement", file.display()))?;
+            return apply(home, &envelope, printer);
+        }
     };
-    decide(home, &change, printer)
+    decide(home, &change.0, change.1, printer)
 }
 
 pub(super) fn operator(
@@ -23,16 +33,31 @@ pub(super) fn operator(
     printer: &Printer,
 ) -> anyhow::Result<()> {
     let change = match command {
-        OperatorCommand::Add { card } => {
-            PolicyChange::Add(OperatorCard::parse(&read_input(card)?)?)
+        OperatorCommand::Add { card, decide } => {
+            (PolicyChange::Add(OperatorCard::parse(&read_input(card)?)?), decide)
         }
-        OperatorCommand::Remove { name } => PolicyChange::Remove(name.clone()),
+        OperatorCommand::Remove { name, decide } => (PolicyChange::Remove(name.clone()), decide),
     };
-    decide(home, &change, printer)
+    decide(home, &change.0, change.1, printer)
 }
 
-fn decide(home: &Home, change: &PolicyChange, printer: &Printer) -> anyhow::Result<()> {
-    let policy = change_index_policy(home, change, &SystemClock, &mut OsRng)?;
+fn decide(
+    home: &Home,
+    change: &PolicyChange,
+    args: &DecideArgs,
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    let roots = sign::signers(home, &args.roots)?;
+    let envelope = change_index_policy(home, change, &roots, &SystemClock, &mut OsRng)?;
+    let Some(out) = &args.out else { return apply(home, &envelope, printer) };
+    let words = "nothing is changed yet; seawall fleet index apply puts it in force";
+    sign::write(&RootFile::Statement(envelope), &home.fleet()?, out, words, printer)
+}
+
+fn apply(home: &Home, envelope: &Envelope, printer: &Printer) -> anyhow::Result<()> {
+    let (have, need) = home.fleet()?.root_signatures(envelope);
+    anyhow::ensure!(have >= need, sign::too_few(have, need));
+    let policy = apply_index_policy(home, envelope)?;
     show(home, Some(&policy), printer)?;
     printer.say(
         "it holds for snapshots made here from now on; other nodes learn of it from a new bundle (seawall fleet bundle, seawall node enroll)",

@@ -5,45 +5,50 @@ use std::path::Path;
 use anyhow::Context as _;
 use seawall_base::{Clock as _, GroupId, Seconds, Timestamp};
 use seawall_custodian::ceremony::check_group_file;
-use seawall_escrow::RootKeyFile;
 use seawall_host::SystemClock;
 use seawall_node::{
-    Believed, EpochGrant, Home, OtherLogs, PolicyEdits, Proposal, Told, apply_policy,
-    believed_logs, member_named, propose_policy, sign_proposal,
+    Believed, Home, OtherLogs, PolicyEdits, Proposal, RootFile, Told, apply_policy, believed_logs,
+    member_named, propose_policy, sign_proposal,
 };
 use seawall_record::{
     CustodianCard, DeletionRule, Endpoint, EscrowGroupRecord, Fleet, FleetPolicy, GroupChange,
     GroupFile, Revocation, WitnessQuorum, WitnessRecord,
 };
-use seawall_sign::{Envelope, StatementKey};
+use seawall_sign::Envelope;
 use serde_json::json;
 
+use super::sign::{adding, copies_of, known_fleet};
 use crate::cli::{PolicyCommand, ProposeArgs};
-use crate::output::{Printer, Usage, passphrase, read_input, show_path};
+use crate::output::{Printer, Usage, read_input, show_path};
 
-pub(super) fn run(home: &Home, command: &PolicyCommand, printer: &Printer) -> anyhow::Result<()> {
+pub(super) fn run(path: &Path, command: &PolicyCommand, printer: &Printer) -> anyhow::Result<()> {
     match command {
-        PolicyCommand::Show { proposal: None } => {
-            let fleet = home.fleet()?;
+        PolicyCommand::Show { proposal: None, fleet } => {
+            let fleet = known_fleet(path, fleet)?;
             let (value, words) = (as_json(fleet.policy()), in_words(fleet.policy()));
             printer.result(&value, &words)
         }
-        PolicyCommand::Show { proposal: Some(path) } => {
-            let proposal = Proposal::of(&home.fleet()?, envelope(path)?)?;
-            show(&proposal, printer)
+        PolicyCommand::Show { proposal: Some(file), fleet } => {
+            let (value, words) = describe_against(&known_fleet(path, fleet)?, envelope(file)?)?;
+            printer.result(&value, &words)
         }
         PolicyCommand::Propose(args) => {
+            let home = &Home::open(path)?;
+            let copies = copies_of(&home.fleet()?, &args.sign_with)?;
             let edits = edits(home, args)?;
-            let proposal = propose_policy(home, &edits, &SystemClock)?;
-            write(&proposal, &args.out, printer)
+            let proposal = propose_policy(home, &edits, copies, &SystemClock)?;
+            write(&proposal, &home.fleet()?, &args.out, printer)
         }
-        PolicyCommand::Sign { proposal, root_key, out } => {
-            let fleet = home.fleet()?;
-            let signed = sign(home, &fleet, envelope(proposal)?, root_key.as_deref())?;
-            write(&signed, out, printer)
+        PolicyCommand::Sign { proposal, sign } => {
+            let fleet = known_fleet(path, &sign.fleet)?;
+            let mut signed = Proposal::of(&fleet, envelope(proposal)?)?;
+            for key in &adding(path, &fleet, &sign.root_key)? {
+                signed = sign_proposal(&fleet, signed.envelope, key)?;
+            }
+            write(&signed, &fleet, &sign.out, printer)
         }
         PolicyCommand::Apply { proposal } => {
-            let fleet = apply_policy(home, envelope(proposal)?)?;
+            let fleet = apply_policy(&Home::open(path)?, envelope(proposal)?)?;
             printer.result(
                 &as_json(fleet.policy()),
                 &format!(
@@ -59,28 +64,6 @@ fn envelope(path: &Path) -> anyhow::Result<Envelope> {
     let text = read_input(path)?;
     Envelope::parse(text.trim_ascii())
         .with_context(|| format!("{} is not a signed statement", path.display()))
-}
-
-/// The root keys to sign with: of a sealed copy, or those of this home.
-pub(super) fn root_keys(home: &Home, root_key: Option<&Path>) -> anyhow::Result<Vec<StatementKey>> {
-    let Some(path) = root_key else { return Ok(home.root_keys()?) };
-    let file = RootKeyFile::parse(&read_input(path)?)
-        .with_context(|| format!("cannot use {}", path.display()))?;
-    let seed = file.open(&passphrase("Passphrase of the root key's copy", false)?)?;
-    Ok(vec![StatementKey::of_public(&file.key().parse()?, &seed)?])
-}
-
-fn sign(
-    home: &Home,
-    fleet: &Fleet,
-    envelope: Envelope,
-    root_key: Option<&Path>,
-) -> anyhow::Result<Proposal> {
-    let mut proposal = Proposal::of(fleet, envelope)?;
-    for key in &root_keys(home, root_key)? {
-        proposal = sign_proposal(fleet, proposal.envelope, key)?;
-    }
-    Ok(proposal)
 }
 
 fn parse<T: serde::de::DeserializeOwned>(path: &Path, what: &str) -> anyhow::Result<T> {
@@ -244,10 +227,8 @@ fn edits(home: &Home, args: &ProposeArgs) -> anyhow::Result<PolicyEdits> {
         edits.root_keys = Some((keys, threshold));
     }
     for path in &args.carry {
-        match EpochGrant::parse(&read_input(path)?) {
-            Ok(granted) => edits.carry.extend(granted.statements()?),
-            Err(_) => edits.carry.push(envelope(path)?),
-        }
+        let file = RootFile::parse(&read_input(path)?);
+        edits.carry.extend(file.with_context(|| path.display().to_string())?.statements()?);
     }
     edits.other_logs = match (args.carry_logs, args.leave_logs) {
         (true, _) => OtherLogs::Carry,
@@ -271,19 +252,22 @@ fn revocation(
     Ok(Revocation { member, epoch, log_size, reason: reason.to_owned(), since, earlier })
 }
 
-fn write(proposal: &Proposal, out: &Path, printer: &Printer) -> anyhow::Result<()> {
+fn write(proposal: &Proposal, fleet: &Fleet, out: &Path, printer: &Printer) -> anyhow::Result<()> {
     let mut json = proposal.envelope.to_json();
     json.push(b'\n');
-    let (value, words) = describe(proposal);
+    let (value, words) = describe(fleet, proposal);
     printer.described(out, &json, (value, &words))
 }
 
-fn show(proposal: &Proposal, printer: &Printer) -> anyhow::Result<()> {
-    let (value, words) = describe(proposal);
-    printer.result(&value, &words)
+/// What a proposal would make of the policy of a fleet.
+pub(super) fn describe_against(
+    fleet: &Fleet,
+    envelope: Envelope,
+) -> anyhow::Result<(serde_json::Value, String)> {
+    Ok(describe(fleet, &Proposal::of(fleet, envelope)?))
 }
 
-fn describe(proposal: &Proposal) -> (serde_json::Value, String) {
+fn describe(fleet: &Fleet, proposal: &Proposal) -> (serde_json::Value, String) {
     let mut value = as_json(&proposal.policy);
     let [now, then] = proposal.signed;
     value["signed"] = json!({ "by": now.0, "of": now.1, "by_new": then.0, "of_new": then.1 });
@@ -296,7 +280,29 @@ fn describe(proposal: &Proposal) -> (serde_json::Value, String) {
             now.0, now.1, then.0, then.1
         )
     };
-    (value, format!("{}\n{state}", in_words(&proposal.policy)))
+    let changes = changes(fleet.policy(), &proposal.policy);
+    value["changes"] = changes.iter().map(|(sign, line)| format!("{sign} {line}")).collect();
+    let mut words =
+        format!("{}\n\nbeside version {}:\n", in_words(&proposal.policy), fleet.version());
+    for (sign, line) in &changes {
+        words.push_str(&format!("  {sign} {}\n", line.trim_start()));
+    }
+    if changes.is_empty() {
+        words.push_str("  nothing changes\n");
+    }
+    (value, format!("{words}\n{state}"))
+}
+
+/// The lines of a policy that are gone (`-`) and new (`+`) in the next.
+fn changes(before: &FleetPolicy, next: &FleetPolicy) -> Vec<(char, String)> {
+    // The first line says the version and the time.
+    let lines = |of: &FleetPolicy| -> Vec<String> {
+        in_words(of).lines().skip(1).map(str::to_owned).collect()
+    };
+    let (old, new) = (lines(before), lines(next));
+    let gone = old.iter().filter(|line| !new.contains(line)).map(|line| ('-', line.clone()));
+    let come = new.iter().filter(|line| !old.contains(line)).map(|line| ('+', line.clone()));
+    gone.chain(come).collect()
 }
 
 fn as_json(policy: &FleetPolicy) -> serde_json::Value {
@@ -324,11 +330,15 @@ fn in_words(policy: &FleetPolicy) -> String {
             g.share_epoch
         ));
         for c in &g.custodians {
-            lines.push(format!("  {} {} {}", c.index, name(&c.name), c.signing_key));
+            let at = c.endpoint.as_ref().map(|e| format!(" at {}", name(&e.address)));
+            let at = at.unwrap_or_default();
+            lines.push(format!("  {} {} {}{at}", c.index, name(&c.name), c.signing_key));
         }
     }
     for w in &policy.witnesses {
-        lines.push(format!("witness {} of {}", name(&w.name), name(&w.operator)));
+        let at = w.endpoint.as_ref().map(|e| format!(" at {}", name(&e.address)));
+        let at = at.unwrap_or_default();
+        lines.push(format!("witness {} of {}{at}", name(&w.name), name(&w.operator)));
     }
     match policy.witness_quorum {
         Some(q) => lines
@@ -337,8 +347,9 @@ fn in_words(policy: &FleetPolicy) -> String {
     }
     match policy.deletion {
         Some(d) => lines.push(format!(
-            "regions delete what is {} s old by witnessed time, or what {} custodians sign for",
-            d.min_age.0, d.custodians
+            "regions delete what is {} d old by witnessed time, or what {} custodians sign for",
+            d.min_age.0 / 86_400,
+            d.custodians
         )),
         None => lines.push("regions delete nothing".to_owned()),
     }

@@ -4,41 +4,51 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use seawall_host::{OsRng, SystemClock};
-use seawall_node::{Home, apply_retention, propose_retention, read_retention, region_retention};
-use seawall_record::Retention;
+use seawall_node::{
+    Home, RootFile, apply_retention, member_named, propose_retention, read_retention,
+    region_retention,
+};
+use seawall_record::{Fleet, Retention};
 use seawall_sign::Envelope;
 use serde_json::{Value, json};
 
-use super::policy::root_keys;
+use super::sign::{adding, known_fleet, signers};
 use crate::cli::RetentionCommand;
 use crate::commands::prune::rules;
 use crate::output::{Printer, Usage, read_input};
 
 pub(super) fn run(
-    home: &Home,
+    path: &Path,
     command: &RetentionCommand,
     printer: &Printer,
 ) -> anyhow::Result<()> {
     match command {
-        RetentionCommand::Show => match region_retention(home)? {
+        RetentionCommand::Show => match region_retention(&Home::open(path)?)? {
             Some(it) => printer.result(&as_json(&it), &in_words(&it)),
             None => {
                 printer.result(&Value::Null, "regions let nothing of this node's snapshots expire")
             }
         },
-        RetentionCommand::Propose { counts, within, tags, out } => {
+        RetentionCommand::Propose { node, roots, counts, within, tags, out } => {
+            let home = &Home::open(path)?;
             let rules = rules(counts, within, tags);
             rules.check().map_err(|e| Usage(e.to_string()))?;
-            write(&propose_retention(home, rules, &SystemClock)?, out, printer)
+            let node = node.as_ref().map(|name| member_named(home, name)).transpose()?;
+            let roots = signers(home, roots)?;
+            let file = propose_retention(home, node, rules, &roots, &SystemClock)?;
+            write(&file, &home.fleet()?, out, printer)
         }
-        RetentionCommand::Sign { rules, root_key, out } => {
-            let mut envelope = envelope(rules)?;
-            for key in &root_keys(home, root_key.as_deref())? {
-                envelope = envelope.and_sign(key)?;
+        RetentionCommand::Sign { rules, sign } => {
+            let fleet = known_fleet(path, &sign.fleet)?;
+            let mut file = RootFile::Statement(envelope(rules)?);
+            for key in &adding(path, &fleet, &sign.root_key)? {
+                file = file.sign(&fleet, key)?;
             }
-            write(&envelope, out, printer)
+            let RootFile::Statement(envelope) = file else { unreachable!("signed as it was") };
+            write(&envelope, &fleet, &sign.out, printer)
         }
         RetentionCommand::Apply { rules } => {
+            let home = &Home::open(path)?;
             let it = apply_retention(home, &envelope(rules)?, &SystemClock, &mut OsRng)?;
             let words = format!("{}; regions learn of it at the next seawall sync", in_words(&it));
             printer.result(&as_json(&it), &words)
@@ -51,12 +61,12 @@ fn envelope(path: &Path) -> anyhow::Result<Envelope> {
         .with_context(|| format!("{} holds no rules", path.display()))
 }
 
-fn write(envelope: &Envelope, out: &Path, printer: &Printer) -> anyhow::Result<()> {
+fn write(envelope: &Envelope, fleet: &Fleet, out: &Path, printer: &Printer) -> anyhow::Result<()> {
     let mut json = envelope.to_json();
     json.push(b'\n');
     let it = read_retention(envelope)?;
-    let signers = envelope.signers().count();
-    let words = format!("{}; {signers} root keys signed it", in_words(&it));
+    let (have, need) = fleet.root_signatures(envelope);
+    let words = format!("{}; {have} of {need} root keys signed it", in_words(&it));
     printer.described(out, &json, (as_json(&it), &words))
 }
 

@@ -8,8 +8,8 @@ use seawall_custodian::Examined;
 use seawall_custodian::message::{RequestStatus, Standing};
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    AskError, Asked, Home, alive, check_approval, examine_request, log_reached, request_status,
-    send_request,
+    AskError, Asked, Home, alive, check_approval, examine_request, learn_newer, log_reached,
+    request_status, send_request,
 };
 use seawall_record::{Alive, EscrowGroupRecord};
 use serde_json::{Value, json};
@@ -141,6 +141,7 @@ fn keep(
 
 /// Who is there, and how long it takes.
 pub(super) fn plan(home: &Home, args: &PlanArgs, printer: &Printer) -> anyhow::Result<Outcome> {
+    learn_newer(home)?;
     if let Some(request) = &args.request {
         return plan_request(home, request, printer);
     }

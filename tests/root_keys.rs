@@ -1,0 +1,233 @@
+//! Root keys that are with several people, who have no home of the fleet.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::harness::{Fleet, Region, Said, arg, run};
+
+/// A fleet whose policy demands two of three root keys, none of which is in a home.
+struct Apart {
+    fleet: Fleet,
+    region: Region,
+    card: PathBuf,
+    keys: Vec<PathBuf>,
+    snapshot: String,
+}
+
+impl Apart {
+    fn new() -> Self {
+        let fleet = Fleet::found();
+        let region = fleet.region("region-a");
+        let snapshot = fleet.snapshot(&fleet.tree("tree"));
+        let (card, next) = (fleet.path("card.json"), fleet.path("next.json"));
+        fleet.run(&["fleet", "card", "--out", arg(&card)]).ok();
+        let mut it = Self { fleet, region, card, keys: Vec::new(), snapshot };
+        let mut propose = vec!["--root-threshold".to_owned(), "2".to_owned()];
+        for name in ["anna", "bert", "carl"] {
+            let file = it.fleet.path(&format!("{name}-root.json"));
+            let said = it.holder(&["root-key", "--new", "--out", arg(&file), "--json"]).ok().json();
+            propose.extend(["--root-key".to_owned(), text(&said["key"])]);
+            it.keys.push(file);
+        }
+        let args = ["fleet", "policy", "propose", "--out", arg(&next)];
+        let more: Vec<&str> = propose.iter().map(String::as_str).collect();
+        it.fleet.run(&[&args[..], &more].concat()).ok();
+        for n in [0, 2] {
+            let shown = it.holder(&["policy", "show", arg(&next), "--json"]).ok().json();
+            assert_eq!(shown["complete"], false, "{shown}");
+            it.holder(&[
+                "policy",
+                "sign",
+                arg(&next),
+                "--root-key",
+                it.key(n),
+                "--out",
+                arg(&next),
+            ])
+            .ok();
+        }
+        it.fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+        it.fleet.run(&["fleet", "card", "--out", arg(&it.card)]).ok();
+        it.fleet.run(&["sync"]).ok();
+        it
+    }
+
+    fn key(&self, n: usize) -> &str {
+        arg(&self.keys[n])
+    }
+
+    /// What somebody does who has no home of the fleet, and its card.
+    fn holder(&self, args: &[&str]) -> Said {
+        let args = [&["fleet"][..], args, &["--fleet", arg(&self.card)]].concat();
+        let said = run(&self.fleet.path("nowhere"), &args);
+        assert!(!self.fleet.path("nowhere").exists());
+        said
+    }
+
+    /// Another holder signs a file.
+    fn sign(&self, file: &Path, n: usize) -> Value {
+        let args = ["sign", arg(file), "--root-key", self.key(n), "--out", arg(file), "--json"];
+        self.holder(&args).ok().json()
+    }
+
+    /// What `home` has of the snapshot that was made before everything was lost.
+    fn sees_the_snapshot(&self, home: &Path) {
+        let list = run(home, &["snapshot", "list", "--all", "--json"]).ok();
+        assert!(list.stdout.contains(&self.snapshot), "{}", list.stdout);
+    }
+
+    fn region_card(&self) -> PathBuf {
+        self.fleet.path("region-a-card.json")
+    }
+}
+
+fn text(value: &Value) -> String {
+    value.as_str().expect("text").to_owned()
+}
+
+#[test]
+fn two_of_three_root_keys_bring_a_fleet_back() {
+    let mut it = Apart::new();
+    // The first home's key is none any more: a copy of it would be a false comfort.
+    let copy = it.fleet.path("old.json");
+    let said = it.fleet.run(&["fleet", "root-key", "--out", arg(&copy)]).code(1);
+    said.says(&["none of the fleet's any more"]);
+    assert!(!copy.exists());
+    let sheet = it.fleet.run(&["fleet", "sheet"]).ok().stdout;
+    assert!(sheet.contains("Root keys (2 of 3 sign for the fleet)"), "{sheet}");
+    std::fs::remove_dir_all(it.fleet.home()).expect("the machine is gone");
+
+    let new = it.fleet.path("new");
+    let recover = |keys: &[usize]| {
+        let mut args = vec!["fleet", "recover", "--card", arg(&it.card), "--name", "new"];
+        keys.iter().for_each(|n| args.extend(["--root-key", it.key(*n)]));
+        run(&new, &args)
+    };
+    recover(&[0]).code(1).says(&["it takes 2 of the fleet's root keys, and 1 was given"]);
+    recover(&[0, 0]).code(1).says(&["and 1 was given"]);
+    assert!(!new.exists(), "nothing is left behind");
+    // Into a directory that is there, with something in it.
+    std::fs::create_dir(&new).expect("made");
+    std::fs::write(new.join("mine"), "mine").expect("written");
+    std::fs::write(new.join("regions"), "in the way").expect("written");
+    recover(&[0, 2]).code(1);
+    let left = std::fs::read_dir(&new).expect("there").count();
+    assert_eq!(left, 2, "nothing but what was there");
+    std::fs::remove_file(new.join("regions")).expect("removed");
+    recover(&[0, 2]).ok();
+    let keys = std::fs::read_dir(new.join("root")).expect("enrolments");
+    let names: Vec<_> = keys.map(|it| it.expect("readable").file_name()).collect();
+    assert_eq!(names, ["enrolments"], "keys that are apart stay apart");
+
+    let card = it.region_card();
+    let adopt = ["fleet", "adopt", arg(&card), "--root-key", it.key(0)];
+    run(&new, &adopt).code(1).says(&["signed by 1 of 2 root keys", "--out"]);
+    run(&new, &[&adopt[..], &["--root-key", it.key(1)]].concat()).ok();
+    it.sees_the_snapshot(&new);
+    it.fleet.restore(&new, &it.snapshot, &it.fleet.path("restored")).ok();
+    it.region.stop();
+}
+
+#[test]
+fn holders_who_are_apart_recover_enrol_adopt_and_grant() {
+    let mut it = Apart::new();
+    let path = |name: &str| it.fleet.path(name);
+    // The first machine is gone; the others sign what the first holder began.
+    std::fs::remove_dir_all(it.fleet.home()).expect("the machine is gone");
+    let (new, begun) = (path("new"), path("begun.json"));
+    let args = ["fleet", "recover", "--card", arg(&it.card), "--name", "new"];
+    let more = ["--root-key", it.key(0), "--out", arg(&begun)];
+    let said = run(&new, &[&args[..], &more].concat()).ok();
+    said.says(&["signed by 1 of 2 root keys", "node enroll"]);
+    let said = run(&new, &["node", "enroll", arg(&begun)]).code(1);
+    said.says(&["signed by 1 of the trusted keys, 2 needed"]);
+    let said = it.sign(&begun, 2);
+    assert_eq!((&said["complete"], &said["signed"]["by"]), (&true.into(), &2.into()), "{said}");
+    run(&new, &["node", "enroll", arg(&begun)]).ok();
+
+    let (card, adopted) = (it.region_card(), path("adopted.json"));
+    let args = ["fleet", "adopt", arg(&card), "--root-key", it.key(1), "--out", arg(&adopted)];
+    run(&new, &args).ok();
+    run(&new, &["fleet", "adopt", arg(&adopted)]).code(1).says(&["signed by 1 of 2 root keys"]);
+    it.sign(&adopted, 2);
+    run(&new, &["fleet", "adopt", arg(&adopted)]).ok();
+    it.sees_the_snapshot(&new);
+
+    let (second, card, bundle) = (path("site-b"), path("b.json"), path("b.bundle"));
+    run(&second, &["node", "keys", "--name", "site-b", "--out", arg(&card)]).ok();
+    let args = ["fleet", "bundle", arg(&card), "--root-key", it.key(0), "--out", arg(&bundle)];
+    run(&new, &args).ok().says(&["signed by 1 of 2 root keys"]);
+    it.sign(&bundle, 1);
+    run(&second, &["node", "enroll", arg(&bundle)]).ok();
+    it.sees_the_snapshot(&second);
+
+    it.next_epoch(&new, &second);
+    it.rules_for_the_second(&new, &second);
+    it.region.stop();
+}
+
+impl Apart {
+    fn next_epoch(&self, first: &Path, second: &Path) {
+        let (ask, grant) = (self.fleet.path("ask.json"), self.fleet.path("grant.json"));
+        run(second, &["snapshot", "create", arg(&self.fleet.path("tree"))]).ok();
+        run(second, &["sync"]).ok();
+        run(second, &["node", "epoch", "begin", "--reason", "a test", "--out", arg(&ask)]).ok();
+        let args = ["fleet", "epoch", arg(&ask), "--yes", "--root-key", self.key(0)];
+        run(first, &[&args[..], &["--out", arg(&grant)]].concat()).ok();
+        run(second, &["node", "epoch", "adopt", arg(&grant)]).code(1).says(&["2 needed"]);
+        self.sign(&grant, 2);
+        run(second, &["node", "epoch", "adopt", arg(&grant)]).ok();
+        // Again, as somebody does who is not sure.
+        let said = run(second, &["node", "epoch", "adopt", arg(&grant), "--json"]).ok().json();
+        assert_eq!(said["already"], true);
+        run(second, &["sync"]).ok();
+    }
+
+    fn rules_for_the_second(&self, first: &Path, second: &Path) {
+        let keep = self.fleet.path("keep.json");
+        // The other node is known by its id where nobody enrolled it from.
+        let id = text(&run(second, &["fleet", "show", "--json"]).ok().json()["node"]["id"]);
+        let propose = |days: &str| {
+            let args = ["fleet", "retention", "propose", "--node", &id, "--keep-daily", days];
+            let more = ["--root-key", self.key(0), "--out", arg(&keep)];
+            run(first, &[&args[..], &more].concat()).ok();
+            self.sign(&keep, 1);
+        };
+        propose("30");
+        run(first, &["fleet", "retention", "apply", arg(&keep)]).code(1);
+        run(second, &["fleet", "retention", "apply", arg(&keep)]).ok();
+        run(second, &["sync"]).ok();
+        propose("7");
+        run(second, &["fleet", "retention", "apply", arg(&keep)]).ok();
+        let shown = run(second, &["fleet", "retention", "show", "--json"]).ok().json();
+        assert_eq!(shown["version"], 2, "{shown}");
+        let none = run(first, &["fleet", "retention", "show", "--json"]).ok().json();
+        assert_eq!(none, Value::Null);
+    }
+}
+
+#[test]
+fn a_holder_signs_nothing_that_root_keys_do_not_sign() {
+    let mut it = Apart::new();
+    let file = it.fleet.path("file.json");
+    let said = it.fleet.run(&["log", "prove", "0", "--json"]).ok().json();
+    std::fs::write(&file, text(&said["entry"])).expect("written");
+    let args = ["sign", arg(&file), "--root-key", it.key(0), "--out", arg(&file)];
+    it.holder(&args).code(1).says(&["root keys sign no file that holds"]);
+    // Of another fleet; and with a key of another fleet.
+    let other = Fleet::found();
+    let index = other.path("index.json");
+    other.run(&["fleet", "index", "off", "default", "--out", arg(&index)]).ok();
+    let args = ["sign", arg(&index), "--root-key", it.key(0), "--out", arg(&index)];
+    it.holder(&args).code(1).says(&["it is of fleet:"]);
+    let said = run(&other.home(), &["fleet", "sign", arg(&index), "--root-key", it.key(0)]);
+    said.code(1).says(&["is a key of fleet:"]);
+    other.run(&["fleet", "index", "apply", arg(&index)]).ok();
+    // Without the fleet's card there is nothing to judge it by.
+    let nowhere = it.fleet.path("nowhere");
+    run(&nowhere, &["fleet", "sign", arg(&index), "--root-key", it.key(0)])
+        .code(1)
+        .says(&["--fleet"]);
+    it.region.stop();
+}
