@@ -62,7 +62,8 @@ fn custodians() {
          [[rules]]\nfleet = \"{}\"\nclass = \"any\"\nrequesters = [\"any\"]\nreason = \"^INC-[0-9]+: \"\n\
          cooling_off = \"1d4h\"\ntime_zone = \"Europe/Vienna\"\n\
          hours = [\"mon-fri 08:00-18:00\", \"sat 10:00-14:00\"]\nper_day = 2\npersons = 0\n\
-         large = {{ files = 100000, bytes = \"50GiB\", persons = 1 }}\n",
+         large = {{ files = 100000, bytes = \"50GiB\", persons = 1 }}\n\
+         break_glass = \"persons\"\n",
         key(9).public(),
         fleet().id()
     );
@@ -78,7 +79,8 @@ fn custodians() {
     let asked = AliveRequest::new(fleet().id(), Hex32([7; 32]), &act);
     write("custodian_messages", "act", &statement(act));
     write("custodian_messages", "alive-request", &json(&asked));
-    let alive = Alive { fleet: fleet().id(), nonce: Hex32([7; 32]), at: NOW, outlook: Vec::new() };
+    let (nonce, outlook, unable) = (Hex32([7; 32]), Vec::new(), Vec::new());
+    let alive = Alive { fleet: fleet().id(), nonce, at: NOW, outlook, unable };
     let alive = alive.statement().sign(&[&key(NODE)]).expect("signed");
     write("custodian_messages", "alive", &statement(alive));
     let status = "{\"request\":\"sha256:".to_owned() + &"03".repeat(32);

@@ -369,13 +369,7 @@ fn approve(
     let request_bytes = read_input(request)?;
     let share = &share.for_request(&request_bytes)?;
     let unusable = || format!("cannot use share {}", share.display());
-    let share_bytes = read_input(share)?;
-    anyhow::ensure!(
-        share_bytes.len() <= MAX_SHARE_FILE,
-        "{} is too large to be a share file",
-        share.display()
-    );
-    let file = ShareFile::parse(&share_bytes).with_context(unusable)?;
+    let file = read_share(share)?;
     let refused = || format!("{} must not be approved", request.display());
     let expected = file.public().fleet;
     anyhow::ensure!(
@@ -429,6 +423,16 @@ fn approve(
     let words = format!("wrote {}; only the requester can use it", out.display());
     printer.result(&value, &words)?;
     Ok(Outcome::Done)
+}
+
+fn read_share(share: &Path) -> anyhow::Result<ShareFile> {
+    let bytes = read_input(share)?;
+    anyhow::ensure!(
+        bytes.len() <= MAX_SHARE_FILE,
+        "{} is too large to be a share file",
+        share.display()
+    );
+    ShareFile::parse(&bytes).with_context(|| format!("cannot use share {}", share.display()))
 }
 
 /// The custodian's home that the share lies in, if it lies in one.

@@ -256,9 +256,10 @@ impl Prospect {
 
     fn words(self, asked: &Asked<Alive>, group: GroupId) -> String {
         match (&asked.said, self) {
-            (Ok(_), Self::Unable) => {
-                format!("there, but answers nothing: {}", unable(asked, group).unwrap_or_default())
-            }
+            (Ok(_), Self::Unable) => match unable(asked, group) {
+                Some(why) => format!("there, but answers nothing: {why}"),
+                None => "there, but answers nothing".to_owned(),
+            },
             (Err(e), _) => e.to_string(),
             (Ok(_), Self::Answers { persons: 0, at }) => format!("there, answers from {at} on"),
             (Ok(_), Self::Answers { persons, at }) => {
