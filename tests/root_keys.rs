@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::harness::{Fleet, Region, Said, arg, run};
+use crate::harness::{Fleet, Region, Said, arg, copy, run};
 
 /// A fleet whose policy demands two of three root keys, none of which is in a home.
 struct Apart {
@@ -101,7 +101,7 @@ fn two_of_three_root_keys_bring_a_fleet_back() {
     let new = it.fleet.path("new");
     let recover = |keys: &[usize]| {
         let mut args = vec!["fleet", "recover", "--card", arg(&it.card), "--name", "new"];
-        keys.iter().for_each(|n| args.extend(["--root-key", it.key(*n)]));
+        args.extend(keys.iter().flat_map(|n| ["--root-key", it.key(*n)]));
         run(&new, &args)
     };
     recover(&[0]).code(1).says(&["it takes 2 of the fleet's root keys, and 1 was given"]);
@@ -110,11 +110,11 @@ fn two_of_three_root_keys_bring_a_fleet_back() {
     // Into a directory that is there, with something in it.
     std::fs::create_dir(&new).expect("made");
     std::fs::write(new.join("mine"), "mine").expect("written");
-    std::fs::write(new.join("regions"), "in the way").expect("written");
+    std::fs::write(new.join("keys"), "in the way").expect("written");
     recover(&[0, 2]).code(1);
     let left = std::fs::read_dir(&new).expect("there").count();
     assert_eq!(left, 2, "nothing but what was there");
-    std::fs::remove_file(new.join("regions")).expect("removed");
+    std::fs::remove_file(new.join("keys")).expect("removed");
     recover(&[0, 2]).ok();
     let keys = std::fs::read_dir(new.join("root")).expect("enrolments");
     let names: Vec<_> = keys.map(|it| it.expect("readable").file_name()).collect();
@@ -230,4 +230,53 @@ fn a_holder_signs_nothing_that_root_keys_do_not_sign() {
         .code(1)
         .says(&["--fleet"]);
     it.region.stop();
+}
+
+#[test]
+fn another_node_learns_the_policy_from_the_regions_it_reads() {
+    let fleet = Fleet::found();
+    let mut region = fleet.region("region-b");
+    let id = fleet.snapshot(&fleet.tree("tree"));
+    fleet.run(&["sync"]).ok();
+    let second = fleet.second_node("site-b");
+    let next = fleet.path("next.json");
+    let args = ["fleet", "policy", "propose", "--deletion-min-days", "30"];
+    let more = ["--deletion-custodians", "2", "--out", arg(&next), "--json"];
+    let said = fleet.run(&[&args[..], &more].concat()).ok().json();
+    let changes = said["changes"].to_string();
+    assert!(changes.contains("- regions delete nothing"), "{changes}");
+    assert!(changes.contains("+ regions delete what is 30 d old"), "{changes}");
+    fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+    fleet.run(&["sync"]).ok();
+    let out = fleet.path("request.json");
+    let request = ["restore", "request", &id, "--reason", "a test", "--out", arg(&out)];
+    let all: [&[&str]; 3] = [&["snapshot", "list", "--all"], &["restore", "plan"], &request];
+    for (n, args) in all.into_iter().enumerate() {
+        let home = fleet.path(&format!("copy-{n}"));
+        copy(&second, &home);
+        let said = run(&home, args);
+        let known = run(&home, &["fleet", "policy", "show", "--json"]).ok().json();
+        assert_eq!(known["version"], 2, "{args:?}: {said:?}");
+    }
+    region.stop();
+}
+
+#[test]
+fn an_epoch_that_nobody_was_asked_about_is_plain_to_see() {
+    let fleet = Fleet::found();
+    let mut region = fleet.region("region-a");
+    fleet.snapshot(&fleet.tree("tree"));
+    fleet.run(&["sync"]).ok();
+    region.stop();
+    let (ask, grant) = (fleet.path("ask.json"), fleet.path("grant.json"));
+    let begin = ["node", "epoch", "begin", "--reason", "a test", "--out", arg(&ask)];
+    fleet.run(&begin).ok().says(&["region-a was not asked", "become a branch"]);
+    let args = ["fleet", "epoch", arg(&ask), "--out", arg(&grant)];
+    fleet.run(&args).code(2).says(&["NOT ASKED NOBODY WAS ASKED", "region-a", "--yes"]);
+    region.resume();
+    fleet.run(&begin).ok();
+    let said = fleet.run(&[&args[..], &["--yes"]].concat()).ok();
+    assert!(!said.stderr.contains("NOT ASKED"), "{}", said.stderr);
+    fleet.run(&["node", "epoch", "adopt", arg(&grant)]).ok();
+    region.stop();
 }

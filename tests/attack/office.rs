@@ -12,8 +12,8 @@ use seawall_record::{
 use seawall_sign::{Envelope, SigningKey, Statement, VerifyingKey};
 
 use super::stopped;
-use crate::harness::{Fleet, arg, run};
-use crate::machines::{Bench, key_in};
+use crate::harness::{Fleet, arg, run, wait_until};
+use crate::machines::{Bench, Machines, key_in};
 
 const HOUR: Seconds = Seconds::hours(1);
 const FOUR_HOURS: (&str, &str) = ("\"0s\"", "\"4h\"");
@@ -438,4 +438,52 @@ fn a_clock_that_comes_back_by_itself_was_never_believed() {
     bench.clock.set(start);
     pass(&bench, &mut office, Seconds::hours(4));
     assert_eq!(status(&bench, &mut office).state, Standing::Answered);
+}
+
+#[test]
+fn a_stolen_node_asks_machines_that_a_sync_told_of_its_revocation() {
+    let mut it = Machines::new();
+    let thief = it.fleet.second_node("site-b");
+    it.set_policy(0, "approvers = []", &[FOUR_HOURS]);
+    it.start(0);
+    let tree = it.fleet.path("tree");
+    let made = run(&thief, &["snapshot", "create", arg(&tree), "--json"]).ok().json();
+    let (id, out) = (made["id"].as_str().expect("an id"), it.fleet.path("stolen.json"));
+    let ask = || {
+        let args = ["restore", "request", id, "--reason", "test", "--out", arg(&out)];
+        let said = run(&thief, &[&args[..], &["--send", "--json"]].concat()).ok().json();
+        said["sent"][0].clone()
+    };
+    let said = ask();
+    assert_eq!(said["state"], "pending", "{said}");
+    let first = it.fleet.path("first.json");
+    std::fs::copy(&out, &first).expect("copied");
+
+    let next = it.fleet.path("next.json");
+    let args = ["fleet", "policy", "propose", "--revoke", "site-b", "--reason", "laptop stolen"];
+    it.fleet.run(&[&args[..], &["--out", arg(&next)]].concat()).ok();
+    it.fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+    let said = it.fleet.run(&["sync", "--json"]).ok().says(&["does not know version 3"]);
+    assert!(said.stdout.contains("machine of custodian-1"), "{}", said.stdout);
+    let shown = run(&it.home(0), &["custodian", "show", "--json"]).ok().json();
+    assert_eq!(shown["fleets"][0]["policy_version"], 3, "{shown}");
+    let said = ask();
+    assert!(said["error"].as_str().is_some_and(|why| why.contains("revoked")), "{said}");
+    stopped(&said.to_string());
+    // What waited falls due.
+    it.kill(0);
+    it.set_policy(0, "approvers = []", &[]);
+    it.start(0);
+    let collect = || {
+        let dir = it.fleet.path("approvals");
+        run(&thief, &["restore", "collect", arg(&first), "--out-dir", arg(&dir), "--json"]).json()
+    };
+    wait_until("it is refused", || collect()["custodians"][0]["state"] == "refused");
+    let said = collect();
+    assert!(said.to_string().contains("revoked"), "{said}");
+    stopped(&said.to_string());
+    // One that was told is not asked again; the others are still named.
+    let said = it.fleet.run(&["sync", "--json"]).ok();
+    assert!(!said.stdout.contains("machine of custodian-1"), "{}", said.stdout);
+    assert!(said.stdout.contains("machine of custodian-2"), "{}", said.stdout);
 }

@@ -101,13 +101,12 @@ fn adopt(
 ) -> anyhow::Result<()> {
     let fleet = home.fleet()?;
     let json = read_input(file)?;
-    let signed = match RootFile::parse(&json) {
-        Ok(file @ RootFile::Region(_)) => file,
-        _ => {
-            let card = RegionCard::parse(&json)?;
-            let roots = sign::signers(home, roots)?;
-            RootFile::Region(Box::new(sign_region(home, &card, &roots, &SystemClock)?))
-        }
+    let signed = if let Ok(file @ RootFile::Region(_)) = RootFile::parse(&json) {
+        file
+    } else {
+        let card = RegionCard::parse(&json)?;
+        let roots = sign::signers(home, roots)?;
+        RootFile::Region(Box::new(sign_region(home, &card, &roots, &SystemClock)?))
     };
     if let Some(out) = out {
         let words = "nothing is adopted yet; seawall fleet adopt takes what was written";

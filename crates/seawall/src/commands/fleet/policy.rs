@@ -149,7 +149,11 @@ fn say_where(home: &Home, card: &CustodianCard, edits: &mut PolicyEdits) -> anyh
     let endpoint = endpoint(card)
         .context("the card has no address; seawall custodian card --address HOST:PORT")?;
     let mut is_one = false;
-    for group in home.fleet()?.groups() {
+    let mut groups = home.fleet()?.groups().to_vec();
+    let is_new = |it: &&EscrowGroupRecord| groups.iter().all(|known| known.id != it.id);
+    let new: Vec<_> = edits.groups.iter().filter(is_new).cloned().collect();
+    groups.extend(new);
+    for group in &groups {
         let known = edits.groups.iter().position(|edited| edited.id == group.id);
         let mut record = known.map_or_else(|| group.clone(), |at| edits.groups[at].clone());
         let own = record.custodians.iter_mut().find(|c| c.signing_key == card.signing_key);

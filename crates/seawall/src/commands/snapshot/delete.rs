@@ -45,7 +45,11 @@ fn read(home: &Home, path: &Path) -> anyhow::Result<DeletionFile> {
 
 fn propose(home: &Home, args: &DeleteProposeArgs, printer: &Printer) -> anyhow::Result<()> {
     let all = list_snapshots(home, &[])?;
-    let find = |id: &String| Ok(super::find(&all, id)?.digest);
+    let find = |id: &String| {
+        let found = super::find(&all, id);
+        let found = found.context("a deletion is proposed on the node that made the snapshot")?;
+        Ok(found.digest)
+    };
     let snapshots = args.ids.iter().map(find).collect::<anyhow::Result<Vec<_>>>()?;
     let order = DeletionOrder {
         snapshots: &snapshots,
