@@ -114,12 +114,7 @@ pub fn sync(
 ) -> Result<Vec<SyncOutcome>, HomeError> {
     let _syncing = home.lock_sync()?;
     let fleet = home.fleet()?;
-    if let Some(it) = provisional(home)? {
-        return Err(HomeError::refused(format!(
-            "this node's log went back in time ({}): what it wrote since is kept here and shown to nobody; `seawall node epoch begin` is the way out",
-            it.why
-        )));
-    }
+    check_not_provisional(home)?;
     sign_whole_log(home, &fleet, clock, rng)?;
     // The log first: what it names is in the store, and a snapshot may be made between the two.
     let mut log = home.log(&fleet)?;
@@ -176,6 +171,14 @@ pub fn sync(
         outcomes.push(SyncOutcome { region: "bucket".to_owned(), result });
     }
     Ok(outcomes)
+}
+
+fn check_not_provisional(home: &Home) -> Result<(), HomeError> {
+    let Some(it) = provisional(home)? else { return Ok(()) };
+    Err(HomeError::refused(format!(
+        "this node's log went back in time ({}): what it wrote since is kept here and shown to nobody; `seawall node epoch begin` is the way out",
+        it.why
+    )))
 }
 
 /// Shows a region what witnesses have said of this node's log: what it judges ages by. A region that

@@ -315,6 +315,10 @@ fn as_json(policy: &FleetPolicy) -> serde_json::Value {
     value
 }
 
+fn reached_at(endpoint: Option<&Endpoint>) -> String {
+    endpoint.map_or_else(String::new, |it| format!(" at {}", show_path(it.address.as_bytes())))
+}
+
 fn in_words(policy: &FleetPolicy) -> String {
     let name = |text: &str| show_path(text.as_bytes());
     let mut lines = vec![format!("version {} of {}", policy.version, policy.created)];
@@ -334,14 +338,12 @@ fn in_words(policy: &FleetPolicy) -> String {
             g.share_epoch
         ));
         for c in &g.custodians {
-            let at = c.endpoint.as_ref().map(|e| format!(" at {}", name(&e.address)));
-            let at = at.unwrap_or_default();
+            let at = reached_at(c.endpoint.as_ref());
             lines.push(format!("  {} {} {}{at}", c.index, name(&c.name), c.signing_key));
         }
     }
     for w in &policy.witnesses {
-        let at = w.endpoint.as_ref().map(|e| format!(" at {}", name(&e.address)));
-        let at = at.unwrap_or_default();
+        let at = reached_at(w.endpoint.as_ref());
         lines.push(format!("witness {} of {}{at}", name(&w.name), name(&w.operator)));
     }
     match policy.witness_quorum {
