@@ -305,7 +305,11 @@ fn one_old_share_with_one_new_share_after_a_refresh() {
     let first = circle.path("ceremony.group");
     let again = circle.open("again", &["refresh", "--from", arg(&first)], &THREE);
     let said = circle.step("carla", &again).code(1);
-    stopped(&said.says(&["which the ceremony does not name", "begin anew from that fleet's card"]).stderr);
+    stopped(
+        &said
+            .says(&["which the ceremony does not name", "begin anew from that fleet's card"])
+            .stderr,
+    );
     // The stolen share itself: its home knows the old policy, so the request's newer one counts.
     let request = circle.fleet.request(&circle.fleet.home(), &id, "request-2.json");
     let stolen = circle.share("stolen");

@@ -544,6 +544,27 @@ impl CustodianHome {
         ask: &mut AskPassphrase<'_>,
         rng: &mut dyn Rng,
     ) -> Result<Joined, CustodyError> {
+        self.join_as(fleet, false, ask, rng)
+    }
+
+    /// As [`CustodianHome::join`], where a person has just compared the fleet's id: shares made
+    /// before any fleet was named are sealed for this one, though it was not founded on their group.
+    pub fn join_confirmed(
+        &self,
+        fleet: Fleet,
+        ask: &mut AskPassphrase<'_>,
+        rng: &mut dyn Rng,
+    ) -> Result<Joined, CustodyError> {
+        self.join_as(fleet, true, ask, rng)
+    }
+
+    fn join_as(
+        &self,
+        fleet: Fleet,
+        confirmed: bool,
+        ask: &mut AskPassphrase<'_>,
+        rng: &mut dyn Rng,
+    ) -> Result<Joined, CustodyError> {
         let _lock = self.lock()?;
         let known = self.fleet(fleet.id())?;
         let fleet = match &known {
@@ -559,19 +580,24 @@ impl CustodianHome {
         let path = format!("fleets/{}.json", fleet.id().to_hex());
         self.write_json(&path, &FleetCard::new(&fleet))?;
         let own = self.signing_public()?;
-        let (bound, deleted, aside) = (Vec::new(), Vec::new(), Vec::new());
-        let mut joined = Joined { fleet, bound, deleted, aside };
+        let (bound, unbound, deleted, aside) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let mut joined = Joined { fleet, bound, unbound, deleted, aside };
+        // Who joins for the first time has compared the id.
+        let confirmed = confirmed || known.is_none();
         for (name, share) in self.shares()? {
             let public = share.public();
             // A group's record is public: another fleet's card may have it as well.
             let is_theirs = match public.fleet {
+                NO_FLEET if confirmed => true,
                 NO_FLEET => joined.fleet.genesis().groups.iter().any(|g| g.id == public.group),
                 fleet => fleet == joined.fleet.id(),
             };
-            let Some(group) = joined.fleet.group(public.group).filter(|_| is_theirs) else {
-                continue;
-            };
             let path = format!("shares/{name}");
+            let Some(group) = joined.fleet.group(public.group) else { continue };
+            if !is_theirs {
+                joined.unbound.extend((public.fleet == NO_FLEET).then_some(path));
+                continue;
+            }
             let old = public.share_epoch < group.share_epoch;
             if old && group.custodians.iter().all(|c| c.signing_key != own) {
                 joined.aside.push(self.set_share_aside(&path, LEFT)?);
@@ -614,6 +640,9 @@ pub struct Joined {
     pub fleet: Fleet,
     /// Shares that were sealed anew for it.
     pub bound: Vec<String>,
+    /// Shares of no fleet yet, whose group this one lists without having been founded on it: only
+    /// [`CustodianHome::join_confirmed`] seals them for it.
+    pub unbound: Vec<String>,
     /// Shares that were deleted, since newer ones replaced them.
     pub deleted: Vec<String>,
     /// Shares of groups that this custodian has left, where they lie now.

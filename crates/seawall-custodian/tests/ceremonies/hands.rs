@@ -246,6 +246,8 @@ fn another_fleets_root_keys_take_no_share_and_stop_no_ceremony() {
     let of = |group| people.home("anna").share(group, 0).expect("readable").expect("hers");
     assert_eq!(of(record.id).public().fleet, fleet.id());
     assert_eq!(of(unfounded.record().id).public().fleet, FleetId([0; 32]), "nobody's yet");
+    let again = people.home("anna").join(other[1].clone(), &mut ask, &mut SeededRng::new(3));
+    assert_eq!(again.expect("joins").unbound.len(), 1, "it is said");
     // The ceremony is the fleet's that the share is of.
     let with = (&SimClock::new(NOW) as _, &mut SeededRng::new(7) as _);
     let (anna, cards) = (people.home("anna"), people.cards(&THREE));

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &CustodianArgs, home: &Path, printer: &Printer) -> anyho
             let wrapped = (token_label.as_deref(), token);
             let home = init(home, named, share.as_deref(), wrapped, printer)?;
             if let Some((fleet, _)) = fleet {
-                printer.say(&joined(&home, fleet)?.1);
+                printer.say(&joined(&home, fleet, true)?.1);
             }
             card(&home, None, out, printer)?;
         }
@@ -72,7 +72,7 @@ pub(crate) fn run(args: &CustodianArgs, home: &Path, printer: &Printer) -> anyho
                 ));
                 anyhow::ensure!(*yes || confirm("Is it the same?")?, "not joined");
             }
-            let (value, words) = joined(&home, fleet)?;
+            let (value, words) = joined(&home, fleet, confirmed)?;
             printer.result(&value, &words)?;
         }
         CustodianCommand::Token(command) => {
@@ -202,9 +202,19 @@ pub(super) fn asking(
     }
 }
 
-fn joined(home: &CustodianHome, fleet: Fleet) -> anyhow::Result<(serde_json::Value, String)> {
+fn joined(
+    home: &CustodianHome,
+    fleet: Fleet,
+    confirmed: bool,
+) -> anyhow::Result<(serde_json::Value, String)> {
     let mut unanswered = None;
-    let joined = home.join(fleet, &mut asking(&mut unanswered), &mut OsRng);
+    let mut ask = asking(&mut unanswered);
+    let joined = if confirmed {
+        home.join_confirmed(fleet, &mut ask, &mut OsRng)
+    } else {
+        home.join(fleet, &mut ask, &mut OsRng)
+    };
+    drop(ask);
     if let Some(e) = unanswered {
         return Err(e);
     }
@@ -214,6 +224,11 @@ fn joined(home: &CustodianHome, fleet: Fleet) -> anyhow::Result<(serde_json::Val
         format!("{} knows fleet {name}, policy version {}", home.name(), fleet.version());
     for share in &joined.bound {
         words.push_str(&format!("\n{share} is a share of this fleet now"));
+    }
+    for share in &joined.unbound {
+        words.push_str(&format!(
+            "\n{share} was made before its fleet, which need not be this one; if it is, join again with --fleet-id and the id from the recovery sheet"
+        ));
     }
     for share in &joined.deleted {
         words.push_str(&format!("\n{share} was replaced by a newer share and deleted"));
@@ -227,6 +242,7 @@ fn joined(home: &CustodianHome, fleet: Fleet) -> anyhow::Result<(serde_json::Val
         "fleet": fleet.id().to_hex(),
         "policy_version": fleet.version(),
         "bound": joined.bound,
+        "unbound": joined.unbound,
         "deleted": joined.deleted,
         "aside": joined.aside,
     });
