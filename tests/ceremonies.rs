@@ -316,7 +316,7 @@ fn data_classes_have_groups_of_their_own() {
     let request = fleet.request(&fleet.home(), &unnamed, "old.json");
     let (_, said) = answer(&fleet, "dora", &request);
     said.code(1).says(&["the snapshot needs"]);
-    fleet.run(&["drill", "canary"]).code(1).says(&["there is no canary yet"]);
+    fleet.run(&["drill", "canary"]).code(1).says(&["no canary is known here"]);
     let classes = fleet.run(&["fleet", "policy", "show", "--json"]).ok().json();
     let retired = classes["groups"].as_array().expect("a list").iter();
     assert_eq!(retired.filter(|g| g["retired"] == true).count(), 1, "{classes}");
