@@ -11,7 +11,7 @@ use seawall_backup::pages::{RootPage, Stretch, encode_entry};
 use seawall_backup::path_index::{Listing, PathEntry, PathIndexRoot, PathIndexWriter, PathKind};
 use seawall_base::wire::Writer;
 use seawall_base::{FleetId, NodeId, ObjectId, Seconds, Sha256, Timestamp};
-use seawall_custodian::message::AliveRequest;
+use seawall_custodian::message::{AliveRequest, PoliciesShown};
 use seawall_escrow::ceremony::dkg;
 use seawall_escrow::{
     Capsule, Demand, HandOver, KdfCost, LabelFields, OneTimeSecret, Partial, ShareFile,
@@ -23,11 +23,12 @@ use seawall_fuzz::{
 };
 use seawall_policy::retention::{Count, Period, Rules};
 use seawall_record::{
-    Act, Alive, Arrival, BadShareFile, Base64, CeremonyMessage, CeremonyResult, CeremonyStep,
-    CustodianAct, Deleted, Deletion, DeletionFile, Dossier, DossierParts, DrillKind, Enrolment,
-    Epoch, EvidenceFile, Fleet, FleetCard, Forget, Forgotten, Hex32, Introduction, KnowledgeProof,
-    LogPoint, LogState, Manifest, ManifestCore, MessageFile, PersonVerdict, Request, Retention,
-    Role, ShareBad, ShareSubject, Sighting, Subkey, Totals, Verdict, node_origin, reference_set,
+    Act, Alive, Arrival, BadShareFile, Base64, BundlePredicate, CeremonyMessage, CeremonyResult,
+    CeremonyStep, CustodianAct, Deleted, Deletion, DeletionFile, Dossier, DossierParts, DrillKind,
+    Enrolment, EnrolmentBundle, Epoch, EvidenceFile, Fleet, FleetCard, Forget, Forgotten, Hex32,
+    Introduction, KnowledgeProof, LogPoint, LogState, Manifest, ManifestCore, MessageFile,
+    PersonVerdict, RegionAddress, Request, Retention, Role, ShareBad, ShareSubject, Sighting,
+    Subkey, Totals, Verdict, node_origin, reference_set,
 };
 use seawall_seal::{Domain, DomainScope, ObjectKey, ObjectRef};
 use seawall_sign::possession::{Call, Proof};
@@ -53,6 +54,59 @@ fn main() {
     sync();
     drills();
     custodians();
+    root_files();
+}
+
+/// Files for root keys to sign: whole, and as the payloads of their statements.
+fn root_files() {
+    let of_node = |envelope: Result<Envelope, _>| -> Envelope { envelope.expect("it is small") };
+    let enrolled = of_node(enrolment().statement().sign(&[&key(NODE)]));
+    let region = Enrolment { role: Role::Region, recipient: None, tenant: None, ..enrolment() };
+    let region = of_node(region.statement().sign(&[&key(NODE)]));
+    let heart = BundlePredicate {
+        fleet: fleet().id(),
+        member: enrolled.digest(),
+        regions: Vec::new(),
+        sealed_secrets: Base64(vec![1; 8]),
+        created: NOW,
+        index_policy: None,
+    };
+    let heart = of_node(heart.statement().sign(&[&key(NODE)]));
+    let next = of_node(Enrolment { epoch: 2, ..enrolment() }.statement().sign(&[&key(NODE)]));
+    let epoch = of_node(epoch_after(&next).statement().sign(&[&key(NODE)]));
+    let policy = of_node(ruled().policy().clone().statement().sign(&[&key(NODE)]));
+    let kept = of_node(retention().statement().sign(&[&key(NODE)]));
+    let bundle = EnrolmentBundle::new(&fleet(), &enrolled, Vec::new(), &heart);
+    write("node_root_files", "bundle", &json(&bundle));
+    write("node_root_files", "region", &json(&RegionAddress::new("region:1", &region)));
+    write("node_root_files", "policy", &policy.to_json());
+    write("node_root_files", "retention", &kept.to_json());
+    for (which, name, first, second) in [
+        (0, "payloads-bundle", &enrolled, Some(&heart)),
+        (1, "payloads-region", &region, None),
+        (2, "payloads-epoch", &next, Some(&epoch)),
+        (3, "payloads-policy", &policy, None),
+        (3, "payloads-retention", &kept, None),
+    ] {
+        let (first, second) = (payload(first), second.map(payload).unwrap_or_default());
+        let length = u16::try_from(first.len()).expect("it is small").to_le_bytes();
+        write("node_root_files", name, &[&[which], &length[..], &first, &second].concat());
+    }
+}
+
+/// The statement that begins the epoch which an enrolment is of.
+fn epoch_after(next: &Envelope) -> Epoch {
+    let origin = node_origin(fleet().id(), enrolment().node(), 1);
+    Epoch {
+        fleet: fleet().id(),
+        node: enrolment().node(),
+        epoch: 2,
+        continues: LogPoint { origin, size: 2, root: Sha256([1; 32]) },
+        enrolment: next.digest(),
+        asked: Vec::new(),
+        reason: "an image".into(),
+        created: NOW,
+    }
 }
 
 /// A custodian's policy, and what its machine is sent and writes.
@@ -83,6 +137,9 @@ fn custodians() {
     let alive = Alive { fleet: fleet().id(), nonce, at: NOW, outlook, unable };
     let alive = alive.statement().sign(&[&key(NODE)]).expect("signed");
     write("custodian_messages", "alive", &statement(alive));
+    let enrolled = enrolment().statement().sign(&[&key(ROOT)]).expect("it is small");
+    let shown = PoliciesShown::new(&ruled(), &enrolled);
+    write("custodian_messages", "policies", &json(&shown));
     let status = "{\"request\":\"sha256:".to_owned() + &"03".repeat(32);
     let status = status + "\",\"state\":\"refused\",\"why\":\"because\"}";
     write("custodian_messages", "status", status.as_bytes());
@@ -281,16 +338,7 @@ fn deletions() {
     write("record_deletion", "deletion", &payload(&envelope));
     let file = DeletionFile::new(ruled(), envelope, vec![entries[2].clone()]);
     write("record_deletion", "file", &file.expect("it belongs together").to_json());
-    let counts = [(Period::Daily, Count::Newest(7))].into_iter().collect();
-    let retention = Retention {
-        fleet: ruled().id(),
-        node: enrolment().node(),
-        version: 1,
-        rules: Rules { counts, ..Rules::default() },
-        policy: 2,
-        created: NOW,
-    };
-    let envelope = retention.statement().sign(&[&key(ROOT)]).expect("it is small");
+    let envelope = retention().statement().sign(&[&key(ROOT)]).expect("it is small");
     write("record_deletion", "retention", &payload(&envelope));
     let notice = Deleted {
         fleet: ruled().id(),
@@ -303,6 +351,19 @@ fn deletions() {
     };
     let notice = notice.statement().sign(&[&key(30)]).expect("it is small");
     write("record_deletion", "notices", &envelopes_to_json(&[notice]));
+}
+
+/// What regions keep of the node.
+fn retention() -> Retention {
+    let counts = [(Period::Daily, Count::Newest(7))].into_iter().collect();
+    Retention {
+        fleet: ruled().id(),
+        node: enrolment().node(),
+        version: 1,
+        rules: Rules { counts, ..Rules::default() },
+        policy: 2,
+        created: NOW,
+    }
 }
 
 fn evidence(author: Introduction) -> Vec<u8> {
@@ -322,18 +383,7 @@ fn evidence(author: Introduction) -> Vec<u8> {
 fn second_epoch(enrolled: &Envelope, certified: &Envelope) -> Vec<u8> {
     let next = Enrolment { epoch: 2, ..enrolment() };
     let next = next.statement().sign(&[&key(ROOT)]).expect("it is small");
-    let origin = node_origin(fleet().id(), enrolment().node(), 1);
-    let epoch = Epoch {
-        fleet: fleet().id(),
-        node: enrolment().node(),
-        epoch: 2,
-        continues: LogPoint { origin, size: 2, root: Sha256([1; 32]) },
-        enrolment: next.digest(),
-        asked: Vec::new(),
-        reason: "an image".into(),
-        created: NOW,
-    };
-    let epoch = epoch.statement().sign(&[&key(ROOT)]).expect("it is small");
+    let epoch = epoch_after(&next).statement().sign(&[&key(ROOT)]).expect("it is small");
     let mut entries = Vec::new();
     for (signer, entry) in [(0, enrolled), (1, certified), (0, &next), (0, &epoch)] {
         let payload = payload(entry);

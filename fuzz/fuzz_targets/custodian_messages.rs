@@ -4,9 +4,9 @@
 
 use libfuzzer_sys::fuzz_target;
 use seawall_custodian::CaseList;
-use seawall_custodian::message::{AliveRequest, RequestStatus};
+use seawall_custodian::message::{AliveRequest, PoliciesKnown, PoliciesShown, RequestStatus};
 use seawall_fuzz::{NODE, fleet, key, sign};
-use seawall_record::{Alive, CustodianAct, Hex32, Introduction, PersonVerdict};
+use seawall_record::{Alive, CustodianAct, Fleet, Hex32, Introduction, PersonVerdict};
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(it) = serde_json::from_slice::<AliveRequest>(data) {
@@ -18,6 +18,19 @@ fuzz_target!(|data: &[u8]| {
     }
     if let Ok(it) = serde_json::from_slice::<RequestStatus>(data) {
         let _ = it.approval();
+    }
+    if let Ok(it) = serde_json::from_slice::<PoliciesShown>(data) {
+        let _ = it.enrolment();
+        if let Ok((id, policies)) = it.policies() {
+            let known = fleet();
+            if let Ok(newest) = Fleet::open_chain(known.envelope().clone(), policies, &known) {
+                assert_eq!(id, known.id(), "another fleet's policies are not this one's");
+                assert!(newest.version() >= known.version(), "nothing goes back");
+            }
+        }
+    }
+    if let Ok(it) = serde_json::from_slice::<PoliciesKnown>(data) {
+        let _ = it.policies();
     }
     if let Ok(it) = Introduction::parse(data) {
         let _ = it.open(&fleet());
