@@ -1,4 +1,4 @@
-//! A month of snapshots under a clock of the test's own: subkeys replace themselves.
+//! A node under a clock of the test's own: a month of snapshots, and two drills within one second.
 
 use std::io::Cursor;
 use std::path::Path;
@@ -7,7 +7,8 @@ use std::sync::Mutex;
 use seawall_base::{Clock, Seconds, Timestamp};
 use seawall_host::OsRng;
 use seawall_node::{
-    CreateOptions, Founding, FoundingGroup, Home, Input, LocalGroup, create_snapshot, found,
+    CreateOptions, Founding, FoundingGroup, Home, Input, LocalGroup, ScrubDrill, create_snapshot,
+    drill_scrub, found, kept_reports, publish,
 };
 use seawall_record::{LogState, Subkey};
 use seawall_sign::{Algorithm, Envelope, Statement};
@@ -89,4 +90,20 @@ fn subkeys_replace_themselves_through_a_month() {
             assert!(pair[1].not_before.after(Seconds::hours(1)) >= early, "and not too early");
         }
     }
+}
+
+#[test]
+fn drills_of_one_second_have_each_their_report() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let clock = Moved(Mutex::new(Timestamp(1_800_000_000)));
+    let home = founded(dir.path(), Algorithm::Ed25519, &clock);
+    let plan = ScrubDrill { workers: 1, ..Default::default() };
+    let drill = || drill_scrub(&home, &plan, &clock, &mut OsRng, &mut |_| ()).expect("on record");
+    let both = [drill(), drill()];
+    // However alike they are, each names its own place in the log.
+    let named = both.each_ref().map(|it| it.verified.details.entry);
+    assert_eq!(named, both.each_ref().map(|it| Some(it.verified.index)));
+    assert_ne!(named[0], named[1]);
+    assert_eq!(kept_reports(&home).expect("readable").len(), 2);
+    assert_eq!(publish(&home, &dir.path().join("site")).expect("published").new, 2);
 }

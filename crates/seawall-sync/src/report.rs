@@ -191,6 +191,9 @@ impl Report {
         if drill.report != digest {
             return Err(contradiction("the log entry beside it is of another report"));
         }
+        if details.entry.is_some_and(|index| index != self.index) {
+            return Err(contradiction("it stands elsewhere in the log than its details say"));
+        }
         if fleet.believed_entries(node.node(), node.epoch).is_some_and(|n| self.index >= n) {
             return Err(contradiction("the node was revoked before it wrote this"));
         }

@@ -37,6 +37,7 @@ pub(super) fn put_on_record(
     let mut state = home.log_state(&fleet, &log)?;
     let subkey = home.subkey(&fleet, &mut log, &mut state, clock, rng)?;
     details.ended = clock.now().max(details.began);
+    details.entry = Some(log.size());
     let json = details
         .to_json()
         .map_err(|e| HomeError::refused(format!("the drill's details do not fit a report: {e}")))?;

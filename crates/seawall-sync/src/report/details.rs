@@ -88,6 +88,10 @@ pub struct Details {
     pub began: Timestamp,
     /// When it ended.
     pub ended: Timestamp,
+    /// Index of its entry in the node's log, which tells it from a drill that found the same within
+    /// the same second; absent in reports of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<u64>,
     /// The snapshot; absent of a scrub.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub snapshot: Option<RestoredSnapshot>,
@@ -127,6 +131,7 @@ impl Details {
             node,
             began,
             ended: began,
+            entry: None,
             snapshot: None,
             request: None,
             approvals: Vec::new(),
