@@ -217,10 +217,12 @@ fn who_has_no_post_quantum_share_is_told_and_named() {
 }
 
 /// Homes of custodians with a group of some class between them.
-fn group_of_class(fleet: &Fleet, names: [&str; 3], threshold: &str, class: [&str; 2]) -> PathBuf {
+fn group_of_class(fleet: &Fleet, names: [&str; 3], threshold: &str, class: &str) -> PathBuf {
     let folder = fleet.path(&format!("ceremony-{}", names[0]));
+    let card = fleet.path("before.json");
+    fleet.run(&["fleet", "card", "--out", arg(&card)]).ok();
     let mut args = vec!["group", "begin", arg(&folder), "--threshold", threshold, "--reason", "x"];
-    args.extend(["--class", class[0], "--class-number", class[1]]);
+    args.extend(["--class", class, "--fleet", arg(&card)]);
     let cards = names.map(|name| fleet.path(&format!("{name}.json")));
     for (name, card) in names.iter().zip(&cards) {
         let init = ["custodian", "init", "--name", name, "--out", arg(card)];
@@ -234,7 +236,9 @@ fn group_of_class(fleet: &Fleet, names: [&str; 3], threshold: &str, class: [&str
         }
     }
     let out = folder.with_extension("group");
-    run(&fleet.path(names[0]), &["group", "finish", arg(&folder), "--out", arg(&out)]).ok();
+    let finish = ["group", "finish", arg(&folder), "--out", arg(&out), "--json"];
+    let said = run(&fleet.path(names[0]), &finish).ok().json();
+    assert_eq!(said["class_number"], 2, "the first class has 1, and classes keep theirs: {said}");
     out
 }
 
@@ -277,7 +281,7 @@ fn restores(fleet: &Fleet, id: &str, names: &[&str]) {
 fn data_classes_have_groups_of_their_own() {
     let fleet = Fleet::found_with(&["--canary"]);
     let customers = ["anna", "bob", "carla"];
-    decide(&fleet, &group_of_class(&fleet, customers, "3", ["customers", "7"]), customers);
+    decide(&fleet, &group_of_class(&fleet, customers, "3", "customers"), customers);
     let tree = fleet.path("tree");
     std::fs::create_dir(&tree).expect("made");
     std::fs::write(tree.join("file"), "content").expect("written");
@@ -304,7 +308,7 @@ fn data_classes_have_groups_of_their_own() {
     // As many shares of the customers' as it takes may be stolen: new people, a new key. What was
     // sealed before opens with the old ones, what comes only with the new, other classes as ever.
     let new = ["dora", "emil", "fritz"];
-    decide(&fleet, &group_of_class(&fleet, new, "3", ["customers", "7"]), new);
+    decide(&fleet, &group_of_class(&fleet, new, "3", "customers"), new);
     std::fs::write(tree.join("file"), "newer content").expect("written");
     let later = snapshot(&["--class", "customers"]);
     let also_later = snapshot(&[]);
@@ -326,7 +330,7 @@ fn data_classes_have_groups_of_their_own() {
 fn a_record_that_no_custodian_signed_is_no_group() {
     let fleet = Fleet::found();
     let names = ["anna", "bob", "carla"];
-    let group = group_of_class(&fleet, names, "2", ["customers", "7"]);
+    let group = group_of_class(&fleet, names, "2", "customers");
     let bytes = std::fs::read(&group).expect("readable");
     let file: Value = serde_json::from_slice(&bytes).expect("JSON");
     let payload = file["result"]["payload"].as_str().expect("base64");

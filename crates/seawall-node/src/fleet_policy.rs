@@ -173,11 +173,7 @@ fn edit_groups(next: &mut FleetPolicy, edits: &PolicyEdits) {
             next.changes.extend(edits.changes.iter().find(|c| c.group == group.id).cloned());
             continue;
         }
-        let of_class = next.groups.iter().find(|g| g.class == group.class).map(|g| g.class_number);
-        let used = |n: &u8| next.groups.iter().any(|g| g.class_number == *n);
-        // 255 classes are more than the 16 groups a fleet may have.
-        let free = (1..=u8::MAX).find(|n| !used(n)).unwrap_or(u8::MAX);
-        let class_number = of_class.unwrap_or(free);
+        let class_number = EscrowGroupRecord::number_of_class(&next.groups, &group.class);
         next.groups.iter_mut().filter(|g| g.class == group.class).for_each(|g| g.retired = true);
         next.groups.push(EscrowGroupRecord { class_number, ..group.clone() });
     }

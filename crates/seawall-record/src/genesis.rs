@@ -218,6 +218,15 @@ impl Endpoint {
 }
 
 impl EscrowGroupRecord {
+    /// The number of a data class among a fleet's groups; that of a class without a group is the
+    /// first that no other has.
+    pub fn number_of_class(groups: &[Self], class: &str) -> u8 {
+        let used = |n: &u8| groups.iter().any(|g| g.class_number == *n);
+        let of_class = groups.iter().find(|g| g.class == class).map(|g| g.class_number);
+        // 255 classes are more than the 16 groups a fleet may have.
+        of_class.unwrap_or_else(|| (1..=u8::MAX).find(|n| !used(n)).unwrap_or(u8::MAX))
+    }
+
     /// The custodian with this share index.
     pub fn custodian(&self, index: u16) -> Option<&CustodianRecord> {
         self.custodians.iter().find(|c| c.index == index)

@@ -147,11 +147,13 @@ pub(crate) enum GroupCommand {
         /// The data class
         #[arg(long, value_name = "CLASS", default_value = "default")]
         class: String,
-        /// Number of the class inside sealed objects; each class of a fleet has its own
-        #[arg(long, value_name = "N", default_value_t = 1,
+        /// Number of the class inside sealed objects; each class of a fleet has its own, and 1 is
+        /// that of a fleet's first
+        #[arg(long, value_name = "N", conflicts_with = "fleet",
               value_parser = clap::value_parser!(u8).range(1..))]
-        class_number: u8,
-        /// The card of the fleet the group is for, if it is founded already
+        class_number: Option<u8>,
+        /// The card of the fleet the group is for, if it is founded already; it says the number of
+        /// the class
         #[arg(long, value_name = "FILE")]
         fleet: Option<PathBuf>,
     },

@@ -13,7 +13,7 @@ use seawall_custodian::ceremony::{
 };
 use seawall_host::{OsRng, SystemClock};
 use seawall_record::{
-    Ceremony, CeremonyStep, CustodianCard, EscrowGroupRecord, FleetCard, GroupFile,
+    Ceremony, CeremonyStep, CustodianCard, EscrowGroupRecord, Fleet, FleetCard, GroupFile,
 };
 use serde_json::json;
 
@@ -35,10 +35,14 @@ pub(crate) fn run(
     let custodian = || open_home(&home()?, &args.token, printer);
     match &args.command {
         GroupCommand::Begin { opening, threshold, class, class_number, fleet } => {
-            let fleet = fleet.as_deref().map(fleet_id).transpose()?;
-            let group = NewGroup { class, class_number: *class_number, threshold: *threshold };
+            let fleet = fleet.as_deref().map(fleet_of).transpose()?;
+            let groups = fleet.as_ref().map_or(&[][..], Fleet::groups);
+            let first = EscrowGroupRecord::number_of_class(groups, class);
+            let class_number = class_number.unwrap_or(first);
+            let group = NewGroup { class, class_number, threshold: *threshold };
             let cards = cards(opening)?;
             let with = (&SystemClock as _, &mut OsRng as _);
+            let fleet = fleet.as_ref().map(Fleet::id);
             let it = open_new(&custodian()?, group, cards, fleet, &opening.reason, with)?;
             begin(&opening.folder, &it, printer)?;
         }
@@ -95,9 +99,9 @@ fn cards(opening: &CeremonyOpening) -> anyhow::Result<Vec<CustodianCard>> {
     opening.cards.iter().map(read).collect()
 }
 
-fn fleet_id(card: &Path) -> anyhow::Result<FleetId> {
+fn fleet_of(card: &Path) -> anyhow::Result<Fleet> {
     let fleet = FleetCard::open(&read_input(card)?);
-    Ok(fleet.with_context(|| format!("cannot use {}", card.display()))?.id())
+    fleet.with_context(|| format!("cannot use {}", card.display()))
 }
 
 /// The group a ceremony starts from: of a fleet's newest policy, or as a ceremony left it.
@@ -296,6 +300,7 @@ fn finish(folder: &Path, out: &Path, printer: &Printer) -> anyhow::Result<()> {
         "file": out,
         "group": group.id().to_hex(),
         "class": group.class(),
+        "class_number": file.record().class_number,
         "threshold": group.threshold(),
         "share_epoch": file.record().share_epoch,
         "custodians": file.record().custodians.iter().map(|c| &c.name).collect::<Vec<_>>(),
