@@ -49,6 +49,15 @@ fn receiver() -> (String, mpsc::Receiver<(String, Value)>) {
     (url, received)
 }
 
+/// What a command has written down so far; nothing where nobody has been told yet.
+fn told_in(mail: &Path) -> String {
+    match std::fs::read_to_string(mail) {
+        Ok(text) => text,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(e) => panic!("{}: {e}", mail.display()),
+    }
+}
+
 #[test]
 fn people_are_told_by_webhook_and_by_mail_and_again_after_a_restart() {
     let mut it = Machines::new();
@@ -77,12 +86,7 @@ fn people_are_told_by_webhook_and_by_mail_and_again_after_a_restart() {
     assert_eq!(body["break_glass"], false);
     assert_eq!((&body["node_name"], &body["requester_name"]), (&json!("node-1"), &json!("node-1")));
     assert_eq!((&body["snapshot"], &body["state"]), (&json!(it.id), &json!("pending")));
-    let text = || match std::fs::read_to_string(&mail) {
-        Ok(text) => text,
-        // Nobody has been told yet.
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(e) => panic!("{}: {e}", mail.display()),
-    };
+    let text = || told_in(&mail);
     wait_until("mail was sent", || text().contains("SEAWALL_REQUEST="));
     assert!(text().contains("a test: tell them") && text().contains("custodian approve"));
     assert!(!text().contains("SEAWALL_SHARE_PASSPHRASE"), "{}", text());
@@ -123,16 +127,15 @@ fn a_request_that_breaks_the_glass_is_refused_or_shown_to_people_and_never_passe
     assert_eq!(body["break_glass"], true, "{body}");
     assert_eq!(body["witnessed"], "level 0 (2 needed)", "{body}");
     let words = "BREAK-GLASS: 0 of 2 witnesses vouch";
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let refused = format!("{}.1", arg(&mail));
-    wait_until("mail was sent", || read(arg(&mail)).contains("To refuse it"));
-    wait_until("mail was sent", || read(&refused).contains("there is nothing to confirm"));
-    for text in [read(arg(&mail)), read(&refused)] {
+    let refused = it.fleet.path("mail.txt.1");
+    wait_until("mail was sent", || told_in(&mail).contains("To refuse it"));
+    wait_until("mail was sent", || told_in(&refused).contains("there is nothing to confirm"));
+    for text in [told_in(&mail), told_in(&refused)] {
         for word in [words, "BREAKS THE GLASS", &it.id, "of        node-1 (node:"] {
             assert!(text.contains(word), "{word}: {text}");
         }
     }
-    assert!(!read(&refused).contains("custodian approve"), "{}", read(&refused));
+    assert!(!told_in(&refused).contains("custodian approve"), "{}", told_in(&refused));
     // The list says it too, and still after a restart: it is in the log.
     it.kill(0);
     it.start(0);

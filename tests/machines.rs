@@ -325,9 +325,14 @@ fn what_the_policy_denies_is_refused_with_its_reason() {
     it.set_policy(0, "approvers = []", &[("reason = \"test\"", "reason = \"^INC-[0-9]+\"")]);
     it.set_policy(1, "approvers = []", &[("[\"any\"]", "[]")]);
     it.set_policy(2, "approvers = []", &[("per_day = 5", "per_day = 0")]);
-    (0..3).for_each(|n| it.start(n));
+    (0..2).for_each(|n| it.start(n));
     let request = it.fleet.path("request.json");
-    let args = ["restore", "request", &it.id, "--reason", "a test", "--out", arg(&request)];
+    let id = it.id.clone();
+    let args = ["restore", "request", &id, "--reason", "a test", "--out", arg(&request)];
+    // One may still answer when it is back, and it takes two.
+    let said = it.fleet.run(&[&args[..], &["--send"]].concat()).code(3);
+    assert!(said.stdout.contains("1 may still answer, and it takes 2"), "{}", said.stdout);
+    it.start(2);
     // Nobody is left who might answer.
     let said = it.fleet.run(&[&args[..], &["--send", "--json"]].concat()).code(1).json();
     let sent = &said["sent"];

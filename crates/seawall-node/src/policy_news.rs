@@ -55,7 +55,14 @@ pub(crate) fn tell(
     let mut machines = Vec::new();
     for machine in machines_of(fleet) {
         let shown = match home.read(&machine.path)? {
-            Some(_) => home.read_json::<Shown>(&machine.path)?.version,
+            Some(_) => {
+                let shown: Shown = home.read_json(&machine.path)?;
+                if shown.format != FORMAT {
+                    let why = "not a format this version knows";
+                    return Err(HomeError::damaged(&machine.path, why));
+                }
+                shown.version
+            }
             // What a fleet was founded with nobody has to be told.
             None => fleet.genesis().policy_version,
         };
