@@ -7,7 +7,7 @@ use seawall_sign::SigningKey;
 use seawall_tlog::{Hash, SignedCheckpoint, merkle};
 use serde_json::Value;
 
-use crate::harness::{Fleet, arg, restored, run};
+use crate::harness::{Fleet, Said, arg, copy, restored, run};
 use crate::machines::Machines;
 
 fn lines(fleet: &Fleet, home: &Path, more: &[&str]) -> Vec<Value> {
@@ -145,6 +145,48 @@ fn two_custodians_logs_tell_of_one_request_each_for_itself() {
         let who: Vec<_> = all.iter().filter(|l| l["kind"] == kind).map(|l| &l["actor"]).collect();
         assert_eq!(who.len(), 2, "{kind}: {who:?}");
         assert!(who.contains(&&"custodian-1".into()) && who.contains(&&"custodian-2".into()));
+    }
+}
+
+#[test]
+fn two_histories_of_one_log_are_both_listed_and_named() {
+    let fleet = Fleet::found();
+    let event = |text: &str| {
+        fleet.run(&["log", "append-event", "--kind", "tamper", "--text", text]).ok();
+    };
+    let export = |name: &str| {
+        let tiles = fleet.path(name);
+        fleet.run(&["log", "export", arg(&tiles)]).ok();
+        tiles
+    };
+    event("the lid was opened");
+    let earlier = export("earlier");
+    let (home, before) = (fleet.home(), fleet.path("before"));
+    copy(&home, &before);
+    event("a disk was taken out");
+    let told = export("told");
+    // The same keys tell the end of the story again.
+    fs::remove_dir_all(&home).expect("removed");
+    copy(&before, &home);
+    event("all is well");
+    let told_again = export("told-again");
+    let second = fleet.second_node("node-2");
+    let args = ["audit", "--offline", "--actor", "node-1", "--json", "--log", arg(&told)];
+    let of = |more: &[&str]| run(&second, &[&args[..], more].concat());
+    let events = |said: &Said| {
+        let all = said.json();
+        let all = all.as_array().expect("a list").iter().filter(|l| l["kind"] == "event");
+        all.map(|l| l["what"].as_str().expect("words").to_owned()).collect::<Vec<_>>()
+    };
+    // One copy, the same again, an earlier one: one history.
+    let one = of(&["--log", arg(&told), "--log", arg(&earlier)]).ok();
+    assert_eq!(events(&one).len(), 2, "{:?}", events(&one));
+    let both = of(&["--log", arg(&told_again)]).code(1);
+    both.says(&["told-again", "contradicts another copy", "two histories"]);
+    let all = events(&both);
+    assert_eq!(all.len(), 3, "{all:?}");
+    for word in ["the lid was opened", "a disk was taken out", "all is well"] {
+        assert!(all.iter().any(|what| what.contains(word)), "{word}: {all:?}");
     }
 }
 

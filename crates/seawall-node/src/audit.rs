@@ -9,7 +9,7 @@
 //! A list can only have what somebody logged. That an approval was used and not logged shows in the
 //! custodian's own log, which is why those are asked for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use seawall_base::{Sha256, Timestamp};
@@ -554,6 +554,33 @@ pub fn audit_exported(home: &Home, dir: &Path) -> Result<Vec<Happening>, HomeErr
     }
     let why = "its checkpoint is signed by no custodian and no node of this fleet";
     Err(HomeError::refused(format!("{place}: {why}")))
+}
+
+/// Adds to a list what an exported log tells. Entries that it has from another copy of that log are
+/// not listed again. Where copies of one log say different things in one place, both are listed, and
+/// the first such place is returned: whoever has the log's keys signed two histories.
+pub fn add_exported(all: &mut Vec<Happening>, more: Vec<Happening>) -> Option<(String, u64)> {
+    let place = |it: &Happening| match &it.proof {
+        Proof::Log { origin, index, .. } => Some((origin.clone(), *index)),
+        Proof::Kept | Proof::Policy { .. } => None,
+    };
+    let mut known: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
+    for it in all.iter() {
+        known.entry(place(it)).or_default().insert(it.statement);
+    }
+    let mut apart = None;
+    for it in more {
+        let place = place(&it);
+        let said = known.get(&place);
+        if said.is_some_and(|said| said.contains(&it.statement)) {
+            continue;
+        }
+        if said.is_some() && apart.is_none() {
+            apart = place;
+        }
+        all.push(it);
+    }
+    apart
 }
 
 /// What a custodian's log may be signed with: its signing key, or that of its machine's connections

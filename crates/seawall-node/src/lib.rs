@@ -54,7 +54,7 @@ mod witness_link;
 mod witnesses;
 
 pub use arrivals::{Away, Brought, capsules};
-pub use audit::{Happening, Proof, audit, audit_exported, in_words};
+pub use audit::{Happening, Proof, add_exported, audit, audit_exported, in_words};
 pub use browse::{Reach, view};
 pub use bucket::{Bucket, BucketError, BucketPushed};
 pub use canary::{CANARY, approve_canary, canary_dir};

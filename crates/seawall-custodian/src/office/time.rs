@@ -76,6 +76,11 @@ impl AcceptedClock {
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("numbers and text serialise")
     }
+
+    /// Whether it is about the clock as it is now; only then it counts.
+    pub fn is_of(&self, wall: Timestamp) -> bool {
+        self.format == ACCEPTED_FORMAT && self.clock.0.abs_diff(wall.0) <= SKEW.0
+    }
 }
 
 pub(super) struct LatestTime {
@@ -169,10 +174,7 @@ impl LatestTime {
             }
         };
         let wall = self.clock.now();
-        let is_now = |it: &AcceptedClock| {
-            it.format == ACCEPTED_FORMAT && it.clock.0.abs_diff(wall.0) <= SKEW.0
-        };
-        let ahead = if said.as_ref().is_some_and(is_now) {
+        let ahead = if said.is_some_and(|it| it.is_of(wall)) {
             Some(self.accept()?)
         } else {
             tracing::warn!("what was said about the clock counts for nothing: it is not its time");

@@ -5,7 +5,9 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use seawall_base::{Sha256, Timestamp};
-use seawall_node::{Happening, Home, Proof, audit, audit_exported, prove_origin, provenance};
+use seawall_node::{
+    Happening, Home, Proof, add_exported, audit, audit_exported, prove_origin, provenance,
+};
 use serde_json::{Value, json};
 
 use super::snapshot::{pulled, witnessed};
@@ -20,17 +22,19 @@ pub(crate) fn run(args: &AuditArgs, home: &Path, printer: &Printer) -> anyhow::R
     let copies =
         if args.offline { super::snapshot::Copies::default() } else { pulled(&home, printer)? };
     let mut all = audit(&home, &copies.logs)?;
+    let mut outcome = if copies.refused { Outcome::Found } else { Outcome::Done };
     for dir in &args.logs {
         let more = audit_exported(&home, dir).with_context(|| format!("log {}", dir.display()))?;
-        // A node's log may have been read from a region already. What two custodians say of one
-        // request is two entries.
-        let known = |it: &Happening| all.iter().any(|k| is_same_entry(&k.proof, &it.proof));
-        let new: Vec<_> = more.into_iter().filter(|it| !known(it)).collect();
-        all.extend(new);
+        if let Some((origin, index)) = add_exported(&mut all, more) {
+            printer.warn(&format!(
+                "{} contradicts another copy of log {origin} from entry {index} on: whoever has its keys signed two histories; both are listed",
+                dir.display()
+            ));
+            outcome = Outcome::Found;
+        }
     }
     all.sort_by_key(|it| it.at);
     all.retain(|it| is_wanted(it, args));
-    let outcome = if copies.refused { Outcome::Found } else { Outcome::Done };
     if let Some(out) = &args.export {
         let mut lines = String::new();
         for it in &all {
@@ -49,14 +53,6 @@ pub(crate) fn run(args: &AuditArgs, home: &Path, printer: &Printer) -> anyhow::R
         if lines.is_empty() { "nothing of that is on record".to_owned() } else { lines.join("\n") };
     printer.result(&all.iter().map(value).collect::<Value>(), &words)?;
     Ok(outcome)
-}
-
-fn is_same_entry(a: &Proof, b: &Proof) -> bool {
-    let place = |it: &Proof| match it {
-        Proof::Log { origin, index, .. } => Some((origin.clone(), *index)),
-        Proof::Kept | Proof::Policy { .. } => None,
-    };
-    place(a).is_some_and(|a| Some(a) == place(b))
 }
 
 fn is_wanted(it: &Happening, args: &AuditArgs) -> bool {

@@ -40,20 +40,30 @@ pub(super) fn run(
         MachineCommand::Approver { name, out } => approver(name, out, printer)?,
         MachineCommand::Approve { request, key, yes } => {
             let home = CustodianHome::open(home)?;
-            let (digest, case) = find(&home, request)?;
-            printer.show(&shown(digest, case.as_ref()));
-            verdict::check_open(case.as_ref())?;
+            // What cannot be shown is not confirmed.
+            let list = cases(&home)?;
+            let (digest, case) = find(list.as_ref(), request)?;
+            printer.show(&shown(digest, case));
+            verdict::check_open(case)?;
             anyhow::ensure!(*yes || confirm("Confirm this restore?")?, "not confirmed");
-            return verdict::say(&home, digest, key, None, printer);
+            return verdict::say(&home, digest, (key, list.as_ref()), None, printer);
         }
         MachineCommand::Refuse { request, key, reason } => {
             let home = CustodianHome::open(home)?;
-            let (digest, case) = find(&home, request)?;
-            verdict::check_open(case.as_ref())?;
-            return verdict::say(&home, digest, key, Some(reason), printer);
+            let list = match cases(&home) {
+                // A no must always be possible; a whole digest needs no list.
+                Err(e) if whole(request).is_some() => {
+                    printer.warn(&format!("the machine's list cannot be read: {e:#}"));
+                    None
+                }
+                list => list?,
+            };
+            let (digest, case) = find(list.as_ref(), request)?;
+            verdict::check_open(case)?;
+            return verdict::say(&home, digest, (key, list.as_ref()), Some(reason), printer);
         }
         MachineCommand::AcceptClock { yes } => {
-            accept_clock(&CustodianHome::open(home)?, *yes, printer)?;
+            return accept_clock(&CustodianHome::open(home)?, *yes, printer);
         }
         MachineCommand::Log(command) => log(&CustodianHome::open(home)?, command, printer)?,
     }
@@ -161,14 +171,16 @@ fn secret(args: &RunArgs, name: &str) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     Ok(bytes)
 }
 
-fn cases(home: &CustodianHome) -> anyhow::Result<CaseList> {
+/// The list that the machine keeps; `None` if it has not run yet.
+fn cases(home: &CustodianHome) -> anyhow::Result<Option<CaseList>> {
     let bytes = read_file(home.disk().as_ref(), CASES, MAX_CASES).context(CASES)?;
-    let bytes = bytes.context("the machine of this home has not run yet")?;
-    serde_json::from_slice(&bytes).context(CASES)
+    bytes.map(|bytes| serde_json::from_slice(&bytes).context(CASES)).transpose()
 }
 
+const NOT_RUN: &str = "the machine of this home has not run yet";
+
 fn requests(home: &CustodianHome, printer: &Printer) -> anyhow::Result<()> {
-    let cases = cases(home)?;
+    let cases = cases(home)?.context(NOT_RUN)?;
     let lines: Vec<_> = cases.cases.iter().map(in_lines).collect();
     if cases.left_off > 0 {
         printer.warn(&format!(
@@ -244,25 +256,28 @@ fn place(path: &Path) -> anyhow::Result<(FsDisk, String)> {
     Ok((FsDisk::create(dir)?, name.to_owned()))
 }
 
-/// The one request whose digest begins so, as it is listed if it is. A whole digest needs no list,
-/// since a no must always be possible.
-fn find(home: &CustodianHome, beginning: &str) -> anyhow::Result<(Sha256, Option<ListedCase>)> {
+fn whole(digest: &str) -> Option<Sha256> {
+    Sha256::from_hex(digest.strip_prefix("sha256:").unwrap_or(digest)).ok()
+}
+
+/// The one request whose digest begins so, as it is listed if it is. A whole digest needs no list:
+/// the list has no room for all.
+fn find<'a>(
+    list: Option<&'a CaseList>,
+    beginning: &str,
+) -> anyhow::Result<(Sha256, Option<&'a ListedCase>)> {
+    let whole = whole(beginning);
+    anyhow::ensure!(list.is_some() || whole.is_some(), NOT_RUN);
     let beginning = beginning.strip_prefix("sha256:").unwrap_or(beginning);
-    let whole = Sha256::from_hex(beginning).ok();
-    let cases = match (cases(home), whole) {
-        (Ok(cases), _) => cases.cases,
-        (Err(_), Some(_)) => Vec::new(),
-        (Err(e), None) => return Err(e),
-    };
-    let mut matching: Vec<_> =
-        cases.into_iter().filter(|c| c.request.to_hex().starts_with(beginning)).collect();
-    match (matching.len(), whole) {
-        (1, _) => {
-            let case = matching.remove(0);
-            Ok((case.request, Some(case)))
+    let listed = list.iter().flat_map(|list| &list.cases);
+    let matching: Vec<_> = listed.filter(|c| c.request.to_hex().starts_with(beginning)).collect();
+    match (&matching[..], whole) {
+        ([case], _) => Ok((case.request, Some(case))),
+        ([], Some(digest)) => Ok((digest, None)),
+        (all, _) => {
+            let n = all.len();
+            anyhow::bail!("{n} requests begin with {beginning:?}; see custodian requests")
         }
-        (0, Some(digest)) => Ok((digest, None)),
-        (n, _) => anyhow::bail!("{n} requests begin with {beginning:?}; see custodian requests"),
     }
 }
 
@@ -286,15 +301,34 @@ fn as_owner(home: &CustodianHome) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn accept_clock(home: &CustodianHome, yes: bool, printer: &Printer) -> anyhow::Result<()> {
+fn accept_clock(home: &CustodianHome, yes: bool, printer: &Printer) -> anyhow::Result<Outcome> {
     as_owner(home)?;
     let shown = SystemClock.now();
     printer.show(&format!("this machine's clock shows {shown}"));
     anyhow::ensure!(yes || confirm("Is that the time?")?, "not accepted");
-    let word = AcceptedClock::new(SystemClock.now());
+    // What the person saw: whoever sets the clock while they look gains nothing.
+    let word = AcceptedClock::new(shown);
+    anyhow::ensure!(
+        word.is_of(SystemClock.now()),
+        "the clock has moved on by minutes since it was shown: nothing was accepted; say it again"
+    );
     write_atomic(home.disk().as_ref(), ACCEPTED_CLOCK, &word.to_json()).context(ACCEPTED_CLOCK)?;
-    printer
-        .result(&json!({ "accepted": shown }), "accepted; the machine believes it within a second")
+    let runs = taken(home)?.is_none();
+    let heard = |_| {
+        let left = read_file(home.disk().as_ref(), ACCEPTED_CLOCK, MAX_CASES);
+        Ok(left.context(ACCEPTED_CLOCK)?.is_none().then_some(()))
+    };
+    let heard = runs && verdict::patiently(heard)?.is_some();
+    let value = json!({ "accepted": shown, "taken": heard, "runs": runs });
+    let words = match (heard, runs) {
+        (true, _) => "accepted; the machine has taken it",
+        (false, true) => "written, and the machine has not taken it: see the machine's own log",
+        (false, false) => {
+            "written; the machine does not run: it counts if the machine runs within minutes, otherwise say it again then"
+        }
+    };
+    printer.result(&value, words)?;
+    Ok(if heard { Outcome::Done } else { Outcome::Partly })
 }
 
 fn export(
@@ -308,9 +342,9 @@ fn export(
     fleets.retain(|it| wanted.is_none_or(|id| it.id().to_hex() == id));
     let [fleet] = &fleets[..] else {
         anyhow::bail!(
-            "{} fleets of this home {}; --fleet-id says which log to export (seawall custodian show lists them)",
+            "this home knows {} fleets{}; --fleet-id says whose log to export (seawall custodian show lists them)",
             fleets.len(),
-            wanted.map_or_else(|| "have a log".to_owned(), |id| format!("are {id}"))
+            wanted.map_or_else(String::new, |id| format!(" of id {id}"))
         );
     };
     let to = FsDisk::create(dir)?;

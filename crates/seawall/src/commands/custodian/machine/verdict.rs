@@ -5,13 +5,14 @@
 //! how the request stands and whose key this is, and then waits until the machine shows the word in
 //! its list. What the machine's list says is its own view; the machine decides, not this check.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use seawall_base::{Clock as _, Disk as _, Sha256, write_atomic};
 use seawall_custodian::message::Standing;
-use seawall_custodian::{CustodianHome, ListedCase, VERDICTS};
+use seawall_custodian::{CaseList, CustodianHome, ListedCase, VERDICTS};
 use seawall_host::SystemClock;
 use seawall_record::PersonVerdict;
 use seawall_sign::SigningKey;
@@ -23,6 +24,9 @@ use crate::output::{Outcome, Printer};
 
 /// How long the machine may take: it looks twice in a second, and may be at an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whose keys count, by key.
+type Names = BTreeMap<String, String>;
 
 /// What somebody may still say something about.
 pub(super) fn check_open(case: Option<&ListedCase>) -> anyhow::Result<()> {
@@ -41,7 +45,7 @@ pub(super) fn check_open(case: Option<&ListedCase>) -> anyhow::Result<()> {
 pub(super) fn say(
     home: &CustodianHome,
     request: Sha256,
-    key: &Path,
+    (key, list): (&Path, Option<&CaseList>),
     refused: Option<&str>,
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
@@ -49,7 +53,16 @@ pub(super) fn say(
     let (disk, name) = place(key)?;
     let key = key_file::signing(&disk, &name, Purpose::Approver)?;
     let runs = taken(home)?.is_none();
-    let approver = approver(home, &key, runs)?;
+    let rules = match rules_of(home, None) {
+        // A no must always be possible.
+        Err(e) if refused.is_some() => {
+            printer.warn(&format!("whose key this is cannot be seen: {e:#}"));
+            None
+        }
+        rules => Some(rules?).filter(|rules| !rules.is_none()),
+    };
+    let listed = list.and_then(|list| list.approvers.as_ref());
+    let approver = approver(listed, rules.map(|rules| rules.names()), &key, runs)?;
     let verdict = PersonVerdict {
         request,
         confirmed: refused.is_none(),
@@ -83,15 +96,15 @@ pub(super) fn say(
 }
 
 /// Whose key this is, by the policy that the machine goes by; empty where no policy can be seen.
-fn approver(home: &CustodianHome, key: &SigningKey, runs: bool) -> anyhow::Result<String> {
+fn approver(
+    listed: Option<&Names>,
+    file: Option<Names>,
+    key: &SigningKey,
+    runs: bool,
+) -> anyhow::Result<String> {
     let key = key.public().to_string();
-    let listed = cases(home).ok().and_then(|list| list.approvers);
-    let file = rules_of(home, None).ok().filter(|rules| !rules.is_none());
-    let file = file.map(|rules| rules.names());
-    let of = |names: &Option<std::collections::BTreeMap<String, String>>| {
-        names.as_ref().and_then(|names| names.get(&key).cloned())
-    };
-    match (of(&listed), of(&file)) {
+    let of = |names: Option<&Names>| names.and_then(|names| names.get(&key).cloned());
+    match (of(listed), of(file.as_ref())) {
         (Some(name), _) => Ok(name),
         (None, Some(name)) if !runs || listed.is_none() => Ok(name),
         (None, Some(name)) => anyhow::bail!(
@@ -104,6 +117,21 @@ fn approver(home: &CustodianHome, key: &SigningKey, runs: bool) -> anyhow::Resul
     }
 }
 
+/// Looks again and again until there is something to see, or the machine has had its time.
+pub(super) fn patiently<T>(
+    mut look: impl FnMut(bool) -> anyhow::Result<Option<T>>,
+) -> anyhow::Result<Option<T>> {
+    let begun = Instant::now();
+    loop {
+        let late = begun.elapsed() >= PATIENCE;
+        let seen = look(late)?;
+        if seen.is_some() || late {
+            return Ok(seen);
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// Waits until the machine has taken a verdict, and says how the request stands then; `None` if it
 /// does not take it.
 fn wait(
@@ -113,33 +141,30 @@ fn wait(
     yes: bool,
     approver: &str,
 ) -> anyhow::Result<Option<String>> {
-    let begun = Instant::now();
-    loop {
-        let is_there = home.disk().list(VERDICTS).context(VERDICTS)?.iter().any(|it| it == file);
-        let list = cases(home);
-        let case = list.iter().flat_map(|list| &list.cases).find(|case| case.request == request);
-        let late = begun.elapsed() >= PATIENCE;
-        match case {
-            Some(case) if !is_there => {
-                if let Some(words) = became(case, yes, approver, late)? {
-                    return Ok(Some(words));
-                }
-            }
-            None if !is_there && late => {
-                let left_off = list.map_or(0, |list| list.left_off);
-                anyhow::ensure!(
-                    left_off > 0,
-                    "the machine knows no such open request: it counts for nothing"
-                );
-                return Ok(Some("the machine has taken it; the request is not listed".to_owned()));
-            }
-            _ => {}
-        }
-        if late {
+    patiently(|late| {
+        if home.disk().list(VERDICTS).context(VERDICTS)?.iter().any(|it| it == file) {
             return Ok(None);
         }
-        std::thread::sleep(Duration::from_millis(100));
-    }
+        let list = match cases(home) {
+            Ok(list) => list,
+            // The machine writes it anew.
+            Err(_) if !late => return Ok(None),
+            Err(e) => {
+                return Err(
+                    e.context("the machine has taken it; what became of it is not to be seen")
+                );
+            }
+        };
+        let case = list.iter().flat_map(|list| &list.cases).find(|case| case.request == request);
+        if let Some(case) = case {
+            return became(case, yes, approver, late);
+        }
+        anyhow::ensure!(
+            !late || list.is_some_and(|list| list.left_off > 0),
+            "the machine knows no such open request: it counts for nothing"
+        );
+        Ok(late.then(|| "the machine has taken it; the request is not listed".to_owned()))
+    })
 }
 
 /// What became of a request after somebody's word was taken; `None` while the list is of before.
