@@ -182,7 +182,7 @@ fn two_histories_of_one_log_are_both_listed_and_named() {
     let one = of(&["--log", arg(&told), "--log", arg(&earlier)]).ok();
     assert_eq!(events(&one).len(), 2, "{:?}", events(&one));
     let both = of(&["--log", arg(&told_again)]).code(1);
-    both.says(&["told-again", "contradicts another copy", "two histories"]);
+    let both = both.says(&["told-again", "contradicts another copy", "two histories"]);
     let all = events(&both);
     assert_eq!(all.len(), 3, "{all:?}");
     for word in ["the lid was opened", "a disk was taken out", "all is well"] {

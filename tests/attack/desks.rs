@@ -102,7 +102,7 @@ pub(super) struct Witness {
 }
 
 impl Witness {
-    fn new(fleet: &Fleet, name: &'static str, seed: u8) -> Self {
+    pub(super) fn new(fleet: &Fleet, name: &'static str, seed: u8) -> Self {
         let home = fleet.path(&format!("witness-{name}"));
         Self { name, home, address: free_address(), seed, serving: None, ahead: Arc::default() }
     }
@@ -116,7 +116,7 @@ impl Witness {
     }
 
     /// Its record in the policy, in a file.
-    fn record(&self, fleet: &Fleet) -> PathBuf {
+    pub(super) fn record(&self, fleet: &Fleet) -> PathBuf {
         let record = serde_json::json!({
             "operator": self.name,
             "name": format!("{}.example/witness", self.name),
@@ -128,7 +128,7 @@ impl Witness {
         path
     }
 
-    fn start(&mut self, fleet: &Fleet) {
+    pub(super) fn start(&mut self, fleet: &Fleet) {
         self.start_as(fleet, None);
     }
 

@@ -40,7 +40,7 @@ pub use office::{
     export_log, read_log,
 };
 pub use post_quantum::{ArrivedManifest, JudgedShare, ShareReport, judge_bad_share, kem_keys};
-pub use quorum::{quorum, reached, roster};
+pub use quorum::{reached, roster};
 pub use serving::{Renewal, run_until_signal};
 pub use token::{AskPin, PinState, Token, TokenError, TokenPin};
 pub use witness::{DeskError, WitnessDesk};
@@ -185,7 +185,7 @@ pub fn examine_with<'p>(
     let log_size = check_inclusion(&parts, &dossier)?;
     let (group, capsule) = check_capsule(&dossier.fleet, &dossier.manifest, classical)?;
     let signed = SignedCheckpoint::parse(parts.checkpoint.as_bytes())?;
-    let witnessed = reached(&dossier.fleet, &roster(&dossier.fleet), [&signed]);
+    let witnessed = reached(&dossier.fleet, &roster(dossier.fleet.policy()), [&signed]);
     // Never a dead end: who asks may say why it cannot wait, and everybody is shown that.
     if !witnessed.suffices() && dossier.break_glass.is_none() {
         return Err(CustodianError::NotWitnessed(Box::new(witnessed)));

@@ -294,7 +294,7 @@ fn of_own_log(
     roster: &Roster,
     log: &Log,
 ) -> Result<Vec<Happening>, HomeError> {
-    let quorum = seawall_custodian::quorum(fleet);
+    let quorum = fleet.policy().quorum();
     let voices = Witnessed::open(home, log.origin())?.voices(roster, log.checkpoint());
     let prove = |index| {
         let reached = voices.reached(quorum.as_ref(), index);
@@ -317,7 +317,7 @@ fn of_copy(fleet: &Fleet, roster: &Roster, log: &PulledLog) -> Result<Vec<Happen
         .vouchers()
         .map(|it| (it.checkpoint().size, reached(fleet, roster, std::iter::once(it)).operators))
         .collect();
-    let quorum = seawall_custodian::quorum(fleet);
+    let quorum = fleet.policy().quorum();
     let prove = |index| {
         let covering = vouchers.iter().filter(|(size, _)| *size > index);
         let names = covering.flat_map(|(_, names)| names).map(String::as_str);

@@ -13,16 +13,17 @@ use seawall_policy::deletion::{Kept, Rule, expire};
 use seawall_policy::retention::{Group, Rules};
 use seawall_policy::witness::Stamp;
 use seawall_record::{
-    Accepted, Deletion, DeletionFile, DeletionRule, Fleet, Forgotten, Hex32, LogState, Retention,
+    Accepted, Deleted, Deletion, DeletionFile, DeletionRule, Enrolment, Fleet, Forgotten, Hex32,
+    LogState, ManifestCore, Retention,
 };
 use seawall_sign::{Envelope, Statement, StatementKey};
 use seawall_sync::Receipts;
-use seawall_tlog::Log;
+use seawall_tlog::{Log, Roster};
 
 use crate::fleet_policy::copies_of;
 use crate::home::{Home, HomeError, append, replay};
 use crate::root_files::sign_as_root;
-use crate::witnesses::{Witnessed, home_roster};
+use crate::witnesses::{Witnessed, known_regions, roster};
 
 /// What is to be deleted, and why.
 #[derive(Debug)]
@@ -230,8 +231,9 @@ pub(crate) fn to_carry(home: &Home, fleet: &Fleet) -> Result<Option<Envelope>, H
 /// Which snapshots a region says expired and cannot have, by number: too young, or wanted by the rules
 /// it names, even if of all stamps those are believed that suit it best.
 ///
-/// The region decided earlier, from fewer stamps and under an earlier policy. What may expire once
-/// may expire ever after, so whatever it was entitled to is allowed by this, too.
+/// The region decided earlier, from fewer stamps, and under the policy of that day: it is accused only
+/// if no policy that the fleet ever had allows it. What may expire once may expire ever after. What it
+/// let go of an earlier epoch's log was judged by that log's stamps, when it was told.
 pub(crate) fn expired_too_early(
     home: &Home,
     fleet: &Fleet,
@@ -239,6 +241,15 @@ pub(crate) fn expired_too_early(
     receipts: &Receipts,
     clock: Timestamp,
 ) -> Result<Vec<u64>, HomeError> {
+    let of_this = |notice: &Deleted| notice.origin == log.origin().as_str();
+    let told: BTreeSet<(Sha256, Sha256)> = receipts
+        .all_deleted()
+        .filter(|(_, notice)| of_this(notice))
+        .map(|(manifest, notice)| (notice.under, manifest))
+        .collect();
+    if told.is_empty() {
+        return Ok(Vec::new());
+    }
     let mut state = LogState::new(fleet.clone(), log.origin().as_str());
     let (mut all, mut statements) = (Vec::new(), Vec::new());
     replay(&mut state, log, &mut |index, accepted| {
@@ -248,35 +259,82 @@ pub(crate) fn expired_too_early(
             all.push((index, digest, manifest.core.clone()));
         }
     })?;
-    let Some(needed) = seawall_custodian::quorum(fleet).map(|q| usize::from(q.needed())) else {
-        return Ok(Vec::new());
-    };
-    let (witnessed, roster) = (Witnessed::open(home, log.origin())?, home_roster(home, fleet)?);
-    let latest = witnessed.last_stamps(&roster).into_iter().map(|stamp| stamp.time);
-    let now = latest.filter(|time| *time <= clock.after(Seconds::days(1))).max();
-    let kept: Vec<Kept> = all
-        .iter()
-        .map(|(index, digest, core)| Kept {
+    let witnessed = Witnessed::open(home, log.origin())?;
+    let judges = judges(fleet, &known_regions(home, fleet)?);
+    let mut early = BTreeSet::new();
+    for (index, rules) in statements {
+        let under = Envelope::parse(&log.entry(index)?)?.digest();
+        let gone = |digest: &Sha256| told.contains(&(under, *digest));
+        let claimed = all.iter().filter(|(_, digest, _)| gone(digest));
+        let mut of_it: BTreeSet<u64> = claimed.map(|(_, _, core)| core.sequence).collect();
+        for judge in &judges {
+            if of_it.is_empty() {
+                break;
+            }
+            let kept: Vec<Kept> = all.iter().map(|it| judge.kept(&witnessed, it, &state)).collect();
+            let now = judge.now(&witnessed, clock);
+            let verdicts = expire(&kept, &rules, judge.rule, now)
+                .map_err(|e| HomeError::refused(e.to_string()))?;
+            for (it, _) in kept.iter().zip(verdicts).filter(|(_, verdict)| verdict.is_ok()) {
+                of_it.remove(&it.sequence);
+            }
+        }
+        early.extend(of_it);
+    }
+    Ok(early.into_iter().collect())
+}
+
+/// Who could have let something expire: the witnesses of a policy, and its rule.
+struct Judge {
+    roster: Roster,
+    needed: u16,
+    rule: Option<Rule>,
+}
+
+/// One of each policy that the fleet has had with a quorum of witnesses.
+fn judges(fleet: &Fleet, regions: &[Enrolment]) -> Vec<Judge> {
+    let first = fleet.genesis().policy_version;
+    let mut known = Vec::new();
+    let mut judges = Vec::new();
+    for policy in (first..=fleet.version()).filter_map(|version| fleet.policy_of(version)) {
+        let of_it = (policy.witnesses.clone(), policy.witness_quorum, policy.deletion);
+        if known.contains(&of_it) {
+            continue;
+        }
+        known.push(of_it);
+        if let Some(quorum) = policy.quorum() {
+            let roster = roster(&policy, regions);
+            let rule = policy.deletion.map(DeletionRule::rule);
+            judges.push(Judge { roster, needed: quorum.needed(), rule });
+        }
+    }
+    judges
+}
+
+impl Judge {
+    /// The latest time that any of its witnesses has signed, but for what lies ahead of the clock.
+    fn now(&self, witnessed: &Witnessed, clock: Timestamp) -> Option<Timestamp> {
+        let latest = witnessed.last_stamps(&self.roster).into_iter().map(|stamp| stamp.time);
+        latest.filter(|time| *time <= clock.after(Seconds::days(1))).max()
+    }
+
+    fn kept(
+        &self,
+        witnessed: &Witnessed,
+        (index, digest, core): &(u64, Sha256, ManifestCore),
+        state: &LogState,
+    ) -> Kept {
+        let stamps = witnessed.first_stamps(&self.roster, *index, self.needed);
+        Kept {
             group: Group { node: core.node.to_string(), set: core.set.clone(), class: core.class },
             sequence: core.sequence,
             created: core.created,
-            then: earliest(&witnessed.first_stamps(&roster, *index, needed as u16), needed),
+            then: earliest(&stamps, usize::from(self.needed)),
             tags: core.tags.clone(),
             let_go: state.forgotten(digest).is_some(),
             proven: false,
-        })
-        .collect();
-    let mut early = Vec::new();
-    for (index, rules) in statements {
-        let under = Envelope::parse(&log.entry(index)?)?.digest();
-        let verdicts = expire(&kept, &rules, mildest(fleet), now)
-            .map_err(|e| HomeError::refused(e.to_string()))?;
-        let gone: BTreeSet<Sha256> =
-            receipts.all_deleted().filter(|(_, it)| it.under == under).map(|it| it.0).collect();
-        let of_it = all.iter().zip(verdicts).filter(|((_, digest, _), _)| gone.contains(digest));
-        early.extend(of_it.filter(|(_, v)| v.is_err()).map(|((_, _, core), _)| core.sequence));
+        }
     }
-    Ok(early)
 }
 
 /// The earliest time at which so many operators can have signed.
@@ -289,12 +347,4 @@ fn earliest(stamps: &[Stamp<'_>], needed: usize) -> Option<Timestamp> {
     let mut times: Vec<Timestamp> = first.into_values().collect();
     times.sort_unstable();
     times.get(needed.checked_sub(1)?).copied()
-}
-
-/// The lowest minimum age that any policy of the fleet ever had.
-fn mildest(fleet: &Fleet) -> Option<Rule> {
-    let first = fleet.genesis().policy_version;
-    let policies = (first..=fleet.version()).filter_map(|version| fleet.policy_of(version));
-    let rules = policies.filter_map(|policy| policy.deletion).map(DeletionRule::rule);
-    rules.min_by_key(|rule| rule.min_age)
 }

@@ -169,7 +169,10 @@ pub fn prune(
     wait_for_snapshots(&mut reclaim, step)?;
     let reprieved = reprieve_newer(home, &fleet, &store, &mut reclaim, &kept)?;
     let swept = reclaim.sweep(percent, &mut |freed| step(PruneStep::Sweeping(freed)))?;
-    Erased { deletions: state.deletions() }.write(home)?;
+    // A zone that was left may hold what was deleted: the next prune writes all anew again.
+    if swept.is_whole() {
+        Erased { deletions: state.deletions() }.write(home)?;
+    }
     Ok(Pruned { forgotten, kept: kept.len(), reclaim: plan, reprieved, swept })
 }
 

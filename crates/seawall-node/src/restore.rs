@@ -102,7 +102,7 @@ impl Requestable<'_> {
             ));
         }
         let kept = Witnessed::open(home, &own.checkpoint().origin)?;
-        let roster = seawall_custodian::roster(fleet);
+        let roster = seawall_custodian::roster(fleet.policy());
         let mut candidates: Vec<SignedCheckpoint> = vec![believed_lines(home, fleet, author, own)?];
         let shown = match self {
             Self::Own(_) => &[][..],

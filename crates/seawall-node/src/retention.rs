@@ -165,7 +165,7 @@ impl Evidence {
             regions,
             witnessed: Witnessed::open(home, log.origin())?,
             roster: home_roster(home, fleet)?,
-            quorum: seawall_custodian::quorum(fleet).map(|q| q.needed()),
+            quorum: fleet.policy().quorum().map(|q| q.needed()),
             in_bucket: bucket.size,
             has_bucket: home.bucket().is_some(),
             unreached: bucket.unreached.clone(),

@@ -181,7 +181,7 @@ fn log_snapshot(
         forgotten: None,
         deleted: None,
         gone_from: Vec::new(),
-        witnessed: Reached::count(seawall_custodian::quorum(fleet).as_ref(), []),
+        witnessed: Reached::count(fleet.policy().quorum().as_ref(), []),
     })
 }
 
@@ -229,7 +229,7 @@ pub fn list_snapshots(home: &Home, pulled: &[PulledLog]) -> Result<Vec<Listed>, 
     let mut out = Vec::new();
     let mut state = seawall_record::LogState::new(fleet.clone(), log.origin().as_str());
     let (enrolment, _) = home.enrolment(&fleet)?;
-    let (roster, quorum) = (home_roster(home, &fleet)?, seawall_custodian::quorum(&fleet));
+    let (roster, quorum) = (home_roster(home, &fleet)?, fleet.policy().quorum());
     let voices = Witnessed::open(home, log.origin())?.voices(&roster, log.checkpoint());
     replay(&mut state, &log, &mut |index, accepted| {
         if let Some((digest, manifest)) = accepted.snapshot() {

@@ -145,7 +145,7 @@ pub fn sync(
             let sequences = expired_too_early(home, &fleet, &log, &receipts, clock.now())?;
             if !sequences.is_empty() {
                 let tier = name.clone();
-                return Err(SyncError::DeletedUnasked { tier, sequences }.into());
+                return Err(SyncError::ExpiredEarly { tier, sequences }.into());
             }
             show_cosigned(home, &link, &log)?;
             Ok(SyncDone::Region(done))

@@ -10,7 +10,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use seawall_base::{Disk as _, Sha256, Timestamp, read_file, write_atomic};
 use seawall_custodian::reached;
 use seawall_policy::witness::{Quorum, Reached, Stamp};
-use seawall_record::{Enrolment, EvidenceFile, Fleet, Introduction, LogState, Sighting};
+use seawall_record::{
+    Enrolment, EvidenceFile, Fleet, FleetPolicy, Introduction, LogState, Sighting,
+};
 use seawall_tlog::{Cosigned, Hash, Kind, Origin, Roster, SignedCheckpoint, Verifier};
 
 use crate::epoch::keep_evidence;
@@ -21,8 +23,8 @@ const MAX_CHECKPOINT: usize = 256 << 10;
 
 /// The policy's witnesses by operator. Regions it does not name count as operators of their own:
 /// they lift a level to 1, and are part of no quorum.
-pub fn roster(fleet: &Fleet, regions: &[Enrolment]) -> Roster {
-    let mut roster = seawall_custodian::roster(fleet);
+pub fn roster(policy: &FleetPolicy, regions: &[Enrolment]) -> Roster {
+    let mut roster = seawall_custodian::roster(policy);
     for region in regions {
         let operator = format!("region {}", region.name);
         if let Err(e) = roster.add(&operator, &region.name, region.identity) {
@@ -56,8 +58,12 @@ pub(crate) fn believed_lines(
 
 /// The roster of a home: the policy's witnesses and the regions it knows.
 pub fn home_roster(home: &Home, fleet: &Fleet) -> Result<Roster, HomeError> {
-    let regions: Vec<Enrolment> = home.regions(fleet)?.into_iter().map(|(_, r)| r).collect();
-    Ok(roster(fleet, &regions))
+    Ok(roster(fleet.policy(), &known_regions(home, fleet)?))
+}
+
+/// The regions that this home knows.
+pub(crate) fn known_regions(home: &Home, fleet: &Fleet) -> Result<Vec<Enrolment>, HomeError> {
+    Ok(home.regions(fleet)?.into_iter().map(|(_, region)| region).collect())
 }
 
 /// Who stands behind the last checkpoint of this node's own log.
@@ -67,7 +73,7 @@ pub fn log_reached(home: &Home) -> Result<Reached, HomeError> {
     let roster = home_roster(home, &fleet)?;
     let voices = Witnessed::open(home, log.origin())?.voices(&roster, log.checkpoint());
     let last = log.checkpoint().map_or(0, |it| it.checkpoint().size.saturating_sub(1));
-    Ok(voices.reached(seawall_custodian::quorum(&fleet).as_ref(), last))
+    Ok(voices.reached(fleet.policy().quorum().as_ref(), last))
 }
 
 /// Every cosigned checkpoint of one log that this home keeps, by its size.

@@ -20,6 +20,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 
 use seawall_base::{FleetId, GroupId, NodeId, Seconds, Sha256, Timestamp};
+use seawall_policy::witness::Quorum;
 use seawall_sign::{Envelope, Predicate, Statement, Subject, VerifyingKey};
 use serde::{Deserialize, Serialize};
 
@@ -177,6 +178,18 @@ impl Predicate for FleetPolicy {
 }
 
 impl FleetPolicy {
+    /// Its witnesses: operator, name in cosignatures, key.
+    pub fn cosigners(&self) -> impl Iterator<Item = (&str, &str, VerifyingKey)> {
+        self.witnesses.iter().map(|it| (it.operator.as_str(), it.name.as_str(), it.key))
+    }
+
+    /// Its quorum of witnesses, if it demands one. A policy whose quorums could miss each other is
+    /// refused before anybody believes it, so there is none here.
+    pub fn quorum(&self) -> Option<Quorum> {
+        let rule = self.witness_quorum?;
+        Quorum::new(self.cosigners().map(|it| it.0), rule.quorum, rule.faulty).ok()
+    }
+
     /// The statement for root keys to sign.
     pub fn statement(self) -> Statement<Self> {
         Statement::new(Subject::sha256("fleet", Sha256(self.fleet.0)), self)

@@ -109,7 +109,11 @@ impl CollectReport {
 
     /// Whether something kept a tenant's garbage from being removed.
     pub fn is_stopped(&self) -> bool {
-        self.tenants.iter().any(|(_, it)| it.stopped.is_some())
+        let left = |it: &Swept| !it.damaged.is_empty() || it.stopped.is_some();
+        let tenants = self.tenants.iter();
+        tenants
+            .map(|it| &it.1)
+            .any(|it| it.stopped.is_some() || it.swept.as_ref().is_some_and(left))
     }
 }
 
@@ -128,6 +132,9 @@ struct State {
     /// For how many of them every zone that held something of theirs has been written anew.
     #[serde(default)]
     erased: u64,
+    /// How many objects nothing but a lease kept when it was last condemned: they may be theirs.
+    #[serde(default)]
+    leased: u64,
 }
 
 impl State {
@@ -215,7 +222,7 @@ impl Region {
         }
         let leased = leased(&tenant, now);
         let logs = self.standing(id, &state)?;
-        let mark = mark(&tenant, &logs, (&leased, expired), rng, progress)?;
+        let (mark, only_leased) = mark(&tenant, &logs, (&leased, expired), rng, progress)?;
         state.erasing = logs.iter().map(|log| log.erased).sum();
         let percent = state.percent(how);
         if how.dry_run {
@@ -225,7 +232,7 @@ impl Region {
         let plan = tenant.store.reclaim()?.condemn(&mut |id| mark.has(id), percent)?;
         drop(mark);
         out = planned(out, &plan);
-        state.logs = sizes(&logs);
+        (state.logs, state.leased) = (sizes(&logs), only_leased);
         state.condemned = (plan.dead_records > 0).then_some(now);
         self.write_state(&path, &state)?;
         if plan.dead_records == 0 || how.grace > Seconds(0) {
@@ -251,12 +258,17 @@ impl Region {
         }
         // Leases first: one that ends now has logged what it was for.
         let leased = leased(tenant, self.clock.now());
-        out.spared = reclaim.reprieve(&mut leased.into_iter())?;
+        let by_lease = reclaim.reprieve(&mut leased.into_iter())?;
+        out.spared = by_lease;
         let logs = self.standing(id, &state)?;
         out.spared += spare_newer(tenant, &logs, &state, &mut reclaim)?;
         let swept = reclaim.sweep(state.percent(how), &mut |_| ())?;
         tracing::info!(tenant = %id, freed = swept.freed, "collected");
-        (state.logs, state.condemned, state.erased) = (sizes(&logs), None, state.erasing);
+        (state.logs, state.condemned) = (sizes(&logs), None);
+        // What a lease has kept, or a zone that was left has, may be of what was deleted.
+        if swept.is_whole() && by_lease == 0 && state.leased == 0 {
+            state.erased = state.erasing;
+        }
         self.write_state(path, &state)?;
         Ok(Collected { swept: Some(swept), ..out })
     }
@@ -350,20 +362,17 @@ fn dead(logs: &[Standing]) -> BTreeSet<Sha256> {
     logs.iter().flat_map(|it| it.dead.iter().copied()).collect()
 }
 
-/// Marks everything that is needed.
+/// Marks everything that is needed; also how many objects of it only a lease keeps.
 fn mark(
     tenant: &Tenant,
     logs: &[Standing],
     (leased, expired): (&BTreeSet<ObjectId>, &BTreeSet<Sha256>),
     rng: &mut dyn Rng,
     progress: &mut Progress<'_>,
-) -> Result<Mark, RegionError> {
+) -> Result<(Mark, u64), RegionError> {
     let mut salt = [0; 16];
     rng.fill(&mut salt);
     let mut mark = Mark::new(tenant.store.stats()?.objects, salt);
-    for id in leased {
-        mark.add(id);
-    }
     let (dead, mut seen) = (dead(logs), 0_u64);
     for log in logs {
         let mut previous = None;
@@ -395,8 +404,15 @@ fn mark(
             }
         }
     }
+    let mut only_leased = 0;
+    for id in leased {
+        if !mark.has(id) {
+            only_leased += 1;
+            mark.add(id);
+        }
+    }
     progress(seen);
-    Ok(mark)
+    Ok((mark, only_leased))
 }
 
 /// Whether nothing of a snapshot was ever here, because its node had let it go by the time it synced.

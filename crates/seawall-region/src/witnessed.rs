@@ -5,7 +5,7 @@
 //! kept is of the history mirrored here, and cosigned by somebody the fleet's policy lists.
 
 use seawall_base::{Disk, Timestamp, read_file, write_atomic};
-use seawall_policy::witness::{Quorum, Stamp};
+use seawall_policy::witness::Stamp;
 use seawall_record::Fleet;
 use seawall_sync::wire::decode_cosigned;
 use seawall_tlog::note::MAX_NOTE;
@@ -53,23 +53,16 @@ pub(crate) fn cosigned(disk: &dyn Disk, slot: &LogSlot) -> Result<Cosigned, Regi
     Ok(all)
 }
 
-/// Who counts as a witness of a fleet, by operator. One whose name no signature line can carry has
-/// cosigned nothing.
+/// Who counts as a witness of a fleet, by operator.
 pub(crate) fn roster(fleet: &Fleet) -> Roster {
-    let mut roster = Roster::default();
-    for it in fleet.witnesses() {
-        if let Err(e) = roster.add(&it.operator, &it.name, it.key) {
-            tracing::warn!(error = %e, "a witness of the policy cannot cosign anything");
-        }
-    }
-    roster
+    Roster::of(fleet.policy().cosigners(), |e| {
+        tracing::warn!(error = %e, "a witness of the policy cannot cosign anything");
+    })
 }
 
 /// How many operators it takes to know what time it is; none where the policy demands no quorum.
 pub(crate) fn needed(fleet: &Fleet) -> Option<u16> {
-    let rule = fleet.witness_quorum()?;
-    let operators = fleet.witnesses().iter().map(|w| w.operator.as_str());
-    Quorum::new(operators, rule.quorum, rule.faulty).ok().map(|q| q.needed())
+    fleet.policy().quorum().map(|quorum| quorum.needed())
 }
 
 pub(crate) fn stamps(all: Vec<(&str, Timestamp)>) -> Vec<Stamp<'_>> {

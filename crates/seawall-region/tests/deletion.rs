@@ -183,6 +183,17 @@ fn forget(node: &mut Node, snapshots: &[Forgotten]) {
 }
 
 /// The root keys' rule: keep the last one.
+/// The node lets snapshots go, makes another one, and two months pass.
+fn let_go_and_wait(harbour: &Harbour, node: &mut Node, snapshots: &[Forgotten]) {
+    forget(node, snapshots);
+    harbour.push(node);
+    harbour.witnessed(node, &[]);
+    node.snapshot(&objects(7, 3));
+    harbour.push(node);
+    harbour.pass(node, 60);
+    harbour.witnessed(node, &[]);
+}
+
 fn retention(node: &mut Node) {
     let counts = [(Period::Last, Count::Newest(1))].into_iter().collect();
     let it = Retention {
@@ -376,13 +387,7 @@ fn what_another_nodes_drill_has_proven_does_not_expire() {
     let failed = drill(&other, &node, &all[2], Verdict::Failed);
     other.append(&[passed, failed]);
     harbour.push(&mut other);
-    forget(&mut node, &all[..3]);
-    harbour.push(&mut node);
-    harbour.witnessed(&mut node, &[]);
-    node.snapshot(&objects(7, 3));
-    harbour.push(&mut node);
-    harbour.pass(&mut node, 60);
-    harbour.witnessed(&mut node, &[]);
+    let_go_and_wait(&harbour, &mut node, &all[..3]);
     // What cannot be read might say so, too.
     let paths = harbour.disk.paths();
     let theirs = paths.iter().find(|path| path.ends_with("entries") && !before.contains(path));
@@ -411,13 +416,7 @@ fn what_a_drill_has_proven_and_what_its_node_keeps_does_not_expire() {
     node.append(&[failed, other]);
     // Number 2 is not let go.
     harbour.push(&mut node);
-    forget(&mut node, &[all[0], all[2]]);
-    harbour.push(&mut node);
-    harbour.witnessed(&mut node, &[]);
-    node.snapshot(&objects(7, 3));
-    harbour.push(&mut node);
-    harbour.pass(&mut node, 60);
-    harbour.witnessed(&mut node, &[]);
+    let_go_and_wait(&harbour, &mut node, &[all[0], all[2]]);
     let report = harbour.collect(&AT_ONCE);
     assert_eq!(expired(&report), [3]);
     let it = &report.expired[0];
@@ -480,6 +479,35 @@ fn what_is_leased_or_logged_meanwhile_is_spared() {
     assert!(done.tenants[0].1.swept.is_some());
     assert!(harbour.verify().is_clean(), "the snapshot made meanwhile is whole");
     assert_eq!(harbour.push(&mut other).set_aside, 0);
+}
+
+#[test]
+fn what_a_lease_kept_is_gone_after_it_from_a_zone_that_is_worth_keeping() {
+    let harbour = Harbour::new();
+    let (mut node, all) = node_with(&harbour, 10, 1, 1);
+    // Most of the zone is needed, however often it is looked at.
+    node.snapshot(&objects(77, 40));
+    harbour.push(&mut node);
+    let id = ObjectId::of(&objects(10_000, 1)[0]);
+    let (other, _) = node_with(&harbour, 20, 0, 0);
+    let tier = InProcess::connect(&harbour.region, &other).expect("a member");
+    let as_ever = Collect { percent: 70, ..AT_ONCE };
+    assert_eq!(tier.have(&[id]).expect("asked").missing, [], "promised to the other");
+    let it = deletion(&node, &all);
+    apply(&harbour, &mut node, it);
+    let before = harbour.stored();
+    harbour.collect(&as_ever);
+    let leased = harbour.stored();
+    assert!(leased + 1_000 > before, "only its page is gone: {leased} of {before}");
+    harbour.pass(&mut node, 2);
+    harbour.collect(&as_ever);
+    let gone = harbour.stored();
+    assert!(gone + 1_000 < leased, "written anew without it: {gone} of {leased}");
+    assert_eq!(tier.have(&[id]).expect("asked").missing, [id]);
+    // From then on the zones of this log are worth keeping again.
+    let swept = harbour.collect(&as_ever).tenants[0].1.swept.clone();
+    assert!(swept.is_none_or(|it| it.copied == 0));
+    assert!(harbour.verify().is_clean());
 }
 
 #[test]

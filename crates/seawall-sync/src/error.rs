@@ -84,6 +84,19 @@ pub enum SyncError {
         /// The snapshots, by number.
         sequences: Vec<u64>,
     },
+    /// The tier let snapshots expire that no policy the fleet ever had, and no stamps of witnesses
+    /// that this node knows, let expire.
+    #[error(
+        "{tier} let snapshots {} of this node expire that were too young by all that is known here, \
+         or that the rules still want: do not count on its copy, and ask whoever runs it",
+        sequences.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    )]
+    ExpiredEarly {
+        /// The tier's name.
+        tier: String,
+        /// The snapshots, by number.
+        sequences: Vec<u64>,
+    },
     /// The log on this disk is shorter than, or differs from, the one the tier mirrored.
     #[error(
         "{tier} mirrored {mirrored} entries of {origin}, this node holds {held}: this node was \
@@ -168,7 +181,9 @@ impl SyncError {
     pub const fn class(&self) -> Class {
         match self {
             Self::Tier(e) => e.class(),
-            Self::Lied { .. } | Self::DeletedUnasked { .. } => Class::Lied,
+            Self::Lied { .. } | Self::DeletedUnasked { .. } | Self::ExpiredEarly { .. } => {
+                Class::Lied
+            }
             Self::RolledBack { .. } => Class::Refused,
             _ => Class::Local,
         }

@@ -30,6 +30,21 @@ impl Roster {
         Ok(roster)
     }
 
+    /// A roster of those whose names a signature line can carry. Any other has cosigned nothing and
+    /// counts for nothing; nobody else pays for it, and `left_out` is told.
+    pub fn of<'a>(
+        members: impl IntoIterator<Item = (&'a str, &'a str, VerifyingKey)>,
+        mut left_out: impl FnMut(NoteError),
+    ) -> Self {
+        let mut roster = Self::default();
+        for (operator, name, key) in members {
+            if let Err(e) = roster.add(operator, name, key) {
+                left_out(e);
+            }
+        }
+        roster
+    }
+
     /// Adds a cosigner, unless its key is listed already for another operator.
     pub fn add(&mut self, operator: &str, name: &str, key: VerifyingKey) -> Result<(), NoteError> {
         let verifier = Verifier::new(name, Kind::Cosigner, &key)?;

@@ -38,6 +38,13 @@ pub struct Swept {
     pub stopped: Option<String>,
 }
 
+impl Swept {
+    /// Whether no zone that should have gone is left: nothing that was condemned can be read any more.
+    pub fn is_whole(&self) -> bool {
+        self.in_use == 0 && self.damaged.is_empty() && self.stopped.is_none()
+    }
+}
+
 impl Reclaim<'_> {
     /// Phase two: removes wholly condemned zones and rewrites those whose live share is below `percent`.
     /// [`StoreError::WritersAtWork`] unless [`Reclaim::quiet`] has said yes since

@@ -85,7 +85,7 @@ pub(crate) enum MachineLogCommand {
     Export {
         /// A directory
         dir: PathBuf,
-        /// The fleet [default: the one whose requests this custodian has seen]
+        /// The fleet [default: the one that this home knows, if it is one]
         #[arg(long, value_name = "HEX")]
         fleet_id: Option<String>,
     },

@@ -45,7 +45,7 @@ fn verify(file: &Path, fleet_id: Option<&str>, printer: &Printer) -> anyhow::Res
         .keys()
         .map(|key| Verifier::new(&origin, Kind::Signer, &key))
         .collect::<Result<_, _>>()?;
-    let witnesses: Vec<Verifier> = seawall_node::roster(&opened.fleet, &[]).verifiers();
+    let witnesses: Vec<Verifier> = seawall_node::roster(opened.fleet.policy(), &[]).verifiers();
     let found = pair.judge(&log, &witnesses);
     let words: Vec<String> = found.iter().map(in_words).collect();
     let value = json!({

@@ -58,6 +58,22 @@ fn gc(args: &GcArgs, home: &Path, printer: &Printer) -> anyhow::Result<Outcome> 
         if let Some(why) = &it.stopped {
             printer.warn(&format!("nothing of {tenant} was removed: {why}"));
         }
+        let Some(swept) = &it.swept else { continue };
+        if swept.in_use > 0 {
+            let n = swept.in_use;
+            printer.say(&format!("{n} zones of {tenant} are in use; they are left to a later run"));
+        }
+        if !swept.damaged.is_empty() {
+            let n = swept.damaged.len();
+            printer.warn(&format!(
+                "{n} zones of {tenant} are damaged and were left alone: run seawall verify in this home"
+            ));
+        }
+        if let Some(why) = &swept.stopped {
+            printer.warn(&format!(
+                "{tenant}: it stopped early: {why}; what was done counts, run it again"
+            ));
+        }
     }
     printer.result(&as_json(&report), &in_words(&report, args.dry_run))?;
     region.close()?;
@@ -94,6 +110,9 @@ fn as_json(report: &CollectReport) -> Value {
                 "spared": it.spared,
                 "freed": swept.map(|s| s.freed),
                 "copied": swept.map(|s| s.copied),
+                "zones_in_use": swept.map(|s| s.in_use),
+                "damaged_zones": swept.map(|s| s.damaged.len()),
+                "stopped_early": swept.and_then(|s| s.stopped.as_ref()),
                 "stopped": it.stopped,
             })
         })

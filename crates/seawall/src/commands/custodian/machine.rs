@@ -342,7 +342,7 @@ fn export(
     fleets.retain(|it| wanted.is_none_or(|id| it.id().to_hex() == id));
     let [fleet] = &fleets[..] else {
         anyhow::bail!(
-            "this home knows {} fleets{}; --fleet-id says whose log to export (seawall custodian show lists them)",
+            "this home knows {} fleets{}; --fleet-id says which log to export (seawall custodian show lists them)",
             fleets.len(),
             wanted.map_or_else(String::new, |id| format!(" of id {id}"))
         );
@@ -375,7 +375,7 @@ fn log(home: &CustodianHome, command: &MachineLogCommand, printer: &Printer) -> 
             let (mut words, mut value) = (Vec::new(), Vec::new());
             for (fleet, log) in &logs {
                 let name = show_path(fleet.genesis().fleet_name.as_bytes());
-                let level = reached(fleet, &roster(fleet), &log.witnessed);
+                let level = reached(fleet, &roster(fleet.policy()), &log.witnessed);
                 let held = log.witnessed.as_ref().map_or(0, |it| it.checkpoint().size);
                 words.push(format!(
                     "{name}: {} entries, signatures, tree and checkpoint are right; {held} of them witnessed at {level}",
