@@ -499,7 +499,7 @@ fn what_a_lease_kept_is_gone_after_it_from_a_zone_that_is_worth_keeping() {
     harbour.collect(&as_ever);
     let leased = harbour.stored();
     assert!(leased + 1_000 > before, "only its page is gone: {leased} of {before}");
-    harbour.pass(&mut node, 2);
+    harbour.pass(&mut node, 8);
     harbour.collect(&as_ever);
     let gone = harbour.stored();
     assert!(gone + 1_000 < leased, "written anew without it: {gone} of {leased}");
