@@ -181,6 +181,9 @@ fn root_keys_are_replaced_where_logs_have_changed_epoch() {
     // The next time they are carried over in one step.
     let (next, key) = it.root_key("ben-root.json");
     let replace = ["--root-key", &key, "--root-threshold", "1", "--carry-logs"];
+    it.region.stop();
+    it.propose(&replace).code(1).says(&["cannot be looked through: region-a", "--leave-logs"]);
+    it.region.resume();
     it.propose(&replace).ok();
     let proposal = it.fleet.path("next.json");
     let args = ["fleet", "policy", "sign", arg(&proposal), "--root-key", arg(&copy)];
@@ -188,6 +191,25 @@ fn root_keys_are_replaced_where_logs_have_changed_epoch() {
     it.agree(&next);
     it.fleet.run(&["sync"]).ok();
     sees(&home, &all.iter().collect::<Vec<_>>());
+    it.region.stop();
+}
+
+#[test]
+fn a_member_is_given_a_second_bundle_and_a_stolen_one_none() {
+    let mut it = Shore::new();
+    let [card, first, again] =
+        ["site-b-card.json", "site-b-bundle.json", "again.json"].map(|name| it.fleet.path(name));
+    it.fleet.run(&["fleet", "bundle", arg(&card), "--out", arg(&again)]).ok();
+    let enrolment = |bundle: &Path| {
+        let bytes = std::fs::read(bundle).expect("readable");
+        serde_json::from_slice::<Value>(&bytes).expect("JSON")["enrolment"].clone()
+    };
+    assert_eq!(enrolment(&first), enrolment(&again), "its log begins with one of them");
+    run(&it.second, &["node", "enroll", arg(&again)]).ok();
+    it.propose(&["--revoke", "site-b", "--reason", "stolen"]).ok();
+    it.apply();
+    let said = it.fleet.run(&["fleet", "bundle", arg(&card), "--out", arg(&again)]).code(1);
+    stopped(&said.says(&["were revoked", "node keys"]).stderr);
     it.region.stop();
 }
 

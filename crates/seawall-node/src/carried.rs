@@ -35,7 +35,7 @@ pub enum OtherLogs {
 #[derive(Debug, Default)]
 pub(crate) struct Elsewhere {
     found: Vec<(String, Envelope)>,
-    untold: Vec<String>,
+    pub(crate) untold: Vec<String>,
 }
 
 /// Looks through every log within reach. Speaks to regions: not for a home that is locked.
@@ -54,6 +54,11 @@ pub(crate) fn elsewhere(home: &Home, fleet: &Fleet) -> Result<Elsewhere, HomeErr
 }
 
 impl Elsewhere {
+    /// What was found, wherever that was.
+    pub(crate) fn statements(&self) -> Vec<Envelope> {
+        self.found.iter().map(|(_, statement)| statement.clone()).collect()
+    }
+
     fn take(&mut self, fleet: &Fleet, place: &str, logs: Result<Vec<Pulled>, HomeError>) {
         let logs = logs.unwrap_or_else(|e| vec![Err(e)]);
         for log in logs {
@@ -104,6 +109,10 @@ pub(crate) fn carry(
         OtherLogs::Ask if !lost.is_empty() || !elsewhere.untold.is_empty() => {
             return Err(refusal(&lost, &elsewhere.untold));
         }
+        // What somebody could not show cannot be carried over.
+        OtherLogs::Carry if !elsewhere.untold.is_empty() => {
+            return Err(refusal(&[], &elsewhere.untold));
+        }
         OtherLogs::Carry => next.carried.extend(seen),
         OtherLogs::Ask | OtherLogs::Leave => {}
     }
@@ -115,7 +124,7 @@ fn refusal(lost: &[(String, Envelope)], untold: &[String]) -> HomeError {
         lost.iter().map(|(place, it)| format!("{}, in a log at {place}", in_words(it))).collect();
     why.extend(untold.iter().map(|why| format!("cannot be looked through: {why}")));
     HomeError::refused(format!(
-        "logs that hold statements of the old root keys could not be read any more under the new ones:\n  {}\ncarry them over (--carry-logs), or go on without what was not found here (--leave-logs), for instance without a node that a thief has enrolled",
+        "logs that hold statements of the old root keys could not be read any more under the new ones:\n  {}\ncarry them over (--carry-logs, once all of them can be looked through), or go on without what was not found here (--leave-logs, with --carry FILE for what you have), for instance without a node that a thief has enrolled",
         why.join("\n  ")
     ))
 }

@@ -76,6 +76,19 @@ fn sign_enrolment(
         tenant: Some(tenant.to_owned()),
         issued: now,
     };
+    if fleet.is_revoked(enrolment.node(), enrolment.epoch) {
+        return Err(HomeError::refused(format!(
+            "the keys of {} were revoked, and no bundle brings them back: it needs new ones (seawall node keys, in a new home), or, if they never left its hands, a new epoch (seawall fleet epoch)",
+            enrolment.name
+        )));
+    }
+    // Its log begins with the first enrolment, whichever bundle it is given later.
+    for held in kept(home, ISSUED)? {
+        let same = |it: &Enrolment| Enrolment { issued: now, ..it.clone() } == enrolment;
+        if Enrolment::open(fleet, &held, Role::Node).is_ok_and(|it| same(&it)) {
+            return Ok(held);
+        }
+    }
     let envelope = sign_as_root(roots, |roots| enrolment.statement().sign(roots))?;
     keep_issued(home, fleet, &envelope)?;
     Ok(envelope)
@@ -103,7 +116,9 @@ fn keep(
     statement: &Envelope,
 ) -> Result<(), HomeError> {
     home.disk().create_dir_all(dir).map_err(HomeError::io(dir))?;
-    home.write_envelope(&format!("{dir}/{}-{epoch}.json", node.to_hex()), statement)
+    // What was signed twice is two statements, and the member uses one of them.
+    let digest = &statement.digest().to_hex()[..16];
+    home.write_envelope(&format!("{dir}/{}-{epoch}-{digest}.json", node.to_hex()), statement)
 }
 
 /// Keeps what the root keys of this home signed for a node's next epoch: the log that is continued

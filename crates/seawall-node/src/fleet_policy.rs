@@ -7,7 +7,7 @@
 //! New root keys carry over, by digest, what the old ones signed and this home knows of (`carried`):
 //! whatever is forgotten here stops counting, so a proposal names what it carries.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use seawall_base::{Clock, GroupId, NodeId};
 use seawall_record::{
@@ -243,23 +243,39 @@ pub fn apply_policy(home: &Home, envelope: Envelope) -> Result<Fleet, HomeError>
 /// How a member that is not known by its id is named on a command line.
 pub fn member_named(home: &Home, name: &str) -> Result<NodeId, HomeError> {
     let fleet = home.fleet()?;
-    let mut found = Vec::new();
-    for statement in enrol::issued(home, &fleet)? {
-        let it: Enrolment = fleet.open_root_signed("enrolment", &statement)?;
-        if it.name == name || it.node().to_hex() == name {
-            found.push(it.node());
-        }
+    let named = |statements: &[Envelope]| {
+        let members = statements.iter().filter_map(|it| member_of(&fleet, it));
+        let named = members.filter(|it| it.name == name || it.node().to_hex() == name);
+        named.map(|it| it.node()).collect::<BTreeSet<NodeId>>()
+    };
+    let mut found = named(&enrol::issued(home, &fleet)?);
+    let id = NodeId::from_hex(name);
+    let mut untold = Vec::new();
+    // Its enrolment may have been finished elsewhere: it stands in its log.
+    if found.is_empty() && id.is_err() {
+        let elsewhere = elsewhere(home, &fleet)?;
+        found = named(&elsewhere.statements());
+        untold = elsewhere.untold;
     }
-    found.sort();
-    found.dedup();
-    match (found.as_slice(), NodeId::from_hex(name)) {
+    let found: Vec<NodeId> = found.into_iter().collect();
+    match (found.as_slice(), id) {
         ([one], _) => Ok(*one),
         ([], Ok(id)) => Ok(id),
-        ([], Err(_)) => Err(HomeError::refused(format!(
-            "no member {name:?} was enrolled from here; give its id (64 hex digits; seawall snapshot list --all shows nodes)"
-        ))),
+        ([], Err(_)) => {
+            untold
+                .insert(0, format!("no member {name:?} is known here or in the logs within reach"));
+            Err(HomeError::refused(format!(
+                "{}; give its id (64 hex digits; it stands in the log's name in seawall snapshot list --all --json)",
+                untold.join("; ")
+            )))
+        }
         _ => Err(HomeError::refused(format!("several members are called {name:?}; give the id"))),
     }
+}
+
+/// Whom a statement enrols, if it does and holds today.
+fn member_of(fleet: &Fleet, statement: &Envelope) -> Option<Enrolment> {
+    fleet.open_root_signed("enrolment", statement).ok()
 }
 
 /// The epochs up to which a member is revoked, and how much of its logs is believed.
@@ -293,16 +309,14 @@ pub fn believed_logs(home: &Home, member: NodeId, told: &Told) -> Result<Believe
     let (logs, untold) = logs_of(home, &fleet, member)?;
     if let (Some(why), true) = (untold.first(), told.epoch.is_none() || told.log_size.is_none()) {
         return Err(HomeError::refused(format!(
-            "{why}: how far the member's logs go cannot be told; try again, or give epoch and number yourself (--epoch, --keep-entries)"
+            "{why}: how far the member's logs go cannot be told; try again, or give epoch and number yourself (--epoch, --keep-entries, and --keep-earlier for each epoch before)"
         )));
     }
     let mut highest = logs.keys().next_back().copied();
-    for statement in enrol::issued(home, &fleet)? {
-        let it: Enrolment = fleet.open_root_signed("enrolment", &statement)?;
-        if it.node() == member {
-            highest = highest.max(Some(it.epoch));
-        }
-    }
+    let issued = enrol::issued(home, &fleet)?;
+    let of_it =
+        issued.iter().filter_map(|it| member_of(&fleet, it)).filter(|it| it.node() == member);
+    highest = highest.max(of_it.map(|it| it.epoch).max());
     let epoch = told.epoch.or(highest).unwrap_or(1);
     if let Some(later) = highest.filter(|highest| *highest > epoch) {
         return Err(HomeError::refused(format!(

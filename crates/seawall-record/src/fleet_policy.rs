@@ -168,7 +168,7 @@ impl Revocation {
         let no_more = |epoch: u32| self.believed(epoch) <= old.believed(epoch);
         self.member == old.member
             && self.epoch >= old.epoch
-            && (self.epoch > old.epoch || no_more(old.epoch))
+            && no_more(old.epoch)
             && old.earlier.iter().all(|it| no_more(it.epoch))
     }
 }

@@ -395,6 +395,15 @@ fn a_revocation_says_how_much_of_earlier_epochs_is_believed() {
     again(&[earlier(1, 6)]).expect_err("more is believed");
     again(&[earlier(2, 7), earlier(1, 5)]).expect_err("out of order");
     again(&[earlier(1, 5), earlier(3, 7)]).expect_err("no earlier one");
+    // Revoked in a later epoch, nothing of what was cut off comes back.
+    let later = |size| {
+        let mut policy = next(&revoked);
+        let named = [earlier(1, 5), earlier(3, size)];
+        policy.revoked = vec![Revocation { epoch: 4, ..of(&named) }];
+        revoked.clone().advance(by(policy, &[&root()])).map(|f| f.version())
+    };
+    assert_eq!(later(9), Ok(3));
+    later(10).expect_err("more of the third is believed");
     let payload =
         String::from_utf8(by(revoked.policy().clone(), &[&root()]).unverified_payload().to_vec());
     assert!(payload.expect("JSON").contains(r#""earlier":[{"epoch":1,"log_size":5}]"#));
