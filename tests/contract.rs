@@ -637,3 +637,43 @@ fn snapshots_are_named_by_the_beginning_of_their_id() {
     fleet.run(&args).code(1).says(&["no snapshot"]);
     assert!(!out.exists() && listing(&fleet.home().join("requests")).is_empty());
 }
+
+#[test]
+fn a_home_is_one_thing() {
+    let fleet = Fleet::found();
+    let (card, out) = (fleet.path("card.json"), fleet.path("out.json"));
+    fleet.run(&["fleet", "card", "--out", arg(&card)]).ok();
+    let region = fleet.path("region");
+    let set_up = ["region", "init", "--fleet", arg(&card), "--name", "r", "--listen", "[::1]:1"];
+    let set_up = [&set_up[..], &["--out", arg(&out)]].concat();
+    run(&region, &set_up).ok();
+    let custodian = fleet.path("custodian");
+    let take_part = ["custodian", "init", "--name", "anna"];
+    run(&custodian, &take_part).ok();
+    let keys = ["node", "keys", "--name", "node-1"];
+    for (home, what) in [(&region, "a region's"), (&custodian, "a custodian's")] {
+        run(home, &keys).code(1).says(&[what, "--home"]);
+    }
+    for (home, what) in [(fleet.home(), "a node's"), (region.clone(), "a region's")] {
+        run(&home, &take_part).code(1).says(&[what, "--home"]);
+    }
+    for (home, what) in [(fleet.home(), "a node's"), (custodian, "a custodian's")] {
+        run(&home, &set_up).code(1).says(&[what, "--home"]);
+    }
+    fleet.run(&["verify"]).ok();
+    // Neither has it two names.
+    fleet.run(&["node", "keys", "--name", "other"]).code(1).says(&["node-1", "\"other\""]);
+}
+
+#[test]
+fn nothing_replaces_a_root_keys_copy() {
+    let fleet = Fleet::found();
+    let copy = fleet.path("anna-root.json");
+    fleet.run(&["fleet", "root-key", "--new", "--out", arg(&copy)]).ok();
+    let before = std::fs::read(&copy).expect("written");
+    for more in [&["--new"][..], &[]] {
+        let args = [&["fleet", "root-key", "--out", arg(&copy)][..], more].concat();
+        fleet.run(&args).code(1).says(&["is there already", "only copy"]);
+    }
+    assert_eq!(std::fs::read(&copy).expect("still there"), before);
+}

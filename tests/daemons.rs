@@ -5,7 +5,6 @@
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::mpsc;
 
 use seawall_base::Sha256;
@@ -13,7 +12,9 @@ use seawall_tlog::{Kind, SignedCheckpoint, Verifier};
 use serde_json::{Value, json};
 
 use crate::attack::log::demand_witnesses;
-use crate::harness::{Fleet, arg, certificate, free_address, run, seawall, signal, wait_until};
+use crate::harness::{
+    Fleet, HttpsServer, arg, certificate, free_address, run, seawall, signal, wait_until,
+};
 use crate::machines::{Machines, Running, ask, connect, message, policy, transport_key};
 
 /// Takes one POST after the other and hands on what was posted.
@@ -158,21 +159,15 @@ fn a_request_that_breaks_the_glass_is_refused_or_shown_to_people_and_never_passe
     assert!(log.contains(words) && log.contains("confirmed by anna"), "{log}");
 }
 
-/// Python's server, with TLS, that keeps what it is sent.
-const RECEIVER: &str = "
-import http.server, ssl, sys
-class Hook(http.server.BaseHTTPRequestHandler):
+/// Keeps what is posted to it; one path leads elsewhere.
+const HOOK: &str = "
+class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers[\"Content-Length\"]))
         open(\"received.json\", \"wb\").write(body)
         self.send_response(307 if self.path == \"/elsewhere\" else 204)
         self.send_header(\"Location\", \"/hook\")
         self.end_headers()
-server = http.server.HTTPServer((\"127.0.0.1\", int(sys.argv[1])), Hook)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(\"site.pem\", \"site.key\")
-server.socket = context.wrap_socket(server.socket, server_side=True)
-server.serve_forever()
 ";
 
 #[test]
@@ -184,13 +179,8 @@ fn a_webhook_over_tls_is_told_where_its_certificate_is_known() {
         std::fs::create_dir(dir).expect("made");
         certificate(dir);
     }
-    let address = free_address();
-    let (_, port) = address.rsplit_once(':').expect("a port");
-    let mut server = Command::new("python3");
-    server.args(["-c", RECEIVER, port]).current_dir(&known).stderr(Stdio::null());
-    let mut server = server.spawn().expect("it starts");
-    wait_until("it listens", || std::net::TcpStream::connect(&address).is_ok());
-    let url = |path: &str| format!("https://localhost:{port}/{path}");
+    let server = HttpsServer::start(&known, HOOK);
+    let url = |path: &str| format!("https://localhost:{}/{path}", server.port);
     let said =
         |it: &Machines| std::fs::read_to_string(it.home(0).join("stderr.log")).expect("a log file");
     it.start_in(0, &["--webhook", &url("hook")], &[("SSL_CERT_FILE", &other.join("ca.pem"))]);
@@ -199,16 +189,17 @@ fn a_webhook_over_tls_is_told_where_its_certificate_is_known() {
     assert!(said(&it).contains("certificate"), "{}", said(&it));
     assert!(!known.join("received.json").exists(), "nothing was sent");
     let trusted = known.join("ca.pem");
-    for (path, word) in [("elsewhere", "307"), ("hook", "")] {
-        it.kill(0);
-        it.start_in(0, &["--webhook", &url(path)], &[("SSL_CERT_FILE", &trusted)]);
-        wait_until("it was told", || known.join("received.json").exists());
-        wait_until("it was said", || said(&it).contains(word));
-        std::fs::remove_file(known.join("received.json")).expect("received");
-    }
+    let received = known.join("received.json");
+    it.kill(0);
+    it.start_in(0, &["--webhook", &url("elsewhere")], &[("SSL_CERT_FILE", &trusted)]);
+    wait_until("it was told", || received.exists());
+    wait_until("it was said", || said(&it).contains("307"));
+    std::fs::remove_file(&received).expect("received");
+    it.kill(0);
+    it.start_in(0, &["--webhook", &url("hook")], &[("SSL_CERT_FILE", &trusted)]);
+    wait_until("it was told", || received.exists());
+    it.kill(0);
     assert!(!said(&it).contains("nobody could be told"), "{}", said(&it));
-    server.kill().expect("it ran");
-    server.wait().expect("it ended");
 }
 
 /// The origin's hash of the log that machine `n` keeps for the fleet.

@@ -3,15 +3,13 @@
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use crate::attack::witnesses::witnesses;
 use crate::harness::{
-    Fleet, Said, arg, assert_same, certificate, copy, free_address, restored, run, said, seawall,
-    wait_until,
+    Fleet, HttpsServer, Said, arg, assert_same, certificate, copy, restored, run, said, seawall,
 };
 
 /// A fleet with a canary class.
@@ -420,16 +418,6 @@ fn a_drill_under_way_is_not_begun_again() {
     fleet.run(&due).code(1).says(&["is not replaced"]);
 }
 
-/// Python's server, with TLS, of the directory it is in.
-const HTTPS: &str = "
-import http.server, ssl, sys
-server = http.server.HTTPServer((\"127.0.0.1\", int(sys.argv[1])), http.server.SimpleHTTPRequestHandler)
-context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-context.load_cert_chain(\"site.pem\", \"site.key\")
-server.socket = context.wrap_socket(server.socket, server_side=True)
-server.serve_forever()
-";
-
 #[test]
 fn a_report_comes_over_https_from_who_has_the_certificate() {
     let fleet = with_canary();
@@ -447,13 +435,9 @@ fn a_report_comes_over_https_from_who_has_the_certificate() {
         let name = entry.expect("readable").file_name().into_string().expect("UTF-8");
         name.ends_with(".json").then_some(name)
     });
-    let address = free_address();
-    let (_, port) = address.rsplit_once(':').expect("a port");
-    let mut server = Command::new("python3");
-    server.args(["-c", HTTPS, port]).current_dir(&site).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut server = server.spawn().expect("it starts");
-    wait_until("it listens", || std::net::TcpStream::connect(&address).is_ok());
-    let url = format!("https://localhost:{port}/reports/{}", report.expect("one"));
+    let handler = "Handler = http.server.SimpleHTTPRequestHandler";
+    let server = HttpsServer::start(&site, handler);
+    let url = format!("https://localhost:{}/reports/{}", server.port, report.expect("one"));
     let id = fleet_id(&fleet);
     let verify = |ca: &Path| {
         let mut verify = seawall();
@@ -461,8 +445,6 @@ fn a_report_comes_over_https_from_who_has_the_certificate() {
         said(verify.args(["report", "verify", &url, "--fleet", &id]))
     };
     let (known, unknown) = (verify(&site.join("ca.pem")), verify(&elsewhere.join("ca.pem")));
-    server.kill().expect("it ran");
-    server.wait().expect("it ended");
     known.ok();
     unknown.code(1).says(&["cannot read", "certificate"]);
 }

@@ -298,3 +298,47 @@ fn what_was_forgotten_is_not_the_one_to_ask_for() {
     assert!(words.stdout.contains("forgotten"), "{}", words.stdout);
     assert_ne!(first, second);
 }
+
+#[test]
+fn snapshots_go_on_whatever_becomes_of_who_may_read_indexes() {
+    let fleet = Fleet::found_with(&["--canary"]);
+    let mut region = fleet.region("region");
+    fleet.run(&["fleet", "index", "on", "canary"]).ok();
+    let second = fleet.second_node("node-2");
+    let tree = fleet.tree("tree");
+    let next = fleet.path("next.json");
+    // A class that takes no snapshots any more.
+    let shown = fleet.run(&["fleet", "policy", "show", "--json"]).ok().json();
+    let groups = shown["groups"].as_array().expect("groups");
+    let canary = groups.iter().find(|it| it["class"] == "canary").expect("a canary");
+    let canary = canary["id"].as_str().expect("an id");
+    fleet.run(&["fleet", "policy", "propose", "--retire", canary, "--out", arg(&next)]).ok();
+    fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+    fleet.snapshot(&tree);
+    fleet.run(&["fleet", "index", "off", "default"]).ok();
+    fleet.run(&["fleet", "index", "on", "default"]).ok();
+    // New root keys, and a node whose index policy is older than the one that they carry over.
+    let copy = fleet.path("anna-root.json");
+    let made = fleet.run(&["fleet", "root-key", "--new", "--out", arg(&copy), "--json"]).ok();
+    let key = made.json()["key"].as_str().expect("a key").to_owned();
+    let replace = ["--root-key", &key, "--root-threshold", "1", "--carry-logs"];
+    let propose = ["fleet", "policy", "propose", "--out", arg(&next)];
+    run(&second, &["snapshot", "create", arg(&tree)]).ok();
+    run(&second, &["sync"]).ok();
+    fleet.run(&["sync"]).ok();
+    fleet.run(&[&propose[..], &replace].concat()).ok();
+    let sign = ["fleet", "policy", "sign", arg(&next), "--root-key", arg(&copy)];
+    fleet.run(&[&sign[..], &["--out", arg(&next)]].concat()).ok();
+    fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+    fleet.run(&["sync"]).ok();
+    run(&second, &["sync"]).ok();
+    let made = run(&second, &["snapshot", "create", arg(&tree)]).ok();
+    made.says(&["earlier root keys", "no index until a new bundle"]);
+    let (card, bundle) = (fleet.path("node-2-card.json"), fleet.path("again.json"));
+    let args = ["fleet", "bundle", arg(&card), "--root-key", arg(&copy), "--out", arg(&bundle)];
+    fleet.run(&args).ok();
+    run(&second, &["node", "enroll", arg(&bundle)]).ok();
+    let made = run(&second, &["snapshot", "create", arg(&tree)]).ok();
+    assert!(!made.stderr.contains("earlier root keys"), "{}", made.stderr);
+    region.stop();
+}

@@ -368,6 +368,41 @@ pub(crate) fn certificate(dir: &Path) {
     openssl(&[&leaf[..], &named, &["-keyout", "site.key", "-out", "site.pem"]].concat());
 }
 
+/// Python's web server, with TLS, in a directory that has a [`certificate`]; it ends with this.
+pub(crate) struct HttpsServer {
+    child: Child,
+    pub(crate) port: String,
+}
+
+impl HttpsServer {
+    /// Serves `dir` by a `Handler` that Python code defines.
+    pub(crate) fn start(dir: &Path, handler: &str) -> Self {
+        let address = free_address();
+        let (_, port) = address.rsplit_once(':').expect("a port");
+        let code = format!(
+            "import http.server, ssl, sys\n{handler}\n\
+             server = http.server.HTTPServer((\"127.0.0.1\", int(sys.argv[1])), Handler)\n\
+             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)\n\
+             context.load_cert_chain(\"site.pem\", \"site.key\")\n\
+             server.socket = context.wrap_socket(server.socket, server_side=True)\n\
+             server.serve_forever()\n"
+        );
+        let mut server = Command::new("python3");
+        server.args(["-c", &code, port]).current_dir(dir).stdout(Stdio::null());
+        let child = server.stderr(Stdio::null()).spawn().expect("it starts");
+        let it = Self { child, port: port.to_owned() };
+        wait_until("it listens", || std::net::TcpStream::connect(&address).is_ok());
+        it
+    }
+}
+
+impl Drop for HttpsServer {
+    fn drop(&mut self) {
+        self.child.kill().expect("it ran");
+        self.child.wait().expect("it ended");
+    }
+}
+
 /// An address nobody listens on.
 pub(crate) fn free_address() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -386,6 +386,11 @@ fn people_confirm_and_refuse() {
         let args = ["custodian", "approve", &digest[..12], "--key", arg(key), "--yes"];
         run(&home, &args)
     };
+    // A script's empty variable, and too few digits, are nobody's request.
+    for beginning in ["", &digest[..3]] {
+        let args = ["custodian", "approve", beginning, "--key", arg(&keys[0].0), "--yes"];
+        run(&home, &args).code(1).says(&["is too short", "4 digits"]);
+    }
     // One person is one person, however often; a key the policy does not know is nobody.
     let said = approve(&keys[0].0).ok().says(&["whose snapshot it is", "witnessed level 0"]);
     assert!(said.stdout.contains("has it in its log; confirmed by 1 of the 2"), "{said:?}");

@@ -99,7 +99,17 @@ pub fn propose_deletion(
     };
     let subkey = home.subkey(&fleet, &mut log, &mut state, clock, rng)?;
     let envelope = deletion.statement().sign(&[&subkey])?;
-    Ok(DeletionFile::new(fleet, envelope, manifests)?)
+    let file = DeletionFile::new(fleet, envelope, manifests)?;
+    for it in file.signed()? {
+        let has = file.fleet().group(it.group).map_or(0, |group| group.custodians.len());
+        if has < usize::from(it.need) {
+            return Err(HomeError::refused(format!(
+                "class {} has {has} custodians, and the policy wants {} of them to sign a deletion: nobody can sign this one; fewer of them (seawall fleet policy propose --deletion-custodians), or wait until it expires",
+                it.class, it.need
+            )));
+        }
+    }
+    Ok(file)
 }
 
 /// Puts a statement that enough custodians have signed into this node's log. With `dry_run` only

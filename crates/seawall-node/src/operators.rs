@@ -50,7 +50,7 @@ pub(crate) fn key_id(secret: &OneTimeSecret) -> Hex32 {
     Hex32(seawall_base::Sha256::of(secret.public().as_bytes()).0)
 }
 
-/// The newest policy this home has seen, and its statement.
+/// The newest policy this home has seen, and its statement, if it holds under today's root keys.
 pub(crate) fn policy(
     home: &Home,
     fleet: &Fleet,
@@ -59,9 +59,18 @@ pub(crate) fn policy(
         return Ok(None);
     }
     let envelope = home.read_envelope(POLICY)?;
-    let policy = IndexPolicy::open(fleet, &envelope)
-        .map_err(|e| HomeError::damaged(POLICY, e.to_string()))?;
-    Ok(Some((policy, envelope)))
+    match IndexPolicy::open(fleet, &envelope) {
+        Ok(policy) => Ok(Some((policy, envelope))),
+        // Nobody's word since the root keys were replaced: then nobody reads what is made from now on.
+        Err(_) if !fleet.policy().upholds(&envelope) && fleet.was_root_signed(&envelope) => {
+            tracing::warn!(
+                path = POLICY,
+                "who may read path indexes was decided by earlier root keys and was not carried over: new snapshots have no index until a new bundle says who may"
+            );
+            Ok(None)
+        }
+        Err(e) => Err(HomeError::damaged(POLICY, e.to_string())),
+    }
 }
 
 /// Who may read path indexes, and of which classes; `None` if nothing was ever decided.

@@ -54,20 +54,14 @@ pub(crate) fn tell(
 ) -> Result<(), HomeError> {
     let mut machines = Vec::new();
     for machine in machines_of(fleet) {
-        let shown = match home.read(&machine.path)? {
-            Some(_) => {
-                let shown: Shown = home.read_json(&machine.path)?;
-                if shown.format != FORMAT {
-                    let why = "not a format this version knows";
-                    return Err(HomeError::damaged(&machine.path, why));
-                }
-                shown.version
+        match shown_before(home, fleet, &machine) {
+            Ok(version) if version >= fleet.version() => {}
+            Ok(_) => machines.push(machine),
+            Err(e) => {
+                // It is only a note: whoever was shown them is shown them again.
+                tracing::warn!(error = %e, "what a machine was shown is not known; it is shown all");
+                machines.push(machine);
             }
-            // What a fleet was founded with nobody has to be told.
-            None => fleet.genesis().policy_version,
-        };
-        if shown < fleet.version() {
-            machines.push(machine);
         }
     }
     if machines.is_empty() {
@@ -109,6 +103,19 @@ pub(crate) fn tell(
         outcomes.push(SyncOutcome { region, result });
     }
     Ok(())
+}
+
+/// Up to which version a machine was shown the policies.
+fn shown_before(home: &Home, fleet: &Fleet, machine: &Machine<'_>) -> Result<u64, HomeError> {
+    if home.read(&machine.path)?.is_none() {
+        // What a fleet was founded with nobody has to be told.
+        return Ok(fleet.genesis().policy_version);
+    }
+    let shown: Shown = home.read_json(&machine.path)?;
+    if shown.format != FORMAT {
+        return Err(HomeError::damaged(&machine.path, "not a format this version knows"));
+    }
+    Ok(shown.version)
 }
 
 /// Whatever answers at an endpoint, each machine once.

@@ -5,6 +5,8 @@
 //! What root keys signed before they were replaced holds only where the newest policy carries it
 //! over by digest: dates are what a thief of an old key would write.
 
+use std::cmp::Reverse;
+
 use seawall_base::{FleetId, GroupId, NodeId, Sha256, Timestamp};
 use seawall_sign::{Envelope, Predicate, Statement, Subject, VerifyingKey};
 
@@ -346,12 +348,13 @@ impl Fleet {
     }
 
     /// The escrow group that takes new snapshots of a data class; the strictest for an unnamed
-    /// one: that which needs the most custodians, the oldest of those.
+    /// one: that which needs the most custodians, and of those that of the class with the lowest
+    /// number. A class keeps its number when it is given a new group, so nothing moves by that.
     pub fn group_of_class(&self, class: Option<&str>) -> Option<&EscrowGroupRecord> {
         let mut active = self.groups().iter().filter(|g| !g.retired);
         match class {
             Some(class) => active.find(|g| g.class == class),
-            None => active.rev().max_by_key(|g| g.threshold),
+            None => active.max_by_key(|g| (g.threshold, Reverse(g.class_number))),
         }
     }
 }

@@ -93,6 +93,7 @@ fn init(
     (label, token): (Option<&str>, &TokenArgs),
     printer: &Printer,
 ) -> anyhow::Result<CustodianHome> {
+    super::check_role(path, "custodian.json")?;
     // The token first: without it nothing is made.
     let key = |name: &str| -> anyhow::Result<_> {
         label.map(|label| token::key_for(None, name, label, token, printer)).transpose()

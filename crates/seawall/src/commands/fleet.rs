@@ -29,6 +29,7 @@ pub(crate) fn run(
     match command {
         // Holders of root keys have no home.
         FleetCommand::Recover { root_key, out, card, bucket, name } => {
+            super::check_role(path, "home.json")?;
             let name = name.clone().unwrap_or_else(super::host_name);
             let source = (card.as_deref(), bucket.as_deref());
             recover((path, &name), root_key, out.as_deref(), source, printer)?;
@@ -128,7 +129,19 @@ fn adopt(
     printer.result(&value, &words)
 }
 
+/// A copy may be the only one of its key: nothing replaces it.
+fn check_unwritten(out: &Path) -> anyhow::Result<()> {
+    let is_there = out.as_os_str() != "-" && out.try_exists()?;
+    anyhow::ensure!(
+        !is_there,
+        "{} is there already, and may be the only copy of a root key: name another file",
+        out.display()
+    );
+    Ok(())
+}
+
 fn root_key(home: &Home, out: &Path, printer: &Printer) -> anyhow::Result<()> {
+    check_unwritten(out)?;
     let passphrase = passphrase("Passphrase for the root key's copy", true)?;
     let file = export_root_key(home, &passphrase, &mut OsRng)?;
     write_output(out, file.to_json().as_bytes())?;
@@ -138,6 +151,7 @@ fn root_key(home: &Home, out: &Path, printer: &Printer) -> anyhow::Result<()> {
 }
 
 fn new_key(fleet: &Fleet, out: &Path, printer: &Printer) -> anyhow::Result<()> {
+    check_unwritten(out)?;
     let passphrase = passphrase("Passphrase for the root key's copy", true)?;
     let file = new_root_key(fleet, &passphrase, &mut OsRng)?;
     write_output(out, file.to_json().as_bytes())?;

@@ -16,6 +16,7 @@ pub(crate) fn run(args: &InitArgs, home: &Path, printer: &Printer) -> anyhow::Re
     if args.bucket.is_some() && args.profile != Profile::Solo {
         return Err(Usage("--bucket goes with --profile solo".to_owned()).into());
     }
+    super::check_role(home, "home.json")?;
     let bucket = bucket(args)?;
     let name = args.name.clone().unwrap_or_else(super::host_name);
     let made = args.group.as_deref().map(made_before).transpose()?;

@@ -21,11 +21,19 @@ pub(crate) fn run(
             return super::epoch::run(command, &Home::open(home)?, printer);
         }
         NodeCommand::Keys { name, algorithm, out } => {
-            let name = name.clone().unwrap_or_else(super::host_name);
+            super::check_role(home, "home.json")?;
             let home = match Home::open(home) {
-                Err(HomeError::NotAHome(_)) => Home::create(home, &name, None)?,
+                Err(HomeError::NotAHome(_)) => {
+                    Home::create(home, &name.clone().unwrap_or_else(super::host_name), None)?
+                }
                 opened => opened?,
             };
+            if let Some(name) = name.as_ref().filter(|name| *name != home.name()) {
+                anyhow::bail!(
+                    "this home has keys already, under the name {:?}: {name:?} needs a home of its own",
+                    home.name()
+                );
+            }
             let _lock = home.lock()?;
             let card = member_keys(&home, (*algorithm).into(), &mut OsRng)?;
             let text = serde_json::to_string_pretty(&card).context("a card is JSON")? + "\n";

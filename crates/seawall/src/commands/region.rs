@@ -22,6 +22,7 @@ pub(crate) fn run(
                 .iter()
                 .map(|path| Ok(FleetCard::open(&read_input(path)?)?))
                 .collect::<anyhow::Result<Vec<_>>>()?;
+            super::check_role(home, "region.json")?;
             let card = seawall_region::init(home, listen, name, &fleets, &mut OsRng, &SystemClock)?;
             printer.document(out, &card.to_json())?;
             printer.say(&format!(

@@ -256,6 +256,9 @@ fn place(path: &Path) -> anyhow::Result<(FsDisk, String)> {
     Ok((FsDisk::create(dir)?, name.to_owned()))
 }
 
+/// Fewest digits that name a request, as they name a snapshot.
+const MIN_DIGITS: usize = 4;
+
 fn whole(digest: &str) -> Option<Sha256> {
     Sha256::from_hex(digest.strip_prefix("sha256:").unwrap_or(digest)).ok()
 }
@@ -269,6 +272,11 @@ fn find<'a>(
     let whole = whole(beginning);
     anyhow::ensure!(list.is_some() || whole.is_some(), NOT_RUN);
     let beginning = beginning.strip_prefix("sha256:").unwrap_or(beginning);
+    // An empty variable of a script must not mean whatever stands alone in the list.
+    anyhow::ensure!(
+        beginning.len() >= MIN_DIGITS,
+        "{beginning:?} is too short: give at least {MIN_DIGITS} digits of a request (custodian requests)"
+    );
     let listed = list.iter().flat_map(|list| &list.cases);
     let matching: Vec<_> = listed.filter(|c| c.request.to_hex().starts_with(beginning)).collect();
     match (&matching[..], whole) {

@@ -174,6 +174,12 @@ pub(super) fn plan(home: &Home, args: &PlanArgs, printer: &Printer) -> anyhow::R
         }));
     }
     lines.push(format!("this node's log is witnessed at {reached}"));
+    if !reached.suffices() {
+        lines.push(
+            "too few witnesses vouch for the newest snapshots: asking for them breaks the glass (--break-glass), and machines refuse that unless their policies allow it".to_owned(),
+        );
+        all = false;
+    }
     let value = json!({ "now": now, "groups": values, "witnessed": witnessed(&reached) });
     printer.result(&value, &lines.join("\n"))?;
     Ok(if all { Outcome::Done } else { Outcome::Partly })

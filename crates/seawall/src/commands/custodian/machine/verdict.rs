@@ -62,7 +62,8 @@ pub(super) fn say(
         rules => Some(rules?).filter(|rules| !rules.is_none()),
     };
     let listed = list.and_then(|list| list.approvers.as_ref());
-    let approver = approver(listed, rules.map(|rules| rules.names()), &key, runs)?;
+    let file = rules.map(|rules| rules.names());
+    let approver = approver(listed, file.as_ref(), &key, runs)?;
     let verdict = PersonVerdict {
         request,
         confirmed: refused.is_none(),
@@ -98,13 +99,13 @@ pub(super) fn say(
 /// Whose key this is, by the policy that the machine goes by; empty where no policy can be seen.
 fn approver(
     listed: Option<&Names>,
-    file: Option<Names>,
+    file: Option<&Names>,
     key: &SigningKey,
     runs: bool,
 ) -> anyhow::Result<String> {
     let key = key.public().to_string();
     let of = |names: Option<&Names>| names.and_then(|names| names.get(&key).cloned());
-    match (of(listed), of(file.as_ref())) {
+    match (of(listed), of(file)) {
         (Some(name), _) => Ok(name),
         (None, Some(name)) if !runs || listed.is_none() => Ok(name),
         (None, Some(name)) => anyhow::bail!(
