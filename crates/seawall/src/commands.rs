@@ -16,6 +16,7 @@ pub(crate) mod find;
 pub(crate) mod fleet;
 pub(crate) mod group;
 pub(crate) mod init;
+mod known;
 pub(crate) mod log;
 pub(crate) mod mount;
 pub(crate) mod node;

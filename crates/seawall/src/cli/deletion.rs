@@ -31,7 +31,8 @@ pub(crate) enum DeleteCommand {
         /// The share file [default: of a custodian's home, the share that the snapshots need]
         #[arg(long, value_name = "FILE")]
         share: Option<PathBuf>,
-        /// The fleet's card as you last saw it (seawall fleet card): nothing older is believed
+        /// The fleet's card as you last saw it (seawall fleet card): nothing older is believed,
+        /// nor anything older than what the custodian's home knows
         #[arg(long, value_name = "FILE")]
         fleet: Option<PathBuf>,
         #[command(flatten)]

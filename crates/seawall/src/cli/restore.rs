@@ -63,7 +63,8 @@ pub(crate) enum RestoreCommand {
         #[arg(long, value_name = "FILE")]
         share: Option<PathBuf>,
         /// The fleet's card as you last saw it (seawall fleet card): nothing older is believed,
-        /// so that nobody who was revoked since asks with an old one
+        /// nor anything older than what the custodian's home knows, so that nobody who was revoked
+        /// since asks with an old one
         #[arg(long, value_name = "FILE")]
         fleet: Option<PathBuf>,
         #[command(flatten)]

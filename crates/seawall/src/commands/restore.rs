@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use seawall_backup::browse::{Selection, View};
 use seawall_backup::restore::{Objects, Restored, restore};
 use seawall_backup::target::{Options, Target};
-use seawall_base::{FleetId, Seconds};
+use seawall_base::Seconds;
 use seawall_custodian::{
     Classical, CustodianHome, Examined, NO_FLEET, NO_QUANTUM_SHARE, examine_with, kem_keys,
     shares_of,
@@ -23,12 +23,13 @@ use seawall_node::{
     RequestWritten, Requestable, Vouched, check_history, examine_request_with, keep_evidence,
     keep_hand_over, learn_newer, list_snapshots, open_request, record_use,
 };
-use seawall_record::{Ending, Fleet, FleetCard, Pin, Use};
+use seawall_record::{Ending, Pin, Use};
 use serde_json::{Value, json};
 
 pub(crate) use self::own_share::OwnShare;
 pub(crate) use self::part::kind_of;
 use super::custodian::token::{reaching, secret_of};
+use super::known;
 use super::snapshot::{find, pulled, witnessed};
 use crate::cli::{PartArgs, RestoreCommand, TokenArgs};
 use crate::output::{
@@ -378,10 +379,7 @@ fn approve(
         share.display()
     );
     let home = home_of(share)?.map(|home| reaching(home, token, printer));
-    let known = match card {
-        Some(path) => Some(known_fleet(path, expected)?),
-        None => home.as_ref().map(|home| home.fleet(expected)).transpose()?.flatten(),
-    };
+    let known = known::of_share(card, home.as_ref(), expected)?;
     let pin = known.as_ref().map_or(Pin::Id(expected), Pin::Known);
     let examined = examine_with(&request_bytes, pin, classical).with_context(refused)?;
     examined.check_share(file.public()).with_context(unusable)?;
@@ -441,19 +439,6 @@ pub(super) fn home_of(share: &Path) -> anyhow::Result<Option<CustodianHome>> {
     let home = home.as_deref().and_then(Path::parent).and_then(Path::parent);
     let home = home.filter(|home| home.join("custodian.json").is_file());
     Ok(home.map(CustodianHome::open).transpose()?)
-}
-
-/// The fleet as a custodian knows it from its card.
-pub(super) fn known_fleet(card: &Path, expected: FleetId) -> anyhow::Result<Fleet> {
-    let fleet = FleetCard::open(&read_input(card)?)
-        .with_context(|| format!("{} is not a fleet's card", card.display()))?;
-    anyhow::ensure!(
-        fleet.id() == expected,
-        "{} is the card of {}, the share is of {expected}",
-        card.display(),
-        fleet.id()
-    );
-    Ok(fleet)
 }
 
 /// What a custodian has to know before saying yes.

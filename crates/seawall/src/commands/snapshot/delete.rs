@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::cli::{DeleteCommand, DeleteProposeArgs, TokenArgs};
 use crate::commands::custodian::token::secret_of;
-use crate::commands::restore::{OwnShare, home_of, known_fleet};
+use crate::commands::known;
+use crate::commands::restore::{OwnShare, home_of};
 use crate::output::{Outcome, Printer, confirm, human, read_input, show_path, write_output};
 
 pub(super) fn run(
@@ -76,10 +77,7 @@ fn sign(
     anyhow::ensure!(bytes.len() <= MAX_SHARE_FILE, "{} is too large", share.display());
     let share_file = ShareFile::parse(&bytes).with_context(unusable)?;
     let expected = share_file.public().fleet;
-    let known = match card {
-        Some(path) => Some(known_fleet(path, expected)?),
-        None => home_of(share)?.map(|home| home.fleet(expected)).transpose()?.flatten(),
-    };
+    let known = known::of_share(card, home_of(share)?.as_ref(), expected)?;
     let pin = known.as_ref().map_or(Pin::Id(expected), Pin::Known);
     let file = DeletionFile::parse(&proposed, pin)
         .with_context(|| format!("{} must not be signed", proposal.display()))?;
