@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use seawall_base::{FleetId, GroupId};
 use seawall_custodian::CustodianHome;
-use seawall_record::{DeletionFile, Dossier, Fleet, Manifest, Pin, Request};
+use seawall_record::{DeletionFile, Dossier, Fleet, Manifest, Pin, RecordError, Request};
 use seawall_sign::Statement;
 
 use crate::output::Usage;
@@ -43,11 +43,7 @@ impl OwnShare<'_> {
             return Ok(given.to_owned());
         }
         let home = self.open()?;
-        let read = |fleet: &Fleet| DeletionFile::parse(proposal, Pin::Known(fleet)).ok();
-        let file = home.fleets()?.iter().find_map(read);
-        let file = file.context(
-            "the proposal is of no fleet that this home knows, or older than what it knows; name the share with --share",
-        )?;
+        let file = of_a_fleet(&home, proposal)?;
         let groups: Vec<_> = file.signed()?.iter().map(|it| it.group).collect();
         of_group(&home, file.fleet(), &groups)
     }
@@ -71,6 +67,20 @@ impl OwnShare<'_> {
         })?;
         Ok((home, known))
     }
+}
+
+/// A proposal against what a home knows of the fleet it is of.
+fn of_a_fleet(home: &CustodianHome, proposal: &[u8]) -> anyhow::Result<DeletionFile> {
+    for fleet in home.fleets()? {
+        match DeletionFile::parse(proposal, Pin::Known(&fleet)) {
+            Err(RecordError::OtherFleet { .. }) => {}
+            // Of this fleet, or of none: then it reads no better beside another.
+            read => return read.context("the proposal cannot be used"),
+        }
+    }
+    anyhow::bail!(
+        "the proposal is of no fleet that this home knows: seawall custodian join CARD, or name the share with --share"
+    )
 }
 
 /// The home's share of one of these groups, of the epoch that the fleet's policy has.
