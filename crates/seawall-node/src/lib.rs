@@ -102,7 +102,7 @@ pub use operators::{
 };
 pub use policy_news::Told as PolicyTold;
 pub use prune::{PrunePlan, PruneStep, Pruned, REWRITE_BELOW, plan_prune, prune};
-pub use recovery::{CardSource, Recovered, export_root_key, new_root_key, recover};
+pub use recovery::{CardSource, HandOn, Recovered, export_root_key, new_root_key, recover};
 pub use restore::{RequestOptions, RequestWritten, Requestable, forget_expired, request};
 pub use retention::{DEFAULT_COPIES, DEFAULT_MIN_AGE, Decision, Held, Retention};
 pub use root_files::{RootFile, open_root_key, root_signers};

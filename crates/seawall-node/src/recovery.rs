@@ -69,13 +69,18 @@ pub enum CardSource<'a> {
 pub struct Recovered {
     /// The fleet.
     pub fleet: Fleet,
-    /// What other root keys have yet to sign; `node enroll` takes it into the new home then.
-    pub unfinished: Option<RootFile>,
+    /// Whether the home is a node's already; if not, other root keys have yet to sign what was
+    /// handed on, and `node enroll` takes it into the new home then.
+    pub finished: bool,
 }
 
+/// Hands on what other root keys have yet to sign.
+pub type HandOn<'a> = dyn Fn(&RootFile, &Fleet) -> Result<(), HomeError> + 'a;
+
 /// Makes a new first node for a fleet whose machines are gone, signed for by `roots`, each with the
-/// fleet its copy is of. Where they are fewer than it takes, and `hand_on` says that others sign as
-/// well, the home is ready for the bundle that they finish. Nothing is left behind by a failure.
+/// fleet its copy is of. Where they are fewer than it takes, `hand_on` is given what others have to
+/// sign, and the home is ready for the bundle that they finish. Nothing is left behind by a failure,
+/// one of `hand_on` included: without that file the home would be good for nothing.
 ///
 /// One root key that decides alone is kept in the new home, as in the first; where it takes several,
 /// none is: they are apart for a reason.
@@ -83,7 +88,7 @@ pub fn recover(
     (path, name): (&Path, &str),
     source: &CardSource<'_>,
     roots: Vec<(FleetId, StatementKey)>,
-    hand_on: bool,
+    hand_on: Option<&HandOn<'_>>,
     clock: &dyn Clock,
     rng: &mut dyn Rng,
 ) -> Result<Recovered, HomeError> {
@@ -111,7 +116,7 @@ pub fn recover(
         }
     }
     let (have, need) = (keys.len(), usize::from(fleet.root_threshold()));
-    if have == 0 || (have < need && !hand_on) {
+    if have == 0 || (have < need && hand_on.is_none()) {
         return Err(HomeError::refused(format!(
             "it takes {need} of the fleet's root keys, and {have} was given: name a copy of each (--root-key), or write what the others are to sign (--out FILE; seawall fleet sign)"
         )));
@@ -119,10 +124,14 @@ pub fn recover(
     let undo = Undo::prepare(path)?;
     let settled = Home::create(path, name, bucket).and_then(|home| {
         let _lock = home.lock()?;
-        settle(&home, &fleet, &keys, clock, rng)
+        let unfinished = settle(&home, &fleet, &keys, clock, rng)?;
+        if let Some((file, hand_on)) = unfinished.as_ref().zip(hand_on) {
+            hand_on(file, &fleet)?;
+        }
+        Ok(unfinished.is_none())
     });
     match settled {
-        Ok(unfinished) => Ok(Recovered { fleet, unfinished }),
+        Ok(finished) => Ok(Recovered { fleet, finished }),
         Err(e) => {
             undo.run(path);
             Err(e)

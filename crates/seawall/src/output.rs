@@ -273,7 +273,12 @@ pub(crate) fn write_output(path: &std::path::Path, bytes: &[u8]) -> anyhow::Resu
         f.write_all(bytes)?;
         f.sync_all()
     });
-    written.and_then(|()| std::fs::rename(&temporary, path)).with_context(failed)
+    let written = written.and_then(|()| std::fs::rename(&temporary, path));
+    if written.is_err() {
+        // What is half written helps nobody, and the disk may be full.
+        let _ = std::fs::remove_file(&temporary);
+    }
+    written.with_context(failed)
 }
 
 /// Bytes for people, in binary units.
@@ -327,6 +332,9 @@ mod tests {
         write_output(&path, b"two").expect("replaced");
         assert_eq!(read_input(&path).expect("read"), b"two");
         assert!(write_output(&dir.join("no/f"), b"x").is_err());
+        std::fs::create_dir(dir.join("d")).expect("a directory");
+        assert!(write_output(&dir.join("d"), b"x").is_err());
+        assert!(!dir.join("d.tmp").exists(), "nothing is left behind");
         std::fs::remove_dir_all(&dir).expect("removed");
     }
 }

@@ -12,8 +12,8 @@ use anyhow::Context as _;
 use seawall_escrow::RootKeyFile;
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    CardSource, Home, RootFile, adopt_region, enrolment_bundle, export_root_key, new_root_key,
-    sheet_html, sheet_text, sign_region,
+    CardSource, HandOn, Home, HomeError, RootFile, adopt_region, enrolment_bundle, export_root_key,
+    new_root_key, sheet_html, sheet_text, sign_region,
 };
 use seawall_record::{Enrolment, Fleet, FleetCard, MemberCard, RegionCard};
 use serde_json::json;
@@ -182,12 +182,18 @@ fn recover(
     };
     let roots = sign::open_copies(root_keys)?;
     let place = (home, name);
+    let hand_on = out.map(|out| {
+        move |file: &RootFile, fleet: &Fleet| {
+            let written = sign::write(file, fleet, out, "", printer);
+            written.map_err(|e| HomeError::Refused(format!("{e:#}")))
+        }
+    });
+    let hand_on = hand_on.as_ref().map(|it| it as &HandOn<'_>);
     let recovered =
-        seawall_node::recover(place, &source, roots, out.is_some(), &SystemClock, &mut OsRng)?;
+        seawall_node::recover(place, &source, roots, hand_on, &SystemClock, &mut OsRng)?;
     let (fleet, id) = (&recovered.fleet, recovered.fleet.id().to_hex());
     let compare = format!("compare the fleet id with the recovery sheet: {id}");
-    if let Some((file, out)) = recovered.unfinished.as_ref().zip(out) {
-        sign::write(file, fleet, out, "", printer)?;
+    if let (false, Some(out)) = (recovered.finished, out) {
         printer.say(&format!(
             "{name} waits for the other root keys; {compare}\nthen here: seawall node enroll {} --fleet-id {id}",
             out.display()
