@@ -29,6 +29,7 @@ mod prune;
 mod quantum;
 mod resumed;
 mod root_keys;
+mod shown;
 mod solo;
 mod sources;
 mod tokens;

@@ -63,7 +63,7 @@ impl Shore {
     /// Signs the proposal with a new root key, and applies it.
     fn agree(&self, key: &Path) {
         let next = self.fleet.path("next.json");
-        let args = ["fleet", "policy", "sign", arg(&next), "--root-key", arg(key)];
+        let args = ["fleet", "policy", "sign", arg(&next), "--root-key", arg(key), "--yes"];
         self.fleet.run(&[&args[..], &["--out", arg(&next)]].concat()).ok();
         self.apply();
     }
@@ -187,7 +187,7 @@ fn root_keys_are_replaced_where_logs_have_changed_epoch() {
     it.propose(&replace).ok();
     let proposal = it.fleet.path("next.json");
     let args = ["fleet", "policy", "sign", arg(&proposal), "--root-key", arg(&copy)];
-    it.fleet.run(&[&args[..], &["--out", arg(&proposal)]].concat()).ok();
+    it.fleet.run(&[&args[..], &["--yes", "--out", arg(&proposal)]].concat()).ok();
     it.agree(&next);
     it.fleet.run(&["sync"]).ok();
     sees(&home, &all.iter().collect::<Vec<_>>());

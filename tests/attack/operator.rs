@@ -80,7 +80,7 @@ fn a_root_key_that_was_replaced_enrols_a_region() {
     stopped(&said.says(&["0 of the trusted"]).stderr);
     for file in [&anna, &bert] {
         let args = ["fleet", "policy", "sign", arg(&next), "--root-key", arg(file)];
-        fleet.run(&[&args[..], &["--out", arg(&next)]].concat()).ok();
+        fleet.run(&[&args[..], &["--yes", "--out", arg(&next)]].concat()).ok();
     }
     fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
     // What was enrolled before goes on.

@@ -46,6 +46,10 @@ use crate::still::StillDisk;
 
 const FORMAT: &str = "seawall-home/1";
 const MAX_FILE: usize = 1 << 20;
+/// The anchor of trust.
+const GENESIS: &str = "fleet/genesis.json";
+/// This node's own enrolment.
+const ENROLMENT: &str = "enrolment.json";
 /// Policies since the founding.
 const POLICIES: &str = "fleet/policies.json";
 /// A subkey is replaced when less than this is left of it.
@@ -229,6 +233,17 @@ impl Home {
         Ok(home)
     }
 
+    /// As [`Home::open`]; none where there is no home. What cannot be looked at is there.
+    pub fn open_if_any(path: &Path) -> Result<Option<Self>, HomeError> {
+        use io::ErrorKind::{NotADirectory, NotFound};
+        let file = path.join("home.json");
+        match file.metadata() {
+            Err(e) if matches!(e.kind(), NotFound | NotADirectory) => Ok(None),
+            Err(e) => Err(HomeError::io(&file.display().to_string())(e)),
+            Ok(_) => Self::open(path).map(Some),
+        }
+    }
+
     /// Takes the home for changing log, keys or members. Whoever has it holds it for moments, not
     /// while a tree is read or a region is spoken to; so this waits for it, a minute at most.
     pub fn lock(&self) -> Result<Lock, HomeError> {
@@ -332,9 +347,8 @@ impl Home {
 
     /// The fleet this home belongs to, with every policy it has seen.
     pub fn fleet(&self) -> Result<Fleet, HomeError> {
-        const PATH: &str = "fleet/genesis.json";
-        let fleet = Fleet::open(self.read_envelope(PATH)?)
-            .map_err(|e| HomeError::damaged(PATH, e.to_string()))?;
+        let fleet = Fleet::open(self.read_envelope(GENESIS)?)
+            .map_err(|e| HomeError::damaged(GENESIS, e.to_string()))?;
         let Some(bytes) = self.read_up_to(POLICIES, MAX_BUNDLE)? else { return Ok(fleet) };
         let damaged = |e: RecordError| HomeError::damaged(POLICIES, e.to_string());
         let (of, policies) = PolicyChain::parse(&bytes).map_err(damaged)?;
@@ -344,9 +358,19 @@ impl Home {
         fleet.advance_all(policies).map_err(damaged)
     }
 
+    /// As [`Home::fleet`]; none in a home that has not joined a fleet yet.
+    pub fn fleet_if_any(&self) -> Result<Option<Fleet>, HomeError> {
+        for file in [GENESIS, POLICIES, ENROLMENT] {
+            if self.path().join(file).try_exists().map_err(HomeError::io(file))? {
+                return self.fleet().map(Some);
+            }
+        }
+        Ok(None)
+    }
+
     /// Keeps what is known of the fleet: its genesis statement and its policies.
     pub(crate) fn keep_fleet(&self, fleet: &Fleet) -> Result<(), HomeError> {
-        self.write_envelope("fleet/genesis.json", fleet.envelope())?;
+        self.write_envelope(GENESIS, fleet.envelope())?;
         if fleet.policies().is_empty() {
             return Ok(());
         }
@@ -373,10 +397,9 @@ impl Home {
 
     /// This node's enrolment, checked, and its statement.
     pub fn enrolment(&self, fleet: &Fleet) -> Result<(Enrolment, Envelope), HomeError> {
-        const PATH: &str = "enrolment.json";
-        let envelope = self.read_envelope(PATH)?;
+        let envelope = self.read_envelope(ENROLMENT)?;
         let enrolment = Enrolment::open(fleet, &envelope, Role::Node);
-        Ok((enrolment.map_err(|e| HomeError::damaged(PATH, e.to_string()))?, envelope))
+        Ok((enrolment.map_err(|e| HomeError::damaged(ENROLMENT, e.to_string()))?, envelope))
     }
 
     /// The regions this node may use, by name, each checked.

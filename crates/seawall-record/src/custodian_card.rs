@@ -120,7 +120,7 @@ impl CustodianCard {
 }
 
 /// What people read to one another: the first 16 hex digits in groups of four.
-pub(crate) fn fingerprint(digest: Sha256) -> String {
+pub fn fingerprint(digest: Sha256) -> String {
     let hex = digest.to_hex();
     [&hex[0..4], &hex[4..8], &hex[8..12], &hex[12..16]].join(" ")
 }

@@ -81,6 +81,12 @@ impl Epoch {
         node_origin(self.fleet, self.node, self.epoch)
     }
 
+    /// The epoch whose log is continued; none if that is no earlier log of this node.
+    pub fn before(&self) -> Option<u32> {
+        let before = epoch_of(&self.continues.origin, self.fleet, self.node);
+        before.filter(|before| *before < self.epoch)
+    }
+
     /// Checks that the fleet's root keys signed it for the member that `enrolment` enrols.
     pub fn open(
         fleet: &Fleet,
@@ -101,9 +107,8 @@ impl Epoch {
         if it.enrolment != enrolment_digest {
             return refuse("signed for another enrolment than the one before it");
         }
-        match epoch_of(&it.continues.origin, it.fleet, it.node) {
-            Some(before) if before < it.epoch => {}
-            _ => return refuse("does not continue an earlier epoch of this node's log"),
+        if it.before().is_none() {
+            return refuse("does not continue an earlier epoch of this node's log");
         }
         check_text(WHAT, &it.reason, 1_000)?;
         if it.asked.len() > Self::MAX_ASKED {

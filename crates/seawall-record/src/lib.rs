@@ -49,7 +49,7 @@ pub use ceremony::{
     KnowledgeProof, MAX_CEREMONY_FILE, MAX_PARTICIPANTS, MessageFile, Participant, SealedPart,
     open_accept, open_message,
 };
-pub use custodian_card::CustodianCard;
+pub use custodian_card::{CustodianCard, fingerprint};
 pub use custody::{
     Act, Alive, AliveOutlook, CustodianAct, PersonVerdict, SeenAbout, SeenGlass, Unable,
 };

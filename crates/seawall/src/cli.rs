@@ -503,8 +503,8 @@ pub(crate) enum FleetCommand {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
-    /// Add the signature of a root key to a file: a bundle, a region to adopt, the grant of an
-    /// epoch, a policy, rules of retention; no home is needed
+    /// Show what a file says, ask, and add the signature of a root key: to a bundle, a region to
+    /// adopt, the grant of an epoch, a policy, rules of retention; no home is needed
     #[command(
         after_help = "Example: seawall fleet sign site-b.bundle --root-key anna-root.json --fleet fleet.json --out site-b.bundle"
     )]

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
+use seawall_base::Seconds;
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -281,6 +282,19 @@ pub(crate) fn write_output(path: &std::path::Path, bytes: &[u8]) -> anyhow::Resu
     written.with_context(failed)
 }
 
+/// A span for people, to the second: what is signed is not rounded.
+pub(crate) fn span(span: Seconds) -> String {
+    let mut rest = span.0;
+    let mut parts = Vec::new();
+    for (unit, seconds) in [("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)] {
+        if rest >= seconds {
+            parts.push(format!("{} {unit}", rest / seconds));
+            rest %= seconds;
+        }
+    }
+    if parts.is_empty() { "0 s".to_owned() } else { parts.join(" ") }
+}
+
 /// Bytes for people, in binary units.
 pub(crate) fn human(bytes: u64) -> String {
     indicatif::HumanBytes(bytes).to_string()
@@ -321,6 +335,19 @@ mod tests {
         let shown =
             "anna: pending, \\u{1b}[2J\\u{1b}]0;x\\u{7}\\r\\u{202e}\\u{9b}1m\n\tbob: m\u{fc}de";
         assert_eq!(printable(said), shown);
+    }
+
+    #[test]
+    fn spans_are_exact() {
+        for (seconds, shown) in [
+            (0, "0 s"),
+            (86_399, "23 h 59 min 59 s"),
+            (30 * 86_400, "30 d"),
+            (30 * 86_400 + 1, "30 d 1 s"),
+            (2 * 86_400 - 3_600, "1 d 23 h"),
+        ] {
+            assert_eq!(span(Seconds(seconds)), shown);
+        }
     }
 
     #[test]

@@ -103,7 +103,7 @@ pub(crate) enum RetentionCommand {
         #[arg(long, value_name = "FILE", default_value = "-")]
         out: PathBuf,
     },
-    /// Add the signature of another root key
+    /// Show the rules, ask, and add the signature of another root key
     #[command(
         after_help = "Example: seawall fleet retention sign keep.json --root-key anna-root.json --out keep.json"
     )]

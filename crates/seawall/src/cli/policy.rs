@@ -24,7 +24,7 @@ pub(crate) enum PolicyCommand {
     /// Write the next policy, signed with the root keys of this home
     #[command(after_help = PROPOSE_HELP)]
     Propose(Box<ProposeArgs>),
-    /// Add the signature of another root key to a proposal
+    /// Show what a proposal changes, ask, and add the signature of another root key
     #[command(
         after_help = "Example: seawall fleet policy sign next.json --root-key anna-root.json --out next.json"
     )]

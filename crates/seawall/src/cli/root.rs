@@ -17,7 +17,8 @@ pub(crate) struct RootKeyArgs {
 /// The fleet, where no home knows it.
 #[derive(Debug, Args)]
 pub(crate) struct FleetCardArgs {
-    /// The fleet's card as you last saw it (seawall fleet card): where no home of the fleet is
+    /// The fleet's card as you last saw it (seawall fleet card): where no home of the fleet is;
+    /// what a home knows that is newer holds
     #[arg(long, value_name = "FILE")]
     pub(crate) fleet: Option<PathBuf>,
 }
@@ -33,4 +34,7 @@ pub(crate) struct SignArgs {
     /// Where to write it
     #[arg(long, value_name = "FILE", default_value = "-")]
     pub(crate) out: PathBuf,
+    /// Do not ask
+    #[arg(long)]
+    pub(crate) yes: bool,
 }

@@ -10,6 +10,7 @@ use seawall_node::{
 };
 use serde_json::json;
 
+use super::fleet::revoked;
 use super::fleet::sign::{self, signers};
 use crate::cli::{EpochCommand, RootKeyArgs};
 use crate::output::{Outcome, Printer, confirm, read_input};
@@ -134,13 +135,8 @@ pub(crate) fn grant(
             not_asked.join(", ")
         ));
     }
-    if let Some(it) = fleet.revocation(node, epoch) {
-        printer.show(&format!(
-            "REVOKED   {} ({}): so far {} entries are believed; all that this epoch continues from will be",
-            it.since,
-            crate::output::show_path(it.reason.as_bytes()),
-            it.believed(epoch).unwrap_or(0),
-        ));
+    if let Some(words) = revoked(&fleet, node, epoch, opened.continues.size) {
+        printer.show(&words);
     }
     anyhow::ensure!(
         yes || confirm("Grant the next epoch? Entries nobody was asked for become a branch.")?,

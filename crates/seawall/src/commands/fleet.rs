@@ -1,10 +1,12 @@
 //! `seawall fleet show | card | bundle | adopt | sign | root-key | recover | policy | retention |
 //! index | operator | epoch | sheet`.
 
+mod changes;
 mod index;
 mod policy;
 mod retention;
 pub(crate) mod sign;
+mod statements;
 
 use std::path::{Path, PathBuf};
 
@@ -18,6 +20,7 @@ use seawall_node::{
 use seawall_record::{Enrolment, Fleet, FleetCard, MemberCard, RegionCard};
 use serde_json::json;
 
+pub(crate) use self::statements::revoked;
 use crate::cli::{FleetCommand, RootKeyArgs};
 use crate::output::{Outcome, Printer, passphrase, read_input, write_output};
 
@@ -38,7 +41,7 @@ pub(crate) fn run(
             sign::run(file, sign, *dry_run, path, printer)?;
         }
         FleetCommand::RootKey { out, new: true, fleet } => {
-            new_key(&sign::known_fleet(path, fleet)?, out, printer)?;
+            new_key(&sign::known_fleet(path, fleet.fleet.as_deref())?, out, printer)?;
         }
         FleetCommand::Retention(command) => retention::run(path, command, printer)?,
         FleetCommand::Policy(command) => policy::run(path, command, printer)?,

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use seawall_base::{Clock as _, GroupId, Seconds, Timestamp};
+use seawall_base::{Clock as _, GroupId, Seconds, Sha256, Timestamp};
 use seawall_custodian::ceremony::check_group_file;
 use seawall_host::SystemClock;
 use seawall_node::{
@@ -12,40 +12,46 @@ use seawall_node::{
 };
 use seawall_record::{
     CustodianCard, DeletionRule, Endpoint, EscrowGroupRecord, Fleet, FleetPolicy, GroupChange,
-    GroupFile, Revocation, WitnessQuorum, WitnessRecord,
+    GroupFile, Revocation, WitnessQuorum, WitnessRecord, fingerprint,
 };
 use seawall_sign::Envelope;
 use serde_json::json;
 
-use super::sign::{adding, copies_of, known_fleet};
+use super::changes::{Change, changes};
+use super::sign::{Described, adding, agree, copies_of, hand_over, known_fleet};
 use crate::cli::{PolicyCommand, ProposeArgs};
-use crate::output::{Printer, Usage, read_input, show_path};
+use crate::output::{Printer, Usage, read_input, show_path, span};
 
 pub(super) fn run(path: &Path, command: &PolicyCommand, printer: &Printer) -> anyhow::Result<()> {
     match command {
         PolicyCommand::Show { proposal: None, fleet } => {
-            let fleet = known_fleet(path, fleet)?;
+            let fleet = known_fleet(path, fleet.fleet.as_deref())?;
             let (value, words) = (as_json(fleet.policy()), in_words(fleet.policy()));
             printer.result(&value, &words)
         }
         PolicyCommand::Show { proposal: Some(file), fleet } => {
-            let (value, words) = describe_against(&known_fleet(path, fleet)?, envelope(file)?)?;
-            printer.result(&value, &words)
+            let fleet = known_fleet(path, fleet.fleet.as_deref())?;
+            let it = describe_against(&fleet, envelope(file)?)?;
+            printer.result(&it.value, &format!("{}\n\n{}", it.words, it.state))
         }
         PolicyCommand::Propose(args) => {
             let home = &Home::open(path)?;
             let copies = copies_of(&home.fleet()?, &args.sign_with)?;
             let edits = edits(home, args)?;
             let proposal = propose_policy(home, &edits, copies, &SystemClock)?;
-            write(&proposal, &home.fleet()?, &args.out, printer)
+            let it = describe(&home.fleet()?, &proposal);
+            let words = format!("{}\n\n{}", it.words, it.state);
+            printer.described(&args.out, &as_file(&proposal), (it.value, &words))
         }
         PolicyCommand::Sign { proposal, sign } => {
-            let fleet = known_fleet(path, &sign.fleet)?;
+            let fleet = known_fleet(path, sign.fleet.fleet.as_deref())?;
             let mut signed = Proposal::of(&fleet, envelope(proposal)?)?;
+            agree(&describe(&fleet, &signed).words, sign.yes, printer)?;
             for key in &adding(path, &fleet, &sign.root_key)? {
                 signed = sign_proposal(&fleet, signed.envelope, key)?;
             }
-            write(&signed, &fleet, &sign.out, printer)
+            let it = describe(&fleet, &signed);
+            hand_over(&sign.out, &as_file(&signed), (it.value, &it.state), printer)
         }
         PolicyCommand::Apply { proposal } => {
             let fleet = apply_policy(&Home::open(path)?, envelope(proposal)?)?;
@@ -256,22 +262,18 @@ fn revocation(
     Ok(Revocation { member, epoch, log_size, reason: reason.to_owned(), since, earlier })
 }
 
-fn write(proposal: &Proposal, fleet: &Fleet, out: &Path, printer: &Printer) -> anyhow::Result<()> {
+fn as_file(proposal: &Proposal) -> Vec<u8> {
     let mut json = proposal.envelope.to_json();
     json.push(b'\n');
-    let (value, words) = describe(fleet, proposal);
-    printer.described(out, &json, (value, &words))
+    json
 }
 
 /// What a proposal would make of the policy of a fleet.
-pub(super) fn describe_against(
-    fleet: &Fleet,
-    envelope: Envelope,
-) -> anyhow::Result<(serde_json::Value, String)> {
+pub(super) fn describe_against(fleet: &Fleet, envelope: Envelope) -> anyhow::Result<Described> {
     Ok(describe(fleet, &Proposal::of(fleet, envelope)?))
 }
 
-fn describe(fleet: &Fleet, proposal: &Proposal) -> (serde_json::Value, String) {
+fn describe(fleet: &Fleet, proposal: &Proposal) -> Described {
     let mut value = as_json(&proposal.policy);
     let [now, then] = proposal.signed;
     value["signed"] = json!({ "by": now.0, "of": now.1, "by_new": then.0, "of_new": then.1 });
@@ -285,28 +287,16 @@ fn describe(fleet: &Fleet, proposal: &Proposal) -> (serde_json::Value, String) {
         )
     };
     let changes = changes(fleet.policy(), &proposal.policy);
-    value["changes"] = changes.iter().map(|(sign, line)| format!("{sign} {line}")).collect();
+    value["changes"] = changes.iter().map(Change::as_json).collect();
     let mut words =
-        format!("{}\n\nbeside version {}:\n", in_words(&proposal.policy), fleet.version());
-    for (sign, line) in &changes {
-        words.push_str(&format!("  {sign} {}\n", line.trim_start()));
+        format!("{}\n\nbeside version {}:", in_words(&proposal.policy), fleet.version());
+    for change in &changes {
+        words.push_str(&format!("\n{}", change.in_words()));
     }
     if changes.is_empty() {
-        words.push_str("  nothing changes\n");
+        words.push_str("\n  nothing changes");
     }
-    (value, format!("{words}\n{state}"))
-}
-
-/// The lines of a policy that are gone (`-`) and new (`+`) in the next.
-fn changes(before: &FleetPolicy, next: &FleetPolicy) -> Vec<(char, String)> {
-    // The first line says the version and the time.
-    let lines = |of: &FleetPolicy| -> Vec<String> {
-        in_words(of).lines().skip(1).map(str::to_owned).collect()
-    };
-    let (old, new) = (lines(before), lines(next));
-    let gone = old.iter().filter(|line| !new.contains(line)).map(|line| ('-', line.clone()));
-    let come = new.iter().filter(|line| !old.contains(line)).map(|line| ('+', line.clone()));
-    gone.chain(come).collect()
+    Described { value, words, state }
 }
 
 fn as_json(policy: &FleetPolicy) -> serde_json::Value {
@@ -315,36 +305,30 @@ fn as_json(policy: &FleetPolicy) -> serde_json::Value {
     value
 }
 
-fn reached_at(endpoint: Option<&Endpoint>) -> String {
-    endpoint.map_or_else(String::new, |it| format!(" at {}", show_path(it.address.as_bytes())))
+fn name(text: &str) -> String {
+    show_path(text.as_bytes())
+}
+
+/// Where somebody is reached, under the line that names him: the key is what is trusted.
+fn reached_at(endpoint: Option<&Endpoint>) -> Option<String> {
+    let it = endpoint?;
+    Some(format!("    at {}, transport key {}", name(&it.address), it.transport))
 }
 
 fn in_words(policy: &FleetPolicy) -> String {
-    let name = |text: &str| show_path(text.as_bytes());
     let mut lines = vec![format!("version {} of {}", policy.version, policy.created)];
     lines.push(format!(
         "root keys: {} of {}",
         policy.root_threshold,
         policy.root_keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
     ));
-    for g in &policy.groups {
-        let retired = if g.retired { ", retired: opens, takes nothing new" } else { "" };
-        lines.push(format!(
-            "class {}: {} of {} custodians, {}, share epoch {}{retired}",
-            name(&g.class),
-            g.threshold,
-            g.custodians.len(),
-            g.id,
-            g.share_epoch
-        ));
-        for c in &g.custodians {
-            let at = reached_at(c.endpoint.as_ref());
-            lines.push(format!("  {} {} {}{at}", c.index, name(&c.name), c.signing_key));
-        }
+    for digest in &policy.carried {
+        lines.push(format!("  and, of earlier root keys, statement {}", digest.to_hex()));
     }
+    policy.groups.iter().for_each(|group| lines.extend(group_in_words(group)));
     for w in &policy.witnesses {
-        let at = reached_at(w.endpoint.as_ref());
-        lines.push(format!("witness {} of {}{at}", name(&w.name), name(&w.operator)));
+        lines.push(format!("witness {} of {}, key {}", name(&w.name), name(&w.operator), w.key));
+        lines.extend(reached_at(w.endpoint.as_ref()));
     }
     match policy.witness_quorum {
         Some(q) => lines
@@ -353,16 +337,17 @@ fn in_words(policy: &FleetPolicy) -> String {
     }
     match policy.deletion {
         Some(d) => lines.push(format!(
-            "regions delete what is {} d old by witnessed time, or what {} custodians sign for",
-            d.min_age.0 / 86_400,
+            "regions delete what is {} old by witnessed time, or what {} custodians sign for",
+            span(d.min_age),
             d.custodians
         )),
         None => lines.push("regions delete nothing".to_owned()),
     }
     for r in &policy.revoked {
         lines.push(format!(
-            "revoked: {} up to epoch {}, {} entries of its log are believed ({})",
+            "revoked: {} since {} up to epoch {}, {} entries of its log are believed ({})",
             r.member,
+            r.since,
             r.epoch,
             r.log_size,
             name(&r.reason)
@@ -372,4 +357,34 @@ fn in_words(policy: &FleetPolicy) -> String {
         }
     }
     lines.join("\n")
+}
+
+fn group_in_words(group: &EscrowGroupRecord) -> Vec<String> {
+    let retired = if group.retired { ", retired: opens, takes nothing new" } else { "" };
+    let suite = match group.suite {
+        Some(suite) => format!("suite {suite}, with a post-quantum half"),
+        None => "suite 1".to_owned(),
+    };
+    let mut lines = vec![
+        format!(
+            "class {}: {} of {} custodians, {}, share epoch {}{retired}",
+            name(&group.class),
+            group.threshold,
+            group.custodians.len(),
+            group.id,
+            group.share_epoch
+        ),
+        format!(
+            "  class number {}, {suite}, {} ceremony",
+            group.class_number,
+            name(&group.ceremony)
+        ),
+    ];
+    for c in &group.custodians {
+        lines.push(format!("  {} {} {}", c.index, name(&c.name), c.signing_key));
+        let kem = c.kem.as_ref().map(|key| fingerprint(Sha256::of(&key.0)));
+        lines.extend(kem.map(|it| format!("    post-quantum key with fingerprint {it}")));
+        lines.extend(reached_at(c.endpoint.as_ref()));
+    }
+    lines
 }

@@ -12,7 +12,7 @@ use seawall_record::{Fleet, Retention};
 use seawall_sign::Envelope;
 use serde_json::{Value, json};
 
-use super::sign::{adding, known_fleet, signers};
+use super::sign::{adding, agree, describe, known_fleet, signers};
 use crate::cli::RetentionCommand;
 use crate::commands::prune::rules;
 use crate::output::{Printer, Usage, read_input};
@@ -39,8 +39,10 @@ pub(super) fn run(
             write(&file, &home.fleet()?, out, printer)
         }
         RetentionCommand::Sign { rules, sign } => {
-            let fleet = known_fleet(path, &sign.fleet)?;
+            let fleet = known_fleet(path, sign.fleet.fleet.as_deref())?;
             let mut file = RootFile::Statement(envelope(rules)?);
+            file.check(&fleet).with_context(|| rules.display().to_string())?;
+            agree(&describe(&file, &fleet)?.words, sign.yes, printer)?;
             for key in &adding(path, &fleet, &sign.root_key)? {
                 file = file.sign(&fleet, key)?;
             }

@@ -6,15 +6,14 @@ use anyhow::Context as _;
 use seawall_base::FleetId;
 use seawall_escrow::RootKeyFile;
 use seawall_node::{Home, RootFile, open_root_key, root_signers};
-use seawall_record::{
-    BundlePredicate, Enrolment, Epoch, Fleet, FleetCard, IndexPolicy, Retention, Role,
-};
-use seawall_sign::{Envelope, Predicate, Statement, StatementKey, predicate_type};
+use seawall_record::Fleet;
+use seawall_sign::{Envelope, StatementKey};
 use serde_json::{Value, json};
 
-use super::policy;
-use crate::cli::{FleetCardArgs, RootKeyArgs, SignArgs};
-use crate::output::{Printer, passphrase, read_input, show_path, write_output};
+use super::{policy, statements};
+use crate::cli::{RootKeyArgs, SignArgs};
+use crate::commands::known;
+use crate::output::{Printer, confirm, passphrase, read_input, show_path, write_output};
 
 /// Opens sealed copies, each with the fleet it is of.
 pub(super) fn open_copies(paths: &[PathBuf]) -> anyhow::Result<Vec<(FleetId, StatementKey)>> {
@@ -48,17 +47,12 @@ pub(crate) fn signers(home: &Home, args: &RootKeyArgs) -> anyhow::Result<Vec<Sta
 }
 
 /// The fleet as the home or the card knows it, whichever knows more.
-pub(super) fn known_fleet(home: &Path, card: &FleetCardArgs) -> anyhow::Result<Fleet> {
-    let here = Home::open(home).and_then(|home| home.fleet());
-    let Some(path) = &card.fleet else {
-        return here.context("no fleet is known here; name its card (--fleet FILE)");
-    };
-    let shown = FleetCard::open(&read_input(path)?)
-        .with_context(|| format!("{} is not a fleet's card", path.display()))?;
-    Ok(match here {
-        Ok(here) if here.id() == shown.id() => here.newest(shown)?,
-        _ => shown,
-    })
+pub(super) fn known_fleet(home: &Path, card: Option<&Path>) -> anyhow::Result<Fleet> {
+    fleet_here(card, known::home_at(home)?.map(|(_, fleet)| fleet))
+}
+
+fn fleet_here(card: Option<&Path>, here: Option<Fleet>) -> anyhow::Result<Fleet> {
+    known::newest(card, here)?.context("no fleet is known here; name its card (--fleet FILE)")
 }
 
 /// The keys that add a signature: the copies, or else the root keys of the home.
@@ -85,22 +79,44 @@ pub(super) fn run(
 ) -> anyhow::Result<()> {
     let json = read_input(path)?;
     let mut file = RootFile::parse(&json).with_context(|| path.display().to_string())?;
-    let fleet = known_fleet(home, &args.fleet)?;
+    let here = known::home_at(home)?;
+    let fleet =
+        fleet_here(args.fleet.fleet.as_deref(), here.as_ref().map(|(_, fleet)| fleet.clone()))?;
     file.check(&fleet).with_context(|| path.display().to_string())?;
+    let shown = describe(&file, &fleet)?;
     if dry_run {
-        let (value, words) = describe(&file, &fleet)?;
-        return printer.result(&value, &words);
+        return printer.result(&shown.value, &format!("{}\n{}", shown.words, shown.state));
     }
+    agree(&shown.words, args.yes, printer)?;
     for key in &adding(home, &fleet, &args.root_key)? {
         file = file.sign(&fleet, key)?;
     }
-    if let Ok(home) = Home::open(home)
-        && home.fleet().is_ok_and(|own| own.id() == fleet.id())
-    {
+    if let Some((home, _)) = here.filter(|(_, own)| own.id() == fleet.id()) {
         file.keep(&home)?;
     }
-    let (value, words) = describe(&file, &fleet)?;
-    printer.described(&args.out, &file.to_json(), (value, &words))
+    let signed = describe(&file, &fleet)?;
+    hand_over(&args.out, &file.to_json(), (signed.value, &signed.state), printer)
+}
+
+/// Shows what is to be signed, wherever the document goes, and asks.
+pub(super) fn agree(words: &str, yes: bool, printer: &Printer) -> anyhow::Result<()> {
+    printer.show(words);
+    anyhow::ensure!(yes || confirm("Sign this?")?, "not signed; nothing was written");
+    Ok(())
+}
+
+/// Writes what was signed and says how far it is, on the side where the document is the result.
+pub(super) fn hand_over(
+    out: &Path,
+    document: &[u8],
+    (value, state): (Value, &str),
+    printer: &Printer,
+) -> anyhow::Result<()> {
+    printer.described(out, document, (value, state))?;
+    if out.as_os_str() == "-" {
+        printer.say(state);
+    }
+    Ok(())
 }
 
 /// Writes a file that root keys sign, and says whether it is finished.
@@ -138,8 +154,17 @@ fn standing(have: usize, need: usize) -> Value {
     json!({ "signed": { "by": have, "of": need }, "complete": have >= need })
 }
 
+/// A file that root keys sign, for people and programs.
+pub(super) struct Described {
+    pub(super) value: Value,
+    /// What it says.
+    pub(super) words: String,
+    /// How far it is signed.
+    pub(super) state: String,
+}
+
 /// What a file says, and how far it is signed.
-fn describe(file: &RootFile, fleet: &Fleet) -> anyhow::Result<(Value, String)> {
+pub(super) fn describe(file: &RootFile, fleet: &Fleet) -> anyhow::Result<Described> {
     if let RootFile::Policy(envelope) = file {
         return policy::describe_against(fleet, envelope.clone());
     }
@@ -153,72 +178,17 @@ fn describe(file: &RootFile, fleet: &Fleet) -> anyhow::Result<(Value, String)> {
         lines.push(format!("address   {}", show_path(it.address.as_bytes())));
     }
     for it in &statements {
-        lines.extend(in_words(it)?);
+        lines.extend(statements::in_words(it, fleet)?);
     }
-    lines.push(if have >= need {
+    value["words"] = lines.clone().into();
+    let state = if have >= need {
         "signed by enough root keys".to_owned()
     } else {
         format!("signed by {have} of {need} root keys; seawall fleet sign adds a signature")
-    });
-    Ok((value, lines.join("\n")))
+    };
+    Ok(Described { value, words: lines.join("\n"), state })
 }
 
 fn said(envelope: &Envelope) -> anyhow::Result<Value> {
     Ok(serde_json::from_slice(envelope.unverified_payload())?)
-}
-
-fn read<P: Predicate>(envelope: &Envelope) -> anyhow::Result<P> {
-    Ok(Statement::<P>::read_unverified(envelope)?.predicate)
-}
-
-fn in_words(envelope: &Envelope) -> anyhow::Result<Vec<String>> {
-    let name = |text: &str| show_path(text.as_bytes());
-    Ok(match predicate_type(envelope)?.as_str() {
-        Enrolment::TYPE => {
-            let it: Enrolment = read(envelope)?;
-            let role = if it.role == Role::Region { "region" } else { "node" };
-            vec![
-                format!("enrols    {role} {}, epoch {}", name(&it.name), it.epoch),
-                format!("id        {}", it.node().to_hex()),
-                format!("identity  {}", it.identity),
-                format!("transport {}", it.transport),
-            ]
-        }
-        BundlePredicate::TYPE => {
-            let it: BundlePredicate = read(envelope)?;
-            let regions: Vec<_> = it.regions.iter().map(|(address, _)| name(address)).collect();
-            let none = regions.is_empty();
-            vec![format!("regions   {}", if none { "none".to_owned() } else { regions.join(", ") })]
-        }
-        Epoch::TYPE => {
-            let it: Epoch = read(envelope)?;
-            let asked: Vec<_> = it.asked.iter().map(|who| name(who)).collect();
-            let nobody = asked.is_empty();
-            vec![
-                format!("epoch     {} goes on from {} entries", it.epoch, it.continues.size),
-                format!(
-                    "asked     {}",
-                    if nobody { "NOBODY".to_owned() } else { asked.join(", ") }
-                ),
-                format!("reason    {}", name(&it.reason)),
-            ]
-        }
-        Retention::TYPE => {
-            let it: Retention = read(envelope)?;
-            vec![
-                format!("of node   {}", it.node.to_hex()),
-                format!("version   {}: regions keep {}", it.version, it.rules),
-            ]
-        }
-        IndexPolicy::TYPE => {
-            let it: IndexPolicy = read(envelope)?;
-            let classes: Vec<_> = it.classes.iter().map(|class| name(class)).collect();
-            let readers: Vec<_> = it.operators.iter().map(|o| name(&o.name)).collect();
-            vec![
-                format!("indexes   of classes {}", classes.join(", ")),
-                format!("read by   {}", readers.join(", ")),
-            ]
-        }
-        other => vec![other.escape_debug().to_string()],
-    })
 }
