@@ -301,6 +301,56 @@ fn a_home_that_is_damaged_is_none_that_is_absent() {
 }
 
 #[test]
+fn copies_sign_what_is_to_be_adopted() {
+    let mut it = Apart::new();
+    let (card, begun) = (it.region_card(), it.fleet.path("begun.json"));
+    let args = ["fleet", "adopt", arg(&card), "--root-key", it.key(0), "--out", arg(&begun)];
+    it.fleet.run(&args).ok();
+    let adopt = |more: &[&str]| it.fleet.run(&[&["fleet", "adopt", arg(&begun)], more].concat());
+    let said = adopt(&[]).code(1);
+    said.says(&["signed by 1 of 2 root keys", "name a copy", "seawall fleet sign"]);
+    // The same key again is one signature.
+    adopt(&["--root-key", it.key(0)]).code(1).says(&["signed by 1 of 2 root keys"]);
+    let said = adopt(&["--root-key", it.key(1)]).ok();
+    said.says(&["enrols    region region-a", "identity  ed25519:"]);
+    // And into a file for whoever adopts it elsewhere.
+    let both = it.fleet.path("both.json");
+    adopt(&["--root-key", it.key(2), "--out", arg(&both)]).ok();
+    it.fleet.run(&["fleet", "adopt", arg(&both)]).ok();
+    // What is damaged is called by what it is.
+    let text = std::fs::read_to_string(&both).expect("readable");
+    let adopt_text = |text: &str| {
+        std::fs::write(&both, text).expect("written");
+        it.fleet.run(&["fleet", "adopt", arg(&both)]).code(1)
+    };
+    adopt_text(&text[..text.len() / 2]).says(&["neither a region's card nor what --out wrote"]);
+    adopt_text(&text.replace("\"payload\"", "\"load\"")).says(&["region enrolment"]);
+    adopt_text(&text.replace("\"address\"", "\"at\"")).says(&["both.json: malformed"]);
+    it.region.stop();
+}
+
+#[test]
+fn what_others_have_to_sign_names_a_way_that_there_is() {
+    let mut it = Apart::new();
+    let (index, card) = (it.fleet.path("index.json"), arg(&it.card));
+    let args = ["fleet", "index", "off", "default", "--root-key", it.key(0)];
+    let said = it.fleet.run(&args).code(1);
+    said.says(&["signed by 1 of 2 root keys", "(--root-key)", "--out"]);
+    it.fleet.run(&[&args[..], &["--out", arg(&index)]].concat()).ok();
+    let apply = ["fleet", "index", "apply", arg(&index)];
+    let said = it.fleet.run(&apply).code(1).says(&["signed by 1 of 2", "seawall fleet sign"]);
+    assert!(!said.stderr.contains("--root-key"), "it has no such flag: {}", said.stderr);
+    it.sign(&index, 1);
+    it.fleet.run(&apply).ok();
+    // The card says whose key it is: without --new it would say nothing.
+    let out = it.fleet.path("copy.json");
+    let said = it.fleet.run(&["fleet", "root-key", "--fleet", card, "--out", arg(&out)]);
+    said.code(2).says(&["--new"]);
+    assert!(!out.exists());
+    it.region.stop();
+}
+
+#[test]
 fn a_recovery_that_cannot_be_handed_on_leaves_nothing() {
     let mut it = Apart::new();
     let (new, blocked) = (it.fleet.path("new"), it.fleet.path("blocked"));

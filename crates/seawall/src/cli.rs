@@ -491,11 +491,11 @@ pub(crate) enum FleetCommand {
     },
     /// Enrol a region: sign its card and keep its address
     #[command(
-        after_help = "Example: seawall fleet adopt region-a.json\n  seawall fleet adopt region-a.json --root-key anna-root.json --out signed.json"
+        after_help = "Example: seawall fleet adopt region-a.json\n  seawall fleet adopt region-a.json --root-key anna-root.json --out signed.json\n  seawall fleet adopt signed.json --root-key bert-root.json"
     )]
     Adopt {
-        /// The card that `seawall region init` wrote, or the file that --out wrote and enough root
-        /// keys have signed
+        /// The card that `seawall region init` wrote, or the file that --out wrote; --root-key adds
+        /// its signature to that
         card: PathBuf,
         #[command(flatten)]
         roots: RootKeyArgs,
@@ -526,8 +526,9 @@ pub(crate) enum FleetCommand {
         /// Make another key instead, for somebody else to hold; a policy makes it a root key
         #[arg(long)]
         new: bool,
-        #[command(flatten)]
-        fleet: FleetCardArgs,
+        /// The fleet's card as you last saw it (seawall fleet card): where no home of the fleet is
+        #[arg(long, value_name = "FILE", requires = "new")]
+        fleet: Option<PathBuf>,
     },
     /// When every machine is gone: make a new first node from copies of root keys
     #[command(

@@ -41,7 +41,7 @@ pub(crate) fn run(
             sign::run(file, sign, *dry_run, path, printer)?;
         }
         FleetCommand::RootKey { out, new: true, fleet } => {
-            new_key(&sign::known_fleet(path, fleet.fleet.as_deref())?, out, printer)?;
+            new_key(&sign::known_fleet(path, fleet.as_deref())?, out, printer)?;
         }
         FleetCommand::Retention(command) => retention::run(path, command, printer)?,
         FleetCommand::Policy(command) => policy::run(path, command, printer)?,
@@ -104,20 +104,13 @@ fn adopt(
     printer: &Printer,
 ) -> anyhow::Result<()> {
     let fleet = home.fleet()?;
-    let json = read_input(file)?;
-    let signed = if let Ok(file @ RootFile::Region(_)) = RootFile::parse(&json) {
-        file
-    } else {
-        let card = RegionCard::parse(&json)?;
-        let roots = sign::signers(home, roots)?;
-        RootFile::Region(Box::new(sign_region(home, &card, &roots, &SystemClock)?))
-    };
+    let (signed, remedy) = region_to_adopt(home, &fleet, file, roots, printer)?;
     if let Some(out) = out {
         let words = "nothing is adopted yet; seawall fleet adopt takes what was written";
         return sign::write(&signed, &fleet, out, words, printer);
     }
     let (have, need) = signed.signed(&fleet)?;
-    anyhow::ensure!(have >= need, sign::too_few(have, need));
+    anyhow::ensure!(have >= need, sign::too_few((have, need), remedy));
     let RootFile::Region(address) = signed else { unreachable!("no other is made above") };
     let enrolment = adopt_region(home, &address)?;
     let value = json!({
@@ -141,6 +134,45 @@ fn check_unwritten(out: &Path) -> anyhow::Result<()> {
         out.display()
     );
     Ok(())
+}
+
+/// A region's card, signed here; or what others have signed, with the signatures of the copies that
+/// are named. Also what to do if the signatures are too few.
+fn region_to_adopt(
+    home: &Home,
+    fleet: &Fleet,
+    path: &Path,
+    roots: &RootKeyArgs,
+    printer: &Printer,
+) -> anyhow::Result<(RootFile, &'static str)> {
+    /// Cards name their format, what was signed does not.
+    #[derive(serde::Deserialize)]
+    struct Head {
+        format: Option<String>,
+    }
+    let what = || path.display().to_string();
+    let json = read_input(path)?;
+    let head: Head = serde_json::from_slice(&json).with_context(|| {
+        format!("{} is neither a region's card nor what --out wrote", path.display())
+    })?;
+    if head.format.is_some() {
+        let card = RegionCard::parse(&json).with_context(what)?;
+        let roots = sign::signers(home, roots)?;
+        let signed = sign_region(home, &card, &roots, &SystemClock)?;
+        return Ok((RootFile::Region(Box::new(signed)), sign::MORE_COPIES));
+    }
+    let mut file = RootFile::parse(&json).with_context(what)?;
+    let is_region = matches!(file, RootFile::Region(_));
+    anyhow::ensure!(is_region, "{} holds no region's signed address", path.display());
+    file.check(fleet).with_context(what)?;
+    if !roots.root_key.is_empty() {
+        printer.show(&sign::describe(&file, fleet)?.words);
+        for key in &sign::copies_of(fleet, &roots.root_key)? {
+            file = file.sign(fleet, key)?;
+        }
+    }
+    let remedy = "name a copy of each that is still missing (--root-key), or have the others sign the file (seawall fleet sign)";
+    Ok((file, remedy))
 }
 
 fn root_key(home: &Home, out: &Path, printer: &Printer) -> anyhow::Result<()> {

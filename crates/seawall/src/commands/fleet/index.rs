@@ -21,7 +21,7 @@ pub(super) fn run(home: &Home, command: &IndexCommand, printer: &Printer) -> any
         IndexCommand::Apply { file } => {
             let envelope = Envelope::parse(read_input(file)?.trim_ascii())
                 .with_context(|| format!("{} is not a signed statement", file.display()))?;
-            return apply(home, &envelope, printer);
+            return apply(home, &envelope, TO_SIGN, printer);
         }
     };
     decide(home, &change.0, change.1, printer)
@@ -49,14 +49,19 @@ fn decide(
 ) -> anyhow::Result<()> {
     let roots = sign::signers(home, &args.roots)?;
     let envelope = change_index_policy(home, change, &roots, &SystemClock, &mut OsRng)?;
-    let Some(out) = &args.out else { return apply(home, &envelope, printer) };
+    let Some(out) = &args.out else {
+        return apply(home, &envelope, sign::MORE_COPIES, printer);
+    };
     let words = "nothing is changed yet; seawall fleet index apply puts it in force";
     sign::write(&RootFile::Statement(envelope), &home.fleet()?, out, words, printer)
 }
 
-fn apply(home: &Home, envelope: &Envelope, printer: &Printer) -> anyhow::Result<()> {
+/// What to do about a file that others have to sign.
+const TO_SIGN: &str = "nothing was changed; each other holder of a root key adds a signature to the file (seawall fleet sign)";
+
+fn apply(home: &Home, envelope: &Envelope, remedy: &str, printer: &Printer) -> anyhow::Result<()> {
     let (have, need) = home.fleet()?.root_signatures(envelope);
-    anyhow::ensure!(have >= need, sign::too_few(have, need));
+    anyhow::ensure!(have >= need, sign::too_few((have, need), remedy));
     let policy = apply_index_policy(home, envelope)?;
     show(home, Some(&policy), printer)?;
     printer.say(

@@ -143,12 +143,13 @@ pub(crate) fn write(
     Ok(())
 }
 
-/// Why what has too few signatures is not taken.
-pub(crate) fn too_few(have: usize, need: usize) -> String {
-    format!(
-        "signed by {have} of {need} root keys: name a copy of each (--root-key), or write it with --out for the others to sign (seawall fleet sign)"
-    )
+/// Why what has too few signatures is not taken, and what to do: `remedy`.
+pub(crate) fn too_few((have, need): (usize, usize), remedy: &str) -> String {
+    format!("signed by {have} of {need} root keys: {remedy}")
 }
+
+/// What to do where the command itself takes copies and `--out`.
+pub(crate) const MORE_COPIES: &str = "name a copy of each (--root-key), or write it with --out for the others to sign (seawall fleet sign)";
 
 fn standing(have: usize, need: usize) -> Value {
     json!({ "signed": { "by": have, "of": need }, "complete": have >= need })
