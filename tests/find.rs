@@ -327,7 +327,7 @@ fn snapshots_go_on_whatever_becomes_of_who_may_read_indexes() {
     run(&second, &["sync"]).ok();
     fleet.run(&["sync"]).ok();
     fleet.run(&[&propose[..], &replace].concat()).ok();
-    let sign = ["fleet", "policy", "sign", arg(&next), "--root-key", arg(&copy)];
+    let sign = ["fleet", "policy", "sign", arg(&next), "--root-key", arg(&copy), "--yes"];
     fleet.run(&[&sign[..], &["--out", arg(&next)]].concat()).ok();
     fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
     fleet.run(&["sync"]).ok();
