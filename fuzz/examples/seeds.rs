@@ -88,7 +88,7 @@ fn root_files() {
         (3, "payloads-policy", &policy, None),
         (3, "payloads-retention", &kept, None),
     ] {
-        let (first, second) = (payload(first), second.map(payload).unwrap_or_default());
+        let (first, second) = (payload(first), second.map_or_else(Vec::new, payload));
         let length = u16::try_from(first.len()).expect("it is small").to_le_bytes();
         write("node_root_files", name, &[&[which], &length[..], &first, &second].concat());
     }
@@ -180,17 +180,7 @@ fn rng() -> SeededRng {
 }
 
 fn enrolment() -> Enrolment {
-    Enrolment {
-        fleet: fleet().id(),
-        role: Role::Node,
-        name: "edge".into(),
-        epoch: 1,
-        identity: key(NODE).public(),
-        transport: key(20).public(),
-        recipient: Some(Base64(vec![1; 8])),
-        tenant: Some("tenant".into()),
-        issued: NOW,
-    }
+    Enrolment { issued: NOW, ..seawall_fuzz::enrolment() }
 }
 
 fn subkey() -> Subkey {

@@ -175,11 +175,10 @@ pub fn deletable_log() -> LogState {
     LOG.get_or_init(made).clone()
 }
 
-/// Its entries: enrolment, subkey, two snapshots.
-pub fn deletable_entries() -> Vec<Envelope> {
-    let (fleet, now) = (ruled().id(), Timestamp(1_700_000_100));
-    let enrolment = Enrolment {
-        fleet,
+/// The node's enrolment.
+pub fn enrolment() -> Enrolment {
+    Enrolment {
+        fleet: fleet().id(),
         role: Role::Node,
         name: "edge".into(),
         epoch: 1,
@@ -187,8 +186,14 @@ pub fn deletable_entries() -> Vec<Envelope> {
         transport: key(20).public(),
         recipient: Some(Base64(vec![1; 8])),
         tenant: Some("tenant".into()),
-        issued: now,
-    };
+        issued: Timestamp(1_700_000_100),
+    }
+}
+
+/// Its entries: enrolment, subkey, two snapshots.
+pub fn deletable_entries() -> Vec<Envelope> {
+    let (enrolment, now) = (enrolment(), Timestamp(1_700_000_100));
+    let fleet = enrolment.fleet;
     let node = enrolment.node();
     let not_after = now.after(Subkey::MAX_VALIDITY);
     let subkey = Subkey { fleet, node, key: key(SUBKEY).public(), not_before: now, not_after };

@@ -100,6 +100,12 @@ pub fn propose_deletion(
     let subkey = home.subkey(&fleet, &mut log, &mut state, clock, rng)?;
     let envelope = deletion.statement().sign(&[&subkey])?;
     let file = DeletionFile::new(fleet, envelope, manifests)?;
+    check_signable(&file)?;
+    Ok(file)
+}
+
+/// Refuses what nobody could sign: a class may have fewer custodians than the policy wants of each.
+fn check_signable(file: &DeletionFile) -> Result<(), HomeError> {
     for it in file.signed()? {
         let has = file.fleet().group(it.group).map_or(0, |group| group.custodians.len());
         if has < usize::from(it.need) {
@@ -109,7 +115,7 @@ pub fn propose_deletion(
             )));
         }
     }
-    Ok(file)
+    Ok(())
 }
 
 /// Puts a statement that enough custodians have signed into this node's log. With `dry_run` only

@@ -41,6 +41,8 @@ pub struct PolicyEdits {
     pub remove_witnesses: Vec<String>,
     /// How many witness operators it takes.
     pub witness_quorum: Option<WitnessQuorum>,
+    /// That none is demanded any more.
+    pub no_witness_quorum: bool,
     /// When regions may delete.
     pub deletion: Option<DeletionRule>,
     /// Members to revoke.
@@ -117,6 +119,7 @@ pub fn propose_policy(
     edit_groups(&mut next, edits);
     edit_witnesses(&mut next, edits)?;
     next.witness_quorum = edits.witness_quorum.or(next.witness_quorum);
+    next.witness_quorum = next.witness_quorum.filter(|_| !edits.no_witness_quorum);
     next.deletion = edits.deletion.or(next.deletion);
     for revocation in &edits.revoke {
         next.revoked.retain(|r| r.member != revocation.member);

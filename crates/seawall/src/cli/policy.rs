@@ -66,6 +66,9 @@ pub(crate) struct ProposeArgs {
     /// Operators that must have cosigned what is believed to be fresh
     #[arg(long, value_name = "Q", requires = "faulty")]
     pub(crate) witness_quorum: Option<u16>,
+    /// Demand no witnesses any more: whoever sees a log for the first time believes what it is shown
+    #[arg(long, conflicts_with = "witness_quorum")]
+    pub(crate) no_witness_quorum: bool,
     /// Operators of whom it is assumed that they may lie together
     #[arg(long, value_name = "F", requires = "witness_quorum")]
     pub(crate) faulty: Option<u16>,

@@ -56,7 +56,7 @@ pub(crate) fn run(args: &CustodianArgs, home: &Path, printer: &Printer) -> anyho
                     .with_context(|| format!("cannot use {}", file.display()))?;
             }
             printer
-                .result(&json!({ "kept": files }), "kept; start the machine again if one runs")?;
+                .result(&json!({ "kept": files }), "kept; a snapshot of before opens once enough of the custodians who left have handed theirs over; start the machine again if one runs")?;
         }
         CustodianCommand::Show => show(&CustodianHome::open(home)?, printer)?,
         CustodianCommand::Join { card, fleet_id, yes } => {

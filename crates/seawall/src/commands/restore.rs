@@ -107,7 +107,7 @@ fn take_over(home: &Home, files: &[PathBuf], printer: &Printer) -> anyhow::Resul
         keep_hand_over(home, &read_up_to(file, 64)?)
             .with_context(|| format!("cannot use {}", file.display()))?;
     }
-    printer.result(&json!({ "kept": files }), "kept; what they lead to opens from now on")?;
+    printer.result(&json!({ "kept": files }), "kept; what they lead to opens once enough of the custodians who left have handed theirs over")?;
     Ok(Outcome::Done)
 }
 

@@ -202,6 +202,7 @@ fn edits(home: &Home, args: &ProposeArgs) -> anyhow::Result<PolicyEdits> {
             .witness_quorum
             .zip(args.faulty)
             .map(|(quorum, faulty)| WitnessQuorum { quorum, faulty }),
+        no_witness_quorum: args.no_witness_quorum,
         ..PolicyEdits::default()
     };
     let fleet = home.fleet()?;

@@ -84,7 +84,9 @@ pub(super) fn collect(
     let examined = examine_request(home, &read_input(request)?)?;
     std::fs::create_dir_all(out).with_context(|| format!("cannot make {}", out.display()))?;
     let (mut lines, mut values, mut files) = (Vec::new(), Vec::new(), Vec::new());
+    let mut open = 0;
     for asked in request_status(home, &examined)? {
+        open += usize::from(!is_refused(&asked));
         let mut line = status_line(&asked);
         let mut value = status_json(&asked);
         match keep(home, &examined, &asked, out) {
@@ -109,6 +111,12 @@ pub(super) fn collect(
             files.iter().map(|f| format!(" --approval {}", f.display())).collect();
         let request = request.display();
         format!("enough: seawall restore run {request}{} --to DIR", approvals.concat())
+    } else if open < usize::from(threshold) {
+        format!(
+            "{} of {threshold} approvals, and only {open} may still come: {} refused for good; a new request says why it should be answered after all",
+            files.len(),
+            lines.len() - open
+        )
     } else {
         format!("{} of {threshold} approvals; collect again later", files.len())
     });
