@@ -1,13 +1,13 @@
 //! A custodian's machine, whose clock, disk and people are worked on by those who want its answer.
 
-use std::os::unix::fs::chown;
+use std::os::unix::fs::{PermissionsExt as _, chown};
 
 use seawall_base::{Clock as _, Disk as _, Seconds, Sha256, read_file};
 use seawall_custodian::message::{RequestStatus, Standing};
 use seawall_custodian::{ACCEPTED_CLOCK, AcceptedClock, CASES, MAX_CASES, Office, VERDICTS};
 use seawall_record::{
-    Act, Dossier, DossierParts, Enrolment, FleetCard, Hex32, PersonVerdict, Request, Revocation,
-    Subkey,
+    Act, BreakGlass, Dossier, DossierParts, Enrolment, FleetCard, Hex32, PersonVerdict, Request,
+    Revocation, SeenGlass, Subkey,
 };
 use seawall_sign::{Envelope, SigningKey, Statement, VerifyingKey};
 
@@ -101,6 +101,46 @@ fn a_refusal_is_put_where_the_machine_cannot_read_it() {
 }
 
 #[test]
+fn a_stolen_node_invents_operators_that_vouch_for_its_history() {
+    let asks = ("persons = 0 }", "persons = 0 }\nbreak_glass = \"persons\"");
+    let (fleet, bench) = Bench::with(&approvers(&[("anna", 41)]), &[asks]);
+    super::log::demand_witnesses(&fleet, &["dora", "emil", "fritz"]);
+    let (out, card) = (fleet.path("broken.json"), fleet.path("card.json"));
+    let ask = ["restore", "request", &bench.id, "--reason", "a test", "--break-glass", "--out"];
+    fleet.run(&[&ask[..], &[arg(&out)]].concat()).ok();
+    fleet.run(&["fleet", "card", "--out", arg(&card)]).ok();
+    let mut parts = parts(&std::fs::read(&out).expect("a request"));
+    let glass = parts.break_glass.as_ref().expect("it breaks the glass");
+    let glass = Statement::<BreakGlass>::read_unverified(glass).expect("a statement").predicate;
+    let operators = ["a", "b", "c", "d", "e"].map(str::to_owned).to_vec();
+    let forged = BreakGlass { operators, needed: 1, ..glass };
+    let subkey = key_in(&fleet.home().join("keys/subkey.key"));
+    parts.break_glass = Some(forged.statement().sign(&[&subkey]).expect("signed"));
+    let request = serde_json::to_vec(&Dossier::new(&parts)).expect("JSON");
+    std::fs::write(&out, &request).expect("written");
+    let card = std::fs::read(card).expect("a card");
+    let bench = Bench { request, card, ..bench };
+    let mut office = bench.open();
+    let said = bench.submit(&mut office);
+    assert!(said.state == Standing::Pending && said.why.contains("0 of the 1"), "{}", said.why);
+    // In the notice, in the log, and to whoever answers by hand: what was counted.
+    let words = "BREAK-GLASS: 0 of 2 witnesses vouch";
+    let notice = office.take_notices().remove(0).facts();
+    let shown = notice.lines().find(|line| line.contains("BREAK-GLASS")).expect("it is shown");
+    assert!(shown.contains(words), "{shown}");
+    stopped(shown);
+    let seen = bench.acts().into_iter().find_map(|act| match act {
+        Act::Seen { about, .. } => about.and_then(|about| about.break_glass),
+        _ => None,
+    });
+    assert_eq!(seen, Some(SeenGlass { vouched: 0, needed: 2 }));
+    let (share, approval) = (fleet.shares()[1].clone(), fleet.path("approval.json"));
+    let args = ["restore", "approve", arg(&out), "--share", arg(&share), "--yes", "--out"];
+    let said = run(&fleet.path("nowhere"), &[&args[..], &[arg(&approval)]].concat()).ok();
+    said.says(&[words]);
+}
+
+#[test]
 fn a_no_said_by_another_user_than_the_homes_owner() {
     let (fleet, bench) = Bench::with("approvers = []", &[]);
     let (file, digest) = (fleet.path("anna.key"), "07".repeat(32));
@@ -119,7 +159,13 @@ fn a_no_said_by_another_user_than_the_homes_owner() {
     // The owner's is written, even where the machine has no list of its requests.
     let said = run(&bench.home, &refuse).code(3);
     assert!(said.stdout.contains("it counts when the machine runs"), "{said:?}");
-    assert_eq!(std::fs::read_dir(bench.home.join(VERDICTS)).expect("made").count(), 1);
+    let verdicts = bench.home.join(VERDICTS);
+    assert_eq!(std::fs::read_dir(&verdicts).expect("made").count(), 1);
+    // A verdict that makes no sense holds a request: nobody else can put one there.
+    for dir in [&bench.home, &verdicts] {
+        let mode = std::fs::metadata(dir).expect("there").permissions().mode();
+        assert_eq!(mode & 0o077, 0, "{}", dir.display());
+    }
     let short = ["custodian", "refuse", "0707", "--key", arg(&file), "--reason", "no"];
     run(&bench.home, &short).code(1);
 }

@@ -247,6 +247,12 @@ fn check_inclusion(parts: &DossierParts, dossier: &VerifiedDossier) -> Result<u6
 }
 
 impl Examined {
+    /// Whether too few of the policy's witnesses vouch, and the requester says that it cannot wait.
+    /// A statement that says so where enough do changes nothing.
+    pub fn breaks_glass(&self) -> bool {
+        self.dossier.break_glass.is_some() && !self.witnessed.suffices()
+    }
+
     /// What people are shown of it beside its own words.
     pub fn about(&self) -> SeenAbout {
         /// Names of operators are as many as a policy likes.
@@ -257,11 +263,12 @@ impl Examined {
         if witnessed.len() > MAX_WITNESSED {
             witnessed = format!("level {}: {} operators", reached.level, reached.operators.len());
         }
+        // Counted here: what the requester's statement says of operators is its own word.
         let count = |n: usize| u16::try_from(n).unwrap_or(u16::MAX);
-        let break_glass = it
-            .break_glass
-            .as_ref()
-            .map(|glass| SeenGlass { vouched: count(glass.operators.len()), needed: glass.needed });
+        let break_glass = self.breaks_glass().then(|| SeenGlass {
+            vouched: count(reached.operators.len()),
+            needed: reached.needed.unwrap_or(0),
+        });
         SeenAbout {
             requester_name: it.requester.name.clone(),
             node: it.author.node(),

@@ -123,7 +123,7 @@ pub struct SeenAbout {
     pub break_glass: Option<SeenGlass>,
 }
 
-/// What a break-glass statement says of witnesses.
+/// How few witnesses vouch where a request breaks the glass, by the custodian's own count.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SeenGlass {
