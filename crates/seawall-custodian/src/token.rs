@@ -354,21 +354,52 @@ impl WrappingKey for Token {
     ) -> Result<Zeroizing<Vec<u8>>, WrapError> {
         let what = "unwrap";
         let trouble = |e: TokenError| WrapError::Token(e.to_string());
-        let done = self.with(what, |session, key| {
-            let mut iv = *iv;
-            session.decrypt(&gcm(&mut iv, aad)?, key, sealed).map(Zeroizing::new)
-        });
-        match done.map_err(trouble)? {
-            Ok(plain) => Ok(plain),
-            // Modules do not agree on how they say "the tag is wrong"; some say only that it
-            // failed. Whether the key works is what tells the two apart.
-            Err(e) if may_mean_mismatch(&e) => match self.with(what, self_test) {
-                Ok(Ok(())) => Err(WrapError::Mismatch(Box::new(self.name.clone()))),
-                _ => Err(trouble(failed(&self.name.label, what)(e))),
-            },
-            Err(e) => Err(trouble(failed(&self.name.label, what)(e))),
+        let unwrap = || {
+            self.with(what, |session, key| {
+                let mut iv = *iv;
+                session.decrypt(&gcm(&mut iv, aad)?, key, sealed).map(Zeroizing::new)
+            })
+        };
+        let works = || matches!(self.with(what, self_test), Ok(Ok(())));
+        match judged(unwrap, works).map_err(trouble)? {
+            Judged::Plain(plain) => Ok(plain),
+            Judged::Mismatch => Err(WrapError::Mismatch(Box::new(self.name.clone()))),
+            Judged::Trouble(e) => Err(trouble(failed(&self.name.label, what)(e))),
         }
     }
+}
+
+/// What unwrapping came to.
+#[derive(Debug)]
+enum Judged<T> {
+    /// It opens.
+    Plain(T),
+    /// The key works, and this does not open with it.
+    Mismatch,
+    /// The token did not do its work.
+    Trouble(Error),
+}
+
+/// Unwraps, and tells a mismatch, which is final, from a token's passing trouble.
+///
+/// Modules do not agree on how they say "the tag is wrong", and some say only that it failed, as
+/// they do of any hiccup. So the key must work, and what failed must fail once more after that.
+fn judged<T>(
+    mut unwrap: impl FnMut() -> Result<Result<T, Error>, TokenError>,
+    works: impl FnOnce() -> bool,
+) -> Result<Judged<T>, TokenError> {
+    let first = match unwrap()? {
+        Ok(plain) => return Ok(Judged::Plain(plain)),
+        Err(e) => e,
+    };
+    if !may_mean_mismatch(&first) || !works() {
+        return Ok(Judged::Trouble(first));
+    }
+    Ok(match unwrap()? {
+        Ok(plain) => Judged::Plain(plain),
+        Err(e) if may_mean_mismatch(&e) => Judged::Mismatch,
+        Err(e) => Judged::Trouble(e),
+    })
 }
 
 fn failed(label: &str, what: &'static str) -> impl FnOnce(Error) -> TokenError + Copy {
@@ -586,6 +617,28 @@ mod tests {
         let locked = PinState::Locked.allows(true, "t").expect_err("locked").to_string();
         assert!(locked.contains("security officer"), "{locked}");
         assert!(PinState::LastTry.after_a_wrong_one().contains("ONE MORE"));
+    }
+
+    #[test]
+    fn a_tokens_passing_trouble_is_no_mismatch() {
+        let error = |code| Error::Pkcs11(code, cryptoki::context::Function::Decrypt);
+        let hiccup = || Err(error(RvError::FunctionFailed));
+        let tag = || Err(error(RvError::EncryptedDataInvalid));
+        let gone = || Err(error(RvError::DeviceRemoved));
+        let judge = |answers: Vec<Result<u8, Error>>, works: bool| {
+            let mut answers = answers.into_iter();
+            let judged = judged(|| Ok(answers.next().expect("asked too often")), || works);
+            (judged.expect("reached"), answers.count())
+        };
+        assert!(matches!(judge(vec![Ok(7)], false), (Judged::Plain(7), 0)));
+        // It has passed by the time the key is tried: what it was given opens.
+        assert!(matches!(judge(vec![hiccup(), Ok(7)], true), (Judged::Plain(7), 0)));
+        for (first, second) in [(tag(), tag()), (hiccup(), hiccup()), (hiccup(), tag())] {
+            assert!(matches!(judge(vec![first, second], true), (Judged::Mismatch, 0)));
+        }
+        assert!(matches!(judge(vec![tag(), gone()], true), (Judged::Trouble(_), 0)));
+        assert!(matches!(judge(vec![tag(), tag()], false), (Judged::Trouble(_), 1)));
+        assert!(matches!(judge(vec![gone(), Ok(7)], true), (Judged::Trouble(_), 1)));
     }
 
     #[test]
