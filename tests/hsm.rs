@@ -171,6 +171,36 @@ fn a_share_moved_into_a_token_answers_with_it_and_not_without() {
 }
 
 #[test]
+fn a_share_set_aside_and_a_token_nobody_names_any_more() {
+    let it = Guarded::new();
+    let aside = it.share().with_extension("json.left");
+    std::fs::copy(&it.fleet.shares()[0], &aside).expect("set aside before it was wrapped");
+    let token = ["custodian", "token", "--json"];
+    let tried = it.hsm.run(&it.home(), &token).code(1).json();
+    assert_eq!(tried["aside"][0]["opens"], false, "{tried}");
+    let why = tried["aside"][0]["why"].as_str().expect("words");
+    assert!(why.contains("signing key of this home") && why.contains("custodian wrap"), "{why}");
+    let wrap = |passphrase: &str| {
+        let mut wrap = it.hsm.seawall(&it.home());
+        wrap.env("SEAWALL_SHARE_PASSPHRASE", passphrase);
+        said(wrap.args(["custodian", "wrap", "--token-label", "anna"]))
+    };
+    let left = wrap("forgotten").code(3).stdout;
+    assert!(left.contains("json.left is NOT wrapped (wrong passphrase"), "{left}");
+    wrap(crate::harness::PASSPHRASE).ok();
+    let tried = it.hsm.run(&it.home(), &token).ok().json();
+    assert_eq!(tried["aside"][0]["opens"], true, "{tried}");
+    let text = std::fs::read_to_string(&aside).expect("it is there");
+    assert!(text.contains("seawall-share/2") && !text.contains("argon2id"), "{text}");
+
+    // Without the file that names the token, a home is damaged, not one of passphrases.
+    std::fs::remove_file(it.home().join("token.json")).expect("deleted");
+    let words = ["token.json is damaged: it is missing", "restore it from a copy"];
+    it.hsm.run(&it.home(), &token).code(1).says(&words);
+    wrap(crate::harness::PASSPHRASE).code(1).says(&words);
+}
+
+#[test]
 fn ceremonies_make_shares_that_the_token_wraps() {
     let fleet = Fleet::nowhere();
     let hsm = Hsm::new(fleet.path("hsm"));
@@ -181,6 +211,10 @@ fn ceremonies_make_shares_that_the_token_wraps() {
     for (name, card) in names.iter().zip(&cards) {
         let init = ["custodian", "init", "--name", name, "--token-label", name, "--out", arg(card)];
         hsm.run(&fleet.path(name), &init).ok();
+        for key in ["signing", "recipient", "kem"] {
+            let path = fleet.path(name).join(format!("keys/{key}.key"));
+            assert!(!path.exists(), "{}", path.display());
+        }
     }
     let step = |folder: &Path| {
         for name in ["anna", "bob", "anna", "bob", "anna"] {

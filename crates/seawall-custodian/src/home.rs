@@ -206,31 +206,50 @@ impl CustodianHome {
         algorithm: Algorithm,
         rng: &mut dyn Rng,
     ) -> Result<Self, CustodyError> {
-        Self::create_with(path, name, operator, &StatementKey::generate(algorithm, rng), rng)
+        let signing = StatementKey::generate(algorithm, rng);
+        Self::create_with(path, (name, operator), &signing, None, rng)
     }
 
-    /// Makes a home for the custodian of a share file, whose signing key it takes over.
+    /// As [`CustodianHome::create_of`], in a token from the start: what it wraps is never on the
+    /// disk in clear.
+    pub fn create_wrapped(
+        path: &Path,
+        (name, operator): (&str, &str),
+        algorithm: Algorithm,
+        token: Arc<dyn WrappingKey>,
+        rng: &mut dyn Rng,
+    ) -> Result<Self, CustodyError> {
+        let signing = StatementKey::generate(algorithm, rng);
+        Self::create_with(path, (name, operator), &signing, Some(token), rng)
+    }
+
+    /// Makes a home for the custodian of a share file, whose signing key it takes over; in a token
+    /// from the start, if one is given.
     pub fn create_from_share(
         path: &Path,
         operator: &str,
-        share: &ShareFile,
-        passphrase: &[u8],
+        (share, passphrase): (&ShareFile, &[u8]),
+        token: Option<Arc<dyn WrappingKey>>,
         rng: &mut dyn Rng,
     ) -> Result<Self, CustodyError> {
         let secret = share.open(passphrase)?;
         let name = &share.public().custodian;
         let named: VerifyingKey = share.public().signing_key.parse()?;
         let signing = StatementKey::of_public(&named, &secret.signing_seed)?;
-        let home = Self::create_with(path, name, operator, &signing, rng)?;
-        home.keep_share(share)?;
+        let wrapped = token
+            .as_ref()
+            .map(|token| ShareFile::wrap(share.public().clone(), &secret, token.as_ref(), rng));
+        let wrapped = wrapped.transpose()?;
+        let home = Self::create_with(path, (name, operator), &signing, token, rng)?;
+        home.keep_share(wrapped.as_ref().unwrap_or(share))?;
         Ok(home)
     }
 
     fn create_with(
         path: &Path,
-        name: &str,
-        operator: &str,
+        (name, operator): (&str, &str),
         signing: &StatementKey,
+        token: Option<Arc<dyn WrappingKey>>,
         rng: &mut dyn Rng,
     ) -> Result<Self, CustodyError> {
         if path.join(CONFIG).exists() {
@@ -240,22 +259,22 @@ impl CustodianHome {
         for dir in ["keys", "fleets", "shares", "ceremonies"] {
             disk.create_dir_all(dir).map_err(CustodyError::io(dir))?;
         }
-        key_file::write(&disk, SIGNING, Purpose::Custodian, &signing.seed())?;
+        let home = Self::of(disk, name, operator, signing.algorithm());
+        let mut fresh = |path, purpose| -> Result<Zeroizing<[u8; 32]>, CustodyError> {
+            let mut secret = Zeroizing::new([0; 32]);
+            rng.fill(&mut *secret);
+            // What was begun and cut off is gone on with, but for a key that a token is to wrap.
+            let is_kept = token.is_none() || path != RECIPIENT;
+            let kept = key_file::read(home.disk.as_ref(), path, purpose)?;
+            Ok(kept.filter(|_| is_kept).unwrap_or(secret))
+        };
+        let recipient = fresh(RECIPIENT, Purpose::Recipient)?;
+        for (path, purpose) in [(WITNESS, Purpose::Witness), (TRANSPORT, Purpose::Transport)] {
+            key_file::write(home.disk.as_ref(), path, purpose, &*fresh(path, purpose)?)?;
+        }
         // The share file brings this key along: nobody needs the home to answer with the share.
         let kem = KemSecret::of_share_file(&signing.seed()).to_bytes();
-        key_file::write(&disk, KEM, Purpose::Kem, &kem)?;
-        for (path, purpose) in [
-            (RECIPIENT, Purpose::Recipient),
-            (WITNESS, Purpose::Witness),
-            (TRANSPORT, Purpose::Transport),
-        ] {
-            if key_file::read(&disk, path, purpose)?.is_none() {
-                let mut secret = Zeroizing::new([0; 32]);
-                rng.fill(&mut *secret);
-                key_file::write(&disk, path, purpose, &secret)?;
-            }
-        }
-        let home = Self::of(disk, name, operator, signing.algorithm());
+        home.keep_keys([&signing.seed(), &recipient, &kem], token, rng)?;
         // A card that nobody would take is found out now.
         CustodianCard::parse(&home.unsigned_card(None)?.to_json())?;
         let config = Config {
@@ -266,6 +285,30 @@ impl CustodianHome {
         };
         home.write_json(CONFIG, &config)?;
         Ok(home)
+    }
+
+    /// Writes the signing, recipient and KEM key of a home that is being made.
+    fn keep_keys(
+        &self,
+        keys: [&[u8; 32]; 3],
+        token: Option<Arc<dyn WrappingKey>>,
+        rng: &mut dyn Rng,
+    ) -> Result<(), CustodyError> {
+        if let Some(token) = token {
+            return self.wrap_new(token, keys, rng);
+        }
+        if self.is_of_a_token()? {
+            return Err(CustodyError::refused(format!(
+                "{} holds keys that a token wrapped: finish what was begun there with --token-label, or take an empty directory",
+                self.path().display()
+            )));
+        }
+        let places =
+            [(SIGNING, Purpose::Custodian), (RECIPIENT, Purpose::Recipient), (KEM, Purpose::Kem)];
+        for ((path, purpose), key) in places.into_iter().zip(keys) {
+            key_file::write(self.disk.as_ref(), path, purpose, key)?;
+        }
+        Ok(())
     }
 
     fn of(disk: FsDisk, name: &str, operator: &str, algorithm: Algorithm) -> Self {
@@ -513,6 +556,14 @@ impl CustodianHome {
             [ABANDONED, LEFT].iter().any(|why| name.ends_with(&format!(".json.{why}")))
         };
         Ok(names.into_iter().filter(aside).map(|name| format!("shares/{name}")).collect())
+    }
+
+    /// A share that was set aside, or why its file cannot be used.
+    pub fn share_aside(
+        &self,
+        path: &str,
+    ) -> Result<Result<ShareFile, ShareFileError>, CustodyError> {
+        Ok(ShareFile::parse(&self.require(path, MAX_SHARE_FILE)?))
     }
 
     /// Whether the share of a group that the fleet records now is here, opens, and is the one

@@ -11,12 +11,16 @@
 //! its network, and neither opens anything.
 //!
 //! Every step can be cut off and done again: the token is named first, each file is replaced
-//! whole, and what is left of the old keys goes last.
+//! whole, and what is left of the old keys goes last. In a new home the keys are never in a file:
+//! what a disk once had in clear can be found in free blocks after it was deleted.
+//!
+//! A home without `token.json` that has wrapped keys is damaged, not one without a token: whoever
+//! can delete one public file must not be able to have shares sealed under a passphrase again.
 
 use std::sync::Arc;
 
 use seawall_base::wire::Writer;
-use seawall_base::{Disk as _, Rng};
+use seawall_base::{Disk as _, Rng, write_atomic};
 use seawall_escrow::{
     KEM_PUBLIC_LEN, KemSecret, OneTimeSecret, ShareFile, SharePublic, ShareSecret, TokenKey,
     WrappedSecret, WrappingKey,
@@ -82,8 +86,10 @@ const PLACES: [(&str, Purpose); 3] =
 /// What moving a home into a token did.
 #[derive(Debug)]
 pub struct Moved {
-    /// Shares that are wrapped now.
+    /// Shares that are wrapped now, also those that were set aside.
     pub shares: Vec<String>,
+    /// Shares set aside that could not be wrapped, and why: they open as before.
+    pub left: Vec<(String, String)>,
     /// Whether the home's keys are wrapped now and were not before.
     pub keys: bool,
 }
@@ -98,8 +104,13 @@ impl CustodianHome {
 
     /// The key that wraps this home's shares, if a token does.
     pub fn token_key(&self) -> Result<Option<TokenKey>, CustodyError> {
-        let Some(bytes) = self.read(TOKEN, MAX_CONFIG)? else { return Ok(None) };
         let damaged = |why: &str| CustodyError::damaged(TOKEN, why);
+        let Some(bytes) = self.read(TOKEN, MAX_CONFIG)? else {
+            return match self.wrapped_keys()? {
+                Some(_) => Err(damaged("it is missing, and a token wrapped this home's keys")),
+                None => Ok(None),
+            };
+        };
         let file: TokenFile =
             serde_json::from_slice(&bytes).map_err(|e| damaged(&e.to_string()))?;
         let mut key = [0; 16];
@@ -163,6 +174,12 @@ impl CustodianHome {
         ask: &mut AskPassphrase<'_>,
         rng: &mut dyn Rng,
     ) -> Result<ShareFile, CustodyError> {
+        if file.token().is_some() && self.token_key()?.is_none() {
+            return Err(CustodyError::damaged(
+                TOKEN,
+                "it is missing, and a token wrapped the share",
+            ));
+        }
         let mut given = None;
         let mut ask = |how: Ask, name: &str| -> Result<Zeroizing<Vec<u8>>, CustodyError> {
             let passphrase = match given.take() {
@@ -188,6 +205,29 @@ impl CustodianHome {
         if let Some(other) = self.token_key()?.filter(|other| *other != name) {
             return Err(CustodyError::refused(format!("this home is wrapped by {other} already")));
         }
+        self.take_token(token)?;
+        let mut shares = Vec::new();
+        for (_, share) in self.shares()? {
+            if share.token().is_none() {
+                let secret = share.open(&ask(Ask::Existing, self.name())?)?;
+                shares.push(self.keep_share(&self.wrapped(&share, &secret, &name, rng)?)?);
+            }
+        }
+        let keys = self.wrap_keys(&name, rng)?;
+        let mut left = Vec::new();
+        for path in self.shares_aside()? {
+            match self.wrap_aside(&path, &name, ask, rng)? {
+                Ok(true) => shares.push(path),
+                Ok(false) => {}
+                Err(why) => left.push((path, why)),
+            }
+        }
+        Ok(Moved { shares, left, keys })
+    }
+
+    /// Names the token that wraps this home from now on.
+    fn take_token(&self, token: Arc<dyn WrappingKey>) -> Result<(), CustodyError> {
+        let name = token.name();
         let file = TokenFile {
             format: TOKEN_FORMAT.to_owned(),
             label: name.label.clone(),
@@ -196,46 +236,106 @@ impl CustodianHome {
         };
         self.write_json(TOKEN, &file)?;
         *self.token.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(token);
-        let mut shares = Vec::new();
-        for (_, share) in self.shares()? {
-            if share.token().is_none() {
-                let secret = share.open(&ask(Ask::Existing, self.name())?)?;
-                let public = share.public().clone();
-                let wrapped = ShareFile::wrap(public, &secret, self.token(&name)?.as_ref(), rng)?;
-                shares.push(self.keep_share(&wrapped)?);
-            }
-        }
-        let keys = self.wrap_keys(&name, rng)?;
-        Ok(Moved { shares, keys })
+        Ok(())
+    }
+
+    fn wrapped(
+        &self,
+        share: &ShareFile,
+        secret: &ShareSecret,
+        name: &TokenKey,
+        rng: &mut dyn Rng,
+    ) -> Result<ShareFile, CustodyError> {
+        let public = share.public().clone();
+        Ok(ShareFile::wrap(public, secret, self.token(name)?.as_ref(), rng)?)
+    }
+
+    /// Wraps a share that was set aside; whether it was not before. Its passphrase may be forgotten
+    /// and its file damaged: that stops nothing else.
+    fn wrap_aside(
+        &self,
+        path: &str,
+        name: &TokenKey,
+        ask: &mut AskPassphrase<'_>,
+        rng: &mut dyn Rng,
+    ) -> Result<Result<bool, String>, CustodyError> {
+        let share = match self.share_aside(path)? {
+            Ok(share) if share.token().is_some() => return Ok(Ok(false)),
+            Ok(share) => share,
+            Err(e) => return Ok(Err(e.to_string())),
+        };
+        let asked = ask(Ask::Existing, &format!("{} in {path}", self.name()))?;
+        let secret = match share.open(&asked) {
+            Ok(secret) => secret,
+            Err(e) => return Ok(Err(e.to_string())),
+        };
+        let wrapped = self.wrapped(&share, &secret, name, rng)?;
+        write_atomic(self.disk.as_ref(), path, wrapped.to_json().as_bytes())
+            .map_err(CustodyError::io(path))?;
+        Ok(Ok(true))
+    }
+
+    /// Keeps the signing, recipient and KEM key of a new home as `token` wraps them, and in no file
+    /// in clear.
+    pub(super) fn wrap_new(
+        &self,
+        token: Arc<dyn WrappingKey>,
+        keys: [&[u8; 32]; 3],
+        rng: &mut dyn Rng,
+    ) -> Result<(), CustodyError> {
+        let name = token.name().clone();
+        self.take_token(token)?;
+        self.write_wrapped(&name, keys, rng)?;
+        self.forget_keys()
     }
 
     fn wrap_keys(&self, name: &TokenKey, rng: &mut dyn Rng) -> Result<bool, CustodyError> {
         let is_new = self.wrapped_keys()?.is_none();
         if is_new {
-            let mut plain = Zeroizing::new([0; 96]);
-            for ((path, purpose), place) in PLACES.iter().zip(plain.chunks_exact_mut(32)) {
-                place.copy_from_slice(self.key_in_file(path, *purpose)?.as_slice());
-            }
-            let publics = self.publics()?;
-            let token = self.token(name)?;
-            let secret =
-                WrappedSecret::make(token.as_ref(), &publics.context(), plain.as_slice(), rng);
-            let file = WrappedFile {
-                format: WRAPPED_FORMAT.to_owned(),
-                signing: publics.signing,
-                recipient: Base64(publics.recipient),
-                kem: Base64(publics.kem),
-                secret: secret.map_err(|e| CustodyError::refused(e.to_string()))?,
-            };
-            self.write_json(WRAPPED, &file)?;
+            let seed = |(path, purpose)| self.key_in_file(path, purpose);
+            let keys = [seed(PLACES[0])?, seed(PLACES[1])?, seed(PLACES[2])?];
+            self.write_wrapped(name, [&keys[0], &keys[1], &keys[2]], rng)?;
         }
+        self.forget_keys()?;
+        Ok(is_new)
+    }
+
+    fn write_wrapped(
+        &self,
+        name: &TokenKey,
+        keys: [&[u8; 32]; 3],
+        rng: &mut dyn Rng,
+    ) -> Result<(), CustodyError> {
+        let mut plain = Zeroizing::new([0; 96]);
+        for (key, place) in keys.iter().zip(plain.chunks_exact_mut(32)) {
+            place.copy_from_slice(key.as_slice());
+        }
+        let publics = self.publics_of(keys);
+        let token = self.token(name)?;
+        let secret = WrappedSecret::make(token.as_ref(), &publics.context(), plain.as_slice(), rng);
+        let file = WrappedFile {
+            format: WRAPPED_FORMAT.to_owned(),
+            signing: publics.signing,
+            recipient: Base64(publics.recipient),
+            kem: Base64(publics.kem),
+            secret: secret.map_err(|e| CustodyError::refused(e.to_string()))?,
+        };
+        self.write_json(WRAPPED, &file)
+    }
+
+    /// Deletes what is in clear of keys that are wrapped.
+    fn forget_keys(&self) -> Result<(), CustodyError> {
         for (path, _) in PLACES {
             if self.read(path, MAX_CONFIG)?.is_some() {
                 self.disk.remove(path).map_err(CustodyError::io(path))?;
             }
         }
-        self.disk.sync_dir("keys").map_err(CustodyError::io("keys"))?;
-        Ok(is_new)
+        self.disk.sync_dir("keys").map_err(CustodyError::io("keys"))
+    }
+
+    /// Whether there is anything here that a token wrapped, or is to wrap.
+    pub(super) fn is_of_a_token(&self) -> Result<bool, CustodyError> {
+        Ok(self.read(TOKEN, MAX_CONFIG)?.is_some() || self.read(WRAPPED, MAX_WRAPPED)?.is_some())
     }
 
     fn wrapped_keys(&self) -> Result<Option<WrappedFile>, CustodyError> {
@@ -256,11 +356,17 @@ impl CustodianHome {
             return Ok(Publics { signing, recipient, kem });
         }
         let seed = |(path, purpose)| self.key_in_file(path, purpose);
-        Ok(Publics {
-            signing: StatementKey::from_seed(self.algorithm, &*seed(PLACES[0])?).public(),
-            recipient: OneTimeSecret::from_bytes(&*seed(PLACES[1])?).public().as_bytes().to_vec(),
-            kem: KemSecret::from_bytes(&*seed(PLACES[2])?).public().as_bytes().to_vec(),
-        })
+        let keys = [seed(PLACES[0])?, seed(PLACES[1])?, seed(PLACES[2])?];
+        Ok(self.publics_of([&keys[0], &keys[1], &keys[2]]))
+    }
+
+    /// The public halves of signing, recipient and KEM key.
+    fn publics_of(&self, [signing, recipient, kem]: [&[u8; 32]; 3]) -> Publics {
+        Publics {
+            signing: StatementKey::from_seed(self.algorithm, signing).public(),
+            recipient: OneTimeSecret::from_bytes(recipient).public().as_bytes().to_vec(),
+            kem: KemSecret::from_bytes(kem).public().as_bytes().to_vec(),
+        }
     }
 
     /// A secret key of this home, from the token if that wrapped it.

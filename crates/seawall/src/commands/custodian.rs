@@ -98,30 +98,36 @@ fn init(
     let key = |name: &str| -> anyhow::Result<_> {
         label.map(|label| token::key_for(None, name, label, token, printer)).transpose()
     };
+    let say = |home: &CustodianHome| -> anyhow::Result<()> {
+        if let Some(key) = home.token_key()? {
+            printer.say(&format!("{} is wrapped by {key}", home.name()));
+        }
+        Ok(())
+    };
     let Some(share) = share else {
         let name = name.ok_or_else(|| Usage("--name or --share names the custodian".to_owned()))?;
-        let key = key(name)?;
-        let operator = operator.unwrap_or(name);
-        let home = CustodianHome::create_of(path, name, operator, algorithm, &mut OsRng)?;
-        let home = token::reaching(home, token, printer);
-        if let Some(key) = key {
-            printer.say(&token::move_into(&home, key, &mut token::given(&Zeroizing::default()))?.1);
-        }
-        return Ok(home);
+        let named = (name, operator.unwrap_or(name));
+        let home = match key(name)? {
+            Some(key) => CustodianHome::create_wrapped(path, named, algorithm, key, &mut OsRng)?,
+            None => CustodianHome::create_of(path, named.0, named.1, algorithm, &mut OsRng)?,
+        };
+        say(&home)?;
+        return Ok(token::reaching(home, token, printer));
     };
     let unusable = || format!("cannot use share {}", share.display());
     let file = ShareFile::parse(&read_input(share)?).with_context(unusable)?;
     let name = &file.public().custodian;
     let key = key(name)?;
+    let is_wrapped = key.is_some();
     let secret = passphrase(&format!("Passphrase for the share of {name}"), false)?;
     let operator = operator.unwrap_or(name);
-    let home = CustodianHome::create_from_share(path, operator, &file, &secret, &mut OsRng)
-        .with_context(unusable)?;
-    let home = token::reaching(home, token, printer);
-    if let Some(key) = key {
-        printer.say(&token::move_into(&home, key, &mut token::given(&secret))?.1);
+    let made = CustodianHome::create_from_share(path, operator, (&file, &secret), key, &mut OsRng);
+    let home = made.with_context(unusable)?;
+    say(&home)?;
+    if is_wrapped {
+        printer.say(token::OLD_COPIES);
     }
-    Ok(home)
+    Ok(token::reaching(home, token, printer))
 }
 
 fn card(

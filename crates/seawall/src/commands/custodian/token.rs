@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use seawall_custodian::{
-    Ask, AskPassphrase, CustodianHome, CustodyError, PinState, Token, TokenError, TokenPin,
+    AskPassphrase, CustodianHome, CustodyError, PinState, Token, TokenError, TokenPin,
 };
 use seawall_escrow::{ShareFile, ShareSecret, TokenKey, WrappingKey};
 use seawall_host::OsRng;
@@ -30,13 +30,8 @@ pub(super) fn run(
     match command {
         TokenCommand::Wrap { token_label } => {
             let mut unanswered = None;
-            let moved = wrap(home, token_label, args, &mut asking(&mut unanswered), printer);
-            if let Some(e) = unanswered {
-                return Err(e);
-            }
-            let (value, words) = moved?;
-            printer.result(&value, &words)?;
-            Ok(Outcome::Done)
+            let wrapped = wrap(home, token_label, args, &mut asking(&mut unanswered), printer);
+            unanswered.map_or(wrapped, Err)
         }
         TokenCommand::Token => show(home, printer),
     }
@@ -112,38 +107,34 @@ pub(super) fn key_for(
     Ok(Arc::new(Token::make(module, label, name, &mut ask)?))
 }
 
+/// What a token does not take back of what was there before.
+pub(super) const OLD_COPIES: &str = "older copies of the share and of its home still open as before: a refresh (seawall group refresh) makes the share in them worthless, but their signing key stays good until the fleet's policy has another, and their post-quantum key for every snapshot sealed until then; if such a copy may be in other hands, have the share repaired into a new home (seawall group repair)";
+
 fn wrap(
     home: &CustodianHome,
     label: &str,
     args: &TokenArgs,
     ask: &mut AskPassphrase<'_>,
     printer: &Printer,
-) -> anyhow::Result<(serde_json::Value, String)> {
+) -> anyhow::Result<Outcome> {
     let token = key_for(Some(home), home.name(), label, args, printer)?;
-    move_into(home, token, ask)
-}
-
-/// Moves a home into a token, and says so.
-pub(super) fn move_into(
-    home: &CustodianHome,
-    token: Arc<dyn WrappingKey>,
-    ask: &mut AskPassphrase<'_>,
-) -> anyhow::Result<(serde_json::Value, String)> {
     let name = token.name().clone();
     let moved = home.move_into(token, ask, &mut OsRng)?;
-    let mut words = format!("{} is wrapped by {name}", home.name());
-    for share in &moved.shares {
-        words.push_str(&format!("\n{share} is wrapped now"));
+    let mut lines = vec![format!("{} is wrapped by {name}", home.name())];
+    lines.extend(moved.shares.iter().map(|share| format!("{share} is wrapped now")));
+    if moved.keys {
+        lines.push(OLD_COPIES.to_owned());
     }
-    if !moved.shares.is_empty() {
-        words.push_str(
-            "\nolder copies of the share still open with its passphrase, until the group is refreshed (seawall group refresh)",
-        );
-    }
+    lines.extend(moved.left.iter().map(|(share, why)| {
+        format!("{share} is NOT wrapped ({why}): it opens as before, and holds the signing key of this home; wrap again with its passphrase, or delete it")
+    }));
+    let left: Vec<_> =
+        moved.left.iter().map(|(share, why)| json!({ "file": share, "why": why })).collect();
     let value = json!({
-        "token": described(&name), "shares": moved.shares, "keys": moved.keys,
+        "token": described(&name), "shares": moved.shares, "keys": moved.keys, "left": left,
     });
-    Ok((value, words))
+    printer.result(&value, &lines.join("\n"))?;
+    Ok(if left.is_empty() { Outcome::Done } else { Outcome::Partly })
 }
 
 pub(super) fn described(key: &TokenKey) -> serde_json::Value {
@@ -167,10 +158,26 @@ fn show(home: &CustodianHome, printer: &Printer) -> anyhow::Result<Outcome> {
         lines.push(format!("share        shares/{name}: {words}"));
         shares.push(json!({ "file": name, "opens": found.is_none(), "why": found }));
     }
+    let mut aside = Vec::new();
+    for path in home.shares_aside()? {
+        let found = match home.share_aside(&path)? {
+            Ok(share) if share.token().is_none() => Some(
+                "sealed under a passphrase, and it holds the signing key of this home: seawall custodian wrap has the token wrap it; or delete it".to_owned(),
+            ),
+            Ok(share) => tried(&share, token.as_ref()),
+            Err(e) => Some(format!("{e}; or delete it")),
+        };
+        all &= found.is_none();
+        let words = found.as_deref().unwrap_or("the token unwraps it");
+        lines.push(format!("set aside    {path}: {words}"));
+        aside.push(json!({ "file": path, "opens": found.is_none(), "why": found }));
+    }
     let keys = home.signing().err().map(|e| e.to_string());
     all &= keys.is_none();
     lines.push(format!("keys         {}", keys.as_deref().unwrap_or("the token unwraps them")));
-    let value = json!({ "token": described(&key), "shares": shares, "keys": keys.is_none() });
+    let value = json!({
+        "token": described(&key), "shares": shares, "aside": aside, "keys": keys.is_none(),
+    });
     printer.result(&value, &lines.join("\n"))?;
     Ok(if all { Outcome::Done } else { Outcome::Found })
 }
@@ -235,11 +242,4 @@ fn read_pin(path: &Path) -> anyhow::Result<Zeroizing<Vec<u8>>> {
         pin.pop();
     }
     Ok(pin)
-}
-
-/// Answers with a passphrase that was given already.
-pub(super) fn given(
-    passphrase: &Zeroizing<Vec<u8>>,
-) -> impl FnMut(Ask, &str) -> Result<Zeroizing<Vec<u8>>, CustodyError> + '_ {
-    |_, _| Ok(passphrase.clone())
 }
