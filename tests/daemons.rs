@@ -302,6 +302,33 @@ fn its_log_is_witnessed_by_other_custodians_and_it_witnesses_logs() {
     });
 }
 
+#[test]
+fn a_witness_under_another_name_than_the_policys_is_named_and_left_alone() {
+    let mut it = Machines::new();
+    // It takes its name when it starts, and is no witness of the policy then.
+    it.start(1);
+    let shown = run(&it.home(1), &["custodian", "show", "--json"]).ok().json();
+    let record = json!({
+        "operator": "ben", "name": "ben.example/witness", "key": shown["witness"],
+        "endpoint": { "address": it.address(1), "transport": shown["transport"] },
+    });
+    let (file, next) = (it.fleet.path("witness.json"), it.fleet.path("next.json"));
+    std::fs::write(&file, record.to_string()).expect("written");
+    let propose = ["fleet", "policy", "propose", "--witness", arg(&file), "--out", arg(&next)];
+    it.fleet.run(&propose).ok();
+    it.fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+    it.start(0);
+    let (_, sent) = it.send("a test");
+    assert_eq!(sent[0]["state"], "answered", "{sent}");
+    let log = || std::fs::read_to_string(it.home(0).join("stderr.log")).expect("a log");
+    let words = "with the key and the name \"ben.example/witness\"";
+    wait_until("it is named", || log().contains(words));
+    // Left alone for 2 seconds, then for 4: not asked at every look.
+    std::thread::sleep(std::time::Duration::from_secs(5));
+    let count = log().matches("did not sign").count();
+    assert!((1..=3).contains(&count), "{count}: {}", log());
+}
+
 /// Two fleets, each with a group of the same three custodians.
 struct TwoFleets {
     dir: Fleet,

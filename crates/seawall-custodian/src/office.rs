@@ -96,6 +96,14 @@ pub enum OfficeError {
         /// What is wrong with it.
         why: String,
     },
+    /// What a witness signed is not signed with the name and key that the policy has for it.
+    #[error(
+        "it signed, but not with the key and the name {name:?} of the fleet's policy: a machine takes its name from the policy when it starts, so start the witness again, or put its card into the policy anew"
+    )]
+    OtherWitness {
+        /// The name in the policy.
+        name: String,
+    },
     /// The log.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -159,8 +167,8 @@ pub struct Office {
     published: Option<CaseList>,
     arrivals: Arrivals,
     unheard: Unheard,
-    /// Since trouble with a share.
-    troubled: Option<Timestamp>,
+    /// The groups whose share did not answer, and when: one group's trouble is no other's.
+    troubled: BTreeMap<GroupId, Timestamp>,
     /// When the home's cards were looked at last.
     looked: Option<Timestamp>,
     /// The groups for which it was said last that nothing can be answered.
@@ -196,7 +204,7 @@ impl Office {
             published: None,
             arrivals: Arrivals::default(),
             unheard: Unheard::default(),
-            troubled: None,
+            troubled: BTreeMap::new(),
             looked: None,
             unable_said: Vec::new(),
         };
@@ -467,47 +475,68 @@ impl Office {
 
     /// Does what time and people have made possible since the last call. To be called every
     /// second or so; an error is of the machine, and the next call tries again.
+    ///
+    /// One fleet's trouble does not stop the others: the first error is told at the end.
     pub fn tick(&mut self) -> Result<(), OfficeError> {
         let accepted = self.time.hear()?;
         let now = self.time.now()?;
-        for docket in self.dockets.values_mut() {
-            docket.refresh(&self.signing)?;
-            docket.keep_card()?;
+        let (mut well, mut trouble) = (Vec::new(), None);
+        for (fleet, docket) in &mut self.dockets {
+            match docket.refresh(&self.signing) {
+                Ok(()) => well.push(*fleet),
+                Err(e) => trouble = trouble.or(Some(e)),
+            }
+            docket.try_keep_card();
         }
         self.look_at_cards(now);
         self.say_unable();
         if let Some(ahead) = accepted {
-            self.note_accepted(ahead, now)?;
+            trouble = trouble.or(self.note_accepted(ahead, &well, now).err());
         }
-        self.read_verdicts(now)?;
-        if self.troubled.is_some_and(|since| now < since.after(PAUSE)) {
-            return self.publish(now);
+        trouble = trouble.or(self.read_verdicts(now).err());
+        self.troubled.retain(|_, since| now < since.after(PAUSE));
+        for fleet in well {
+            trouble = trouble.or(self.attend_all(fleet, now).err());
         }
-        self.troubled = None;
-        let fleets: Vec<_> = self.dockets.keys().copied().collect();
-        for fleet in fleets {
-            for digest in self.dockets[&fleet].pending() {
-                self.attend(fleet, digest, now)?;
-            }
-            let docket = self.dockets.get_mut(&fleet).expect("a key of the map");
-            docket.forget_expired(now, self.time.gaps())?;
-        }
-        self.publish(now)
+        self.publish(now)?;
+        trouble.map_or(Ok(()), Err)
     }
 
-    /// Writes into the log that a person has accepted the clock: of each case that it bears on.
-    fn note_accepted(&mut self, ahead: Seconds, now: Timestamp) -> Result<(), OfficeError> {
+    /// Attends to a fleet's open cases, and drops what has expired.
+    fn attend_all(&mut self, fleet: FleetId, now: Timestamp) -> Result<(), OfficeError> {
+        if self.dockets[&fleet].is_stale() {
+            // A write failed a moment ago, and was told; the next call reads the log again.
+            return Ok(());
+        }
+        for digest in self.dockets[&fleet].pending() {
+            self.attend(fleet, digest, now)?;
+        }
+        let docket = self.dockets.get_mut(&fleet).expect("the caller has it from the map");
+        docket.forget_expired(now, self.time.gaps())
+    }
+
+    /// Writes into the logs of these fleets that a person has accepted the clock: of each case
+    /// that it bears on.
+    fn note_accepted(
+        &mut self,
+        ahead: Seconds,
+        fleets: &[FleetId],
+        now: Timestamp,
+    ) -> Result<(), OfficeError> {
         tracing::warn!(seconds = ahead.0, "a person accepted the clock, which was so far ahead");
         let why = format!("a person accepted the clock, which was {} s ahead", ahead.0);
-        for docket in self.dockets.values_mut() {
+        let dockets = self.dockets.iter_mut().filter(|(id, _)| fleets.contains(id));
+        let mut trouble = None;
+        for (_, docket) in dockets {
             for digest in docket.pending() {
-                let (decision, why, policy) =
-                    ("clock".to_owned(), why.clone(), self.rules.digest());
-                let act = Act::Decided { decision, why, policy };
-                docket.record(digest, now, vec![act], &self.signing)?;
+                let act = decided("clock", &why, &self.rules);
+                if let Err(e) = docket.record(digest, now, vec![act], &self.signing) {
+                    trouble = trouble.or(Some(e));
+                    break;
+                }
             }
         }
-        Ok(())
+        trouble.map_or(Ok(()), Err)
     }
 
     /// What the policy says about a case.
@@ -551,13 +580,13 @@ impl Office {
         let docket = &self.dockets[&fleet];
         let Some(case) = docket.cases.get(&digest) else { return Ok(()) };
         let decision = self.decide(docket, digest, case, now);
-        let decided = Act::Decided {
-            decision: kind(&decision).to_owned(),
-            why: decision.to_string(),
-            policy: self.rules.digest(),
-        };
+        let act = decided(kind(&decision), &decision.to_string(), &self.rules);
         if decision == Decision::Answer {
-            return self.answer(fleet, digest, decided, now);
+            // Nothing is decided until the share can be used; `say_unable` and the status say why.
+            if self.waits_for_share(&docket.fleet, case.group) {
+                return Ok(());
+            }
+            return self.answer(fleet, digest, act, now);
         }
         if case.decided.as_deref() != Some(kind(&decision)) {
             if matches!(decision, Decision::Held(_)) {
@@ -565,7 +594,7 @@ impl Office {
                 self.notices.push(notice);
             }
             let docket = self.dockets.get_mut(&fleet).expect("looked up above");
-            docket.record(digest, now, vec![decided], &self.signing)?;
+            docket.record(digest, now, vec![act], &self.signing)?;
         }
         Ok(())
     }
@@ -575,15 +604,16 @@ impl Office {
         &mut self,
         fleet: FleetId,
         digest: Sha256,
-        decided: Act,
+        yes: Act,
         now: Timestamp,
     ) -> Result<(), OfficeError> {
         let docket = self.dockets.get_mut(&fleet).expect("the caller looked it up");
         let examined = docket.examine(digest)?.and_then(|examined| {
             let in_time = examined.check_time(&At(now)).map_err(|e| e.to_string());
             in_time?;
-            // Taken by an earlier version, which did not look: nobody was asked about that.
-            if examined.dossier.break_glass.is_some() && !docket.cases[&digest].breaks_glass() {
+            // Whoever was asked did not know: it was taken by an earlier version, or when there
+            // were witnesses enough.
+            if examined.breaks_glass() && !docket.cases[&digest].breaks_glass() {
                 return Err("it breaks the glass, and nobody was told: ask anew".to_owned());
             }
             Ok(examined)
@@ -592,13 +622,12 @@ impl Office {
             Err(why) => Err(why),
             Ok(examined) => {
                 let group = examined.group.id();
-                let share = self.shares.iter().find(|share| share.public().group == group);
                 let epoch = docket.fleet.group(group).map(|g| g.share_epoch);
-                if share.is_some_and(|share| Some(share.public().share_epoch) != epoch) {
-                    // Said by `say_unable`.
-                    self.troubled = Some(now);
-                    return Ok(());
-                }
+                let is_it = |share: &&HeldShare| {
+                    let public = share.public();
+                    public.group == group && Some(public.share_epoch) == epoch
+                };
+                let share = self.shares.iter().find(is_it);
                 match share.map(|share| share.answer(&examined, now, self.rng.as_mut())) {
                     None => Err("the share of its group is no longer here".to_owned()),
                     Some(Ok(approval)) => Ok(approval),
@@ -606,7 +635,7 @@ impl Office {
                     // Nothing is decided: it is tried again.
                     Some(Err(ShareTrouble::Token(e))) => {
                         tracing::error!(error = %e, "the token does not unwrap the share");
-                        self.troubled = Some(now);
+                        self.troubled.insert(group, now);
                         return Ok(());
                     }
                 }
@@ -615,16 +644,19 @@ impl Office {
         let acts = match approval {
             Ok(approval) => {
                 let approval = docket.keep_answer(digest, &approval)?;
-                vec![decided, Act::Answered { approval }]
+                vec![yes, Act::Answered { approval }]
             }
-            Err(why) => {
-                let why = why.chars().filter(|c| !c.is_control()).take(200).collect();
-                let decision = docket::REFUSE.to_owned();
-                vec![Act::Decided { decision, why, policy: self.rules.digest() }]
-            }
+            Err(why) => vec![decided(docket::REFUSE, &why, &self.rules)],
         };
         docket.record(digest, now, acts, &self.signing)
     }
+}
+
+/// What the log says of a decision. Words that no reader of the log would take are cut here: an act
+/// that cannot be written would be tried again for ever.
+fn decided(decision: &str, why: &str, rules: &Rules) -> Act {
+    let why = docket::one_line(why);
+    Act::Decided { decision: decision.to_owned(), why, policy: rules.digest() }
 }
 
 /// What [`CustodianError`]s mean for a case in hand.

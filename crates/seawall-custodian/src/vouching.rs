@@ -41,6 +41,27 @@ struct Known {
     pause: u32,
 }
 
+impl Known {
+    const NEW: Self = Self { entries: 0, left: 0, pause: PAUSES.0 };
+
+    /// Whether it is left alone at this look.
+    const fn rests(&mut self) -> bool {
+        let rests = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        rests
+    }
+
+    /// After a look; the longest pause is reached in about ten minutes.
+    const fn looked(&mut self, has_signed: bool) {
+        if has_signed {
+            self.pause = PAUSES.0;
+            return;
+        }
+        self.left = self.pause;
+        self.pause = if self.pause * 2 < PAUSES.1 { self.pause * 2 } else { PAUSES.1 };
+    }
+}
+
 impl Vouching {
     pub(crate) fn start(office: Arc<Mutex<Office>>, transport: SigningKey) -> Self {
         let (stop, stopped) = mpsc::channel();
@@ -72,24 +93,16 @@ fn look(office: &Mutex<Office>, transport: &SigningKey, memory: &mut Memory) {
         Err(e) => return tracing::error!(error = %e, "the logs cannot be brought to witnesses"),
     };
     for it in unvouched {
-        let known = memory.entry((it.fleet, it.witness.key)).or_insert(Known {
-            entries: 0,
-            left: 0,
-            pause: PAUSES.0,
-        });
-        if known.left > 0 {
-            known.left -= 1;
+        let known = memory.entry((it.fleet, it.witness.key)).or_insert(Known::NEW);
+        if known.rests() {
             continue;
         }
-        let witness = it.witness.name.clone();
-        match bring(office, transport, &it, known) {
-            Ok(()) => known.pause = PAUSES.0,
-            Err(why) => {
-                tracing::warn!(witness, why, "a witness did not sign this custodian's log");
-                known.left = known.pause;
-                known.pause = (known.pause * 2).min(PAUSES.1);
-            }
+        let brought = bring(office, transport, &it, known);
+        if let Err(why) = &brought {
+            let witness = &it.witness.name;
+            tracing::warn!(witness, why, "a witness did not sign this custodian's log");
         }
+        known.looked(brought.is_ok());
     }
 }
 
@@ -127,6 +140,7 @@ fn bring(
                 known.entries = request.checkpoint.checkpoint().size;
                 let vouched = lock(office).vouch(it, &request.checkpoint, &lines);
                 let vouched = vouched.map_err(|e| e.to_string())?;
+                // Without a time, the log has grown meanwhile: the next look brings that, too.
                 tracing::debug!(witness = it.witness.name, at = ?vouched, "a witness signed");
                 return Ok(());
             }
@@ -136,4 +150,25 @@ fn bring(
         }
     }
     Err("it says otherwise each time".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_witness_that_fails_is_left_alone_longer_each_time() {
+        let mut known = Known::NEW;
+        let rest = |known: &mut Known| (0..1_000).take_while(|_| known.rests()).count();
+        let mut pauses = Vec::new();
+        for _ in 0..10 {
+            known.looked(false);
+            pauses.push(rest(&mut known));
+        }
+        assert_eq!(pauses, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        known.looked(true);
+        assert_eq!(rest(&mut known), 0);
+        known.looked(false);
+        assert_eq!(rest(&mut known), 2);
+    }
 }

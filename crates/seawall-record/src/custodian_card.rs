@@ -46,8 +46,8 @@ pub struct CustodianCard {
     /// `HOST:PORT` of that endpoint, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Ed25519 signature of `signing_key` over the card without this field; absent in cards of
-    /// earlier versions.
+    /// Signature of `signing_key`, by its algorithm, over the card without this field; absent in
+    /// cards of earlier versions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signature: Option<Base64>,
 }

@@ -32,13 +32,18 @@ impl Office {
             .map(|public| public.share_epoch)
             .collect();
         if epochs.contains(&record.share_epoch) {
-            return self.troubled.map(|_| TROUBLE);
+            return self.troubled.get(&group).map(|_| TROUBLE);
         }
         if !epochs.is_empty() {
             return Some(OLD);
         }
         let own = self.signing.statements.public();
         record.custodians.iter().any(|it| it.signing_key == own).then_some(NONE)
+    }
+
+    /// Whether a request that may be answered waits until the share of its group can be used.
+    pub(super) fn waits_for_share(&self, fleet: &Fleet, group: GroupId) -> bool {
+        matches!(self.why_unable(fleet, group), Some(OLD | TROUBLE))
     }
 
     /// The groups of a fleet for which nothing can be answered.

@@ -16,7 +16,7 @@ use seawall_escrow::unsound_group;
 use seawall_policy::custodian::{Decision, Gap, watched};
 use seawall_record::{
     Act, BadShareFile, CustodianAct, Dossier, DossierParts, Fleet, FleetCard, MAX_BUNDLE,
-    MAX_DOSSIER, SeenAbout,
+    MAX_DOSSIER, SeenAbout, check_text,
 };
 use seawall_sign::{Envelope, SigningKey, StatementKey, VerifyingKey};
 use seawall_tlog::{Kind, Log, LogError, NoteSignature, Origin, SignedCheckpoint, Verifier};
@@ -127,6 +127,8 @@ pub(super) struct Docket {
     looked: Vec<(NodeId, Timestamp, bool)>,
     /// A write failed: what the log holds is known after reading it again.
     is_stale: bool,
+    /// What was said last of the card that cannot be written.
+    card_trouble: Option<String>,
 }
 
 /// The origin of the log a custodian keeps for a fleet.
@@ -172,6 +174,7 @@ impl Docket {
             newcomers,
             looked,
             is_stale,
+            card_trouble: None,
         };
         for act in acts {
             it.apply(act);
@@ -183,9 +186,16 @@ impl Docket {
     pub(super) fn refresh(&mut self, signing: &LogKeys) -> Result<(), OfficeError> {
         if self.is_stale {
             let again = Self::open(self.disk.clone(), self.fleet.clone(), signing)?;
-            *self = Self { kept_version: self.kept_version, ..again };
+            let card_trouble = self.card_trouble.take();
+            *self = Self { kept_version: self.kept_version, card_trouble, ..again };
         }
         Ok(())
+    }
+
+    /// Whether what the log holds is not known: nothing can be written into it until it was read
+    /// again.
+    pub(super) const fn is_stale(&self) -> bool {
+        self.is_stale
     }
 
     /// Everyone keeps the highest version seen of a fleet's policy: from here on, and in the home,
@@ -246,6 +256,19 @@ impl Docket {
         }
         self.kept_version = self.fleet.version();
         Ok(())
+    }
+
+    /// As [`Docket::keep_card`]; what is in the way is said once, and the next call tries again.
+    /// Until then the newer policy holds all the same, from memory.
+    pub(super) fn try_keep_card(&mut self) {
+        let trouble = self.keep_card().err().map(|e| e.to_string());
+        if trouble != self.card_trouble {
+            if let Some(why) = &trouble {
+                let fleet = self.fleet.id();
+                tracing::warn!(%fleet, why, "the card of a fleet cannot be kept yet; its newer policy holds all the same");
+            }
+            self.card_trouble = trouble;
+        }
     }
 
     /// The log, for those who watch it.
@@ -497,6 +520,22 @@ pub(super) const fn kind(decision: &Decision) -> &'static str {
 }
 
 pub(super) const REFUSE: &str = "refuse";
+
+/// Longest words about a decision in bytes.
+const MAX_WHY: usize = 1_000;
+
+/// Words as the log and who asks take them: [`MAX_WHY`] bytes at most, and no characters that fool a
+/// terminal.
+pub(super) fn one_line(text: &str) -> String {
+    let mut room = MAX_WHY;
+    let is_plain = |c: &char| check_text("words", c.encode_utf8(&mut [0; 4]), 4).is_ok();
+    let fitting = text.chars().filter(is_plain).take_while(|c| {
+        let fits = c.len_utf8() <= room;
+        room = if fits { room - c.len_utf8() } else { 0 };
+        fits
+    });
+    fitting.collect()
+}
 
 /// A log that was read from beginning to end.
 pub struct ReadLog {

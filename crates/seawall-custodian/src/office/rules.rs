@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::tz::TimeZone;
 use seawall_base::{FleetId, NodeId, Sha256, Timestamp};
 use seawall_policy::custodian::{CustodianPolicy, Decision, Facts, Gap, Outlook, WeekMinute};
+use seawall_record::check_text;
 use seawall_sign::VerifyingKey;
 
 use super::OfficeError;
@@ -24,6 +25,11 @@ impl Rules {
         let policy = CustodianPolicy::parse(toml)?;
         let mut approvers = BTreeMap::new();
         for approver in policy.approvers() {
+            // The log names whoever confirms and refuses.
+            check_text("name", &approver.name, 256).map_err(|e| OfficeError::Policy {
+                place: format!("approver {:?}", approver.name),
+                why: e.to_string(),
+            })?;
             let key = approver.key.parse().map_err(|e| OfficeError::Policy {
                 place: format!("approver {:?}", approver.name),
                 why: format!("its key cannot be used: {e}"),

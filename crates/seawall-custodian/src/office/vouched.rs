@@ -72,8 +72,8 @@ impl Office {
         Ok(Some(AddCheckpoint { old, proof, checkpoint: signed.clone() }))
     }
 
-    /// Takes what a witness signed. Returns the time it gave; `None` if the log has grown since,
-    /// or if it is not this witness's signature.
+    /// Takes what a witness signed. Returns the time it gave; `None` if the log has grown since.
+    /// Without a signature under the name and key that the policy has for it, an error.
     pub fn vouch(
         &mut self,
         it: &Unvouched,
@@ -91,7 +91,7 @@ impl Office {
             time = key.verify(brought.note().text(), line).map_err(LogError::from)?;
         }
         if time.is_none() || docket.add_cosignatures(lines, &[key])? == 0 {
-            return Ok(None);
+            return Err(OfficeError::OtherWitness { name: it.witness.name.clone() });
         }
         let Some(bytes) = docket.log().checkpoint().map(SignedCheckpoint::to_bytes) else {
             return Ok(None);
