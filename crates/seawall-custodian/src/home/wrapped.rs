@@ -11,8 +11,8 @@
 //! its network, and neither opens anything.
 //!
 //! Every step can be cut off and done again: the token is named first, each file is replaced
-//! whole, and what is left of the old keys goes last. In a new home the keys are never in a file:
-//! what a disk once had in clear can be found in free blocks after it was deleted.
+//! whole, and what is left of the old keys goes last. In a home made with its token the keys never
+//! are in a file in clear: what a disk once had can be found in free blocks after it was deleted.
 //!
 //! A home without `token.json` that has wrapped keys is damaged, not one without a token: whoever
 //! can delete one public file must not be able to have shares sealed under a passphrase again.
