@@ -321,8 +321,8 @@ fn a_witness_under_another_name_than_the_policys_is_named_and_left_alone() {
     let (_, sent) = it.send("a test");
     assert_eq!(sent[0]["state"], "answered", "{sent}");
     let log = || std::fs::read_to_string(it.home(0).join("stderr.log")).expect("a log");
-    let words = "with the key and the name \"ben.example/witness\"";
-    wait_until("it is named", || log().contains(words));
+    let words = ["ben.example/witness", "but not with the key and the name", "start the witness"];
+    wait_until("it is named", || words.iter().all(|word| log().contains(word)));
     // Left alone for 2 seconds, then for 4: not asked at every look.
     std::thread::sleep(std::time::Duration::from_secs(5));
     let count = log().matches("did not sign").count();
