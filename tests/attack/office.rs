@@ -163,8 +163,8 @@ fn a_no_said_by_another_user_than_the_homes_owner() {
     assert_eq!(std::fs::read_dir(&verdicts).expect("made").count(), 1);
     // A verdict that makes no sense holds a request: nobody else can put one there.
     for dir in [&bench.home, &verdicts] {
-        let mode = std::fs::metadata(dir).expect("there").permissions().mode();
-        assert_eq!(mode & 0o077, 0, "{}", dir.display());
+        let bits = std::fs::metadata(dir).expect("there").permissions().mode();
+        assert_eq!(bits & 0o077, 0, "{}", dir.display());
     }
     let short = ["custodian", "refuse", "0707", "--key", arg(&file), "--reason", "no"];
     run(&bench.home, &short).code(1);
