@@ -140,6 +140,7 @@ fn a_stolen_node_invents_operators_that_vouch_for_its_history() {
     said.says(&[words]);
 }
 
+#[expect(clippy::print_stdout, reason = "who runs it as another user reads what was not tried")]
 #[test]
 fn a_no_said_by_another_user_than_the_homes_owner() {
     let (fleet, bench) = Bench::with("approvers = []", &[]);
