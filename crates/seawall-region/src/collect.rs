@@ -102,9 +102,10 @@ pub struct CollectReport {
 }
 
 impl CollectReport {
-    /// Bytes of files that are gone.
+    /// Bytes given back: those of files that are gone, less what was written for it.
     pub fn freed(&self) -> u64 {
-        self.tenants.iter().filter_map(|(_, it)| it.swept.as_ref()).map(|it| it.freed).sum()
+        let swept = self.tenants.iter().filter_map(|(_, it)| it.swept.as_ref());
+        swept.map(|it| it.freed.saturating_sub(it.copied)).sum()
     }
 
     /// Whether something kept a tenant's garbage from being removed.
