@@ -1,5 +1,6 @@
 //! Who did what, when, and with whose approval.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -216,6 +217,69 @@ fn who_signed_a_deletion_and_what_the_root_keys_decided() {
     assert_eq!(kinds(&all), ["policy"], "{all:#?}");
     let what = all[0]["what"].as_str().expect("words");
     assert!(what.contains("version 2") && what.contains("after 30 days"), "{what}");
+}
+
+#[test]
+fn the_policy_that_replaced_the_root_keys_says_so() {
+    let fleet = Fleet::found();
+    let (key, next) = (fleet.path("anna-root.json"), fleet.path("next.json"));
+    let made = fleet.run(&["fleet", "root-key", "--new", "--out", arg(&key), "--json"]).ok().json();
+    let made = made["key"].as_str().expect("a key");
+    let propose = ["fleet", "policy", "propose", "--root-key", made, "--root-threshold", "1"];
+    fleet.run(&[&propose[..], &["--out", arg(&next)]].concat()).ok();
+    let sign = ["fleet", "policy", "sign", arg(&next), "--root-key", arg(&key)];
+    fleet.run(&[&sign[..], &["--out", arg(&next), "--yes"]].concat()).ok();
+    fleet.run(&["fleet", "policy", "apply", arg(&next)]).ok();
+    let all = lines(&fleet, &fleet.home(), &["--actor", "root keys"]);
+    assert_eq!(kinds(&all), ["policy"], "{all:#?}");
+    let what = all[0]["what"].as_str().expect("words");
+    let new = format!("1 of 1 root keys decide, new {made}, no more ed25519:");
+    assert!(what.contains("version 2") && what.contains(&new), "{what}");
+}
+
+#[test]
+fn entries_that_are_alike_are_all_listed() {
+    let fleet = Fleet::found();
+    for _ in 0..4 {
+        fleet.run(&["log", "append-event", "--kind", "tamper", "--text", "again"]).ok();
+    }
+    let all = fleet.run(&["audit", "--json"]).ok().json();
+    let all = all.as_array().expect("a list");
+    let events: Vec<_> = all.iter().filter(|l| l["kind"] == "event").collect();
+    assert_eq!(events.len(), 4, "{events:#?}");
+    let statements: BTreeSet<_> = events.iter().map(|l| l["statement"].to_string()).collect();
+    assert!(statements.len() < 4, "two were made within one second");
+    let ids: BTreeSet<_> = all.iter().map(|l| l["id"].as_str().expect("an id")).collect();
+    assert_eq!(ids.len(), all.len(), "each has one of its own");
+    // Handed over as tiles, and read by another: the same entries.
+    let (tiles, second) = (fleet.path("tiles"), fleet.second_node("node-2"));
+    fleet.run(&["log", "export", arg(&tiles)]).ok();
+    let there = lines(&fleet, &second, &["--log", arg(&tiles), "--actor", "node-1"]);
+    assert_eq!(kinds(&there).iter().filter(|k| **k == "event").count(), 4);
+    assert!(there.iter().all(|l| ids.contains(l["id"].as_str().expect("an id"))), "{there:#?}");
+}
+
+#[test]
+fn a_restore_that_failed_is_no_origin_without_a_word() {
+    let fleet = Fleet::found();
+    let tree = fleet.tree("tree");
+    let id = fleet.snapshot(&tree);
+    let request = fleet.request(&fleet.home(), &id, "r.json");
+    let (a, b) = (fleet.approve(&request, 0, "a.json"), fleet.approve(&request, 1, "b.json"));
+    let args = ["restore", "run", arg(&request), "--approval", arg(&a), "--approval", arg(&b)];
+    let restore = |to: &Path| fleet.run(&[&args[..], &["--to", arg(to)]].concat());
+    let origin = |of: &Path| fleet.run(&["audit", "--file", arg(of)]);
+    let (good, bad) = (fleet.path("good"), fleet.path("bad"));
+    restore(&good).ok();
+    // What was left alone came from where it came before.
+    restore(&good).code(1).says(&["is not empty"]);
+    let words = origin(&restored(&good, &tree)).ok().stdout;
+    assert!(!words.contains("failed"), "{words}");
+    fs::remove_dir_all(fleet.home().join("zones")).expect("lost");
+    fs::remove_dir_all(fleet.home().join("index")).ok();
+    restore(&bad).code(1).says(&["ended early"]);
+    let said = origin(&bad).code(3).says(&["that restore failed"]);
+    assert!(said.stdout.contains("which failed"), "{}", said.stdout);
 }
 
 #[test]

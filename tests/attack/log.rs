@@ -180,6 +180,10 @@ fn a_split_view_is_shown_to_two_regions() {
     stopped(&said.stderr);
     // Anybody can check what was found, without a network and without a home.
     let file = evidence(&second);
+    // Who did what is told all the same, without the copy that contradicts what was seen first.
+    let audit = run(&second, &["audit", "--json"]).code(1).json();
+    let made = audit.as_array().expect("a list").iter().filter(|l| l["kind"] == "snapshot");
+    assert_eq!(made.count(), 2, "the common one, and that of one face: {audit}");
     a.stop();
     b.stop();
     let nowhere = fleet.path("nowhere");

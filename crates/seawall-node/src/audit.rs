@@ -9,6 +9,8 @@
 //! A list can only have what somebody logged. That an approval was used and not logged shows in the
 //! custodian's own log, which is why those are asked for.
 
+mod policy;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -16,8 +18,8 @@ use seawall_base::{Sha256, Timestamp};
 use seawall_custodian::reached;
 use seawall_policy::witness::Reached;
 use seawall_record::{
-    Accepted, Act, Approval, CustodianAct, CustodianRecord, Ending, EscrowGroupRecord, Fleet,
-    FleetPolicy, Forgotten, LogState, Use, VerifiedDossier, WitnessRecord,
+    Accepted, Act, Approval, CustodianAct, CustodianRecord, Ending, Fleet, Forgotten, LogState,
+    Use, VerifiedDossier,
 };
 use seawall_sign::{Algorithm, Envelope, Predicate, Statement, VerifyingKey, predicate_type};
 use seawall_tlog::tile::{TilePath, TileReader};
@@ -25,6 +27,7 @@ use seawall_tlog::{
     Checkpoint, Hash, Kind, Log, Origin, Roster, SignedCheckpoint, Verifier, merkle,
 };
 
+use self::policy::of_policies;
 use crate::drill::{kind_word, word};
 use crate::evidence;
 use crate::home::{Home, HomeError};
@@ -82,6 +85,21 @@ pub struct Happening {
     pub statement: Sha256,
     /// Where it is written.
     pub proof: Proof,
+}
+
+impl Happening {
+    /// The same wherever it is read, and another's for nothing else: of an entry SHA-256 of log,
+    /// index and statement, otherwise the statement's digest. The epoch does not tell a node's logs
+    /// apart: a later one begins with the entries of the one before.
+    pub fn id(&self) -> Sha256 {
+        let Proof::Log { origin, index, .. } = &self.proof else { return self.statement };
+        let of_node = origin.parse::<Origin>().ok().and_then(|it| it.node());
+        let log = of_node.map_or_else(
+            || origin.clone(),
+            |(fleet, node, _)| format!("seawall/{}/{}", fleet.to_hex(), node.to_hex()),
+        );
+        Sha256::of(format!("{log}\n{index}\n{}", self.statement.to_hex()).as_bytes())
+    }
 }
 
 /// What an entry of a node's log is, in one word and in a line.
@@ -173,24 +191,23 @@ const fn ending_word(ending: Ending) -> &'static str {
     }
 }
 
-/// Everything that is known, oldest first. Each statement once, from the copy with the best proof.
+/// Everything that is known, oldest first: each entry of each log once, and each statement that was
+/// kept and stands in none.
 pub fn audit(home: &Home, logs: &[PulledLog]) -> Result<Vec<Happening>, HomeError> {
     let fleet = home.fleet()?;
-    let mut all: BTreeMap<Sha256, Happening> = BTreeMap::new();
     let own = home.log(&fleet)?;
     let roster = home_roster(home, &fleet)?;
-    for it in of_own_log(home, &fleet, &roster, &own)? {
-        all.insert(it.statement, it);
-    }
+    let mut all = of_own_log(home, &fleet, &roster, &own)?;
     for log in logs.iter().filter(|l| l.origin != *own.origin()) {
-        for it in of_copy(&fleet, &roster, log)? {
-            all.entry(it.statement).or_insert(it);
-        }
+        all.extend(of_copy(&fleet, &roster, log)?);
     }
-    for it in of_evidence(home, &fleet)?.into_iter().chain(of_policies(&fleet)?) {
-        all.entry(it.statement).or_insert(it);
-    }
-    let mut all: Vec<_> = all.into_values().collect();
+    let logged: BTreeSet<_> = all.iter().map(|it| it.statement).collect();
+    let kept = of_evidence(home, &fleet)?.into_iter().chain(of_policies(&fleet)?);
+    all.extend(kept.filter(|it| !logged.contains(&it.statement)));
+    // Two entries may be equal in every byte, so they are told apart by their places; one that is
+    // in several copies is taken from the first, and a kept statement once.
+    let mut seen = BTreeSet::new();
+    all.retain(|it| seen.insert(it.id()));
     all.sort_by_key(|it| (it.at, order(&it.proof)));
     Ok(all)
 }
@@ -201,91 +218,6 @@ const fn order(proof: &Proof) -> u64 {
         Proof::Log { index, .. } => *index + 1,
         Proof::Kept | Proof::Policy { .. } => 0,
     }
-}
-
-/// What the root keys have decided, version by version.
-fn of_policies(fleet: &Fleet) -> Result<Vec<Happening>, HomeError> {
-    let mut out = Vec::new();
-    let mut before: Option<FleetPolicy> = None;
-    for envelope in fleet.policies() {
-        let it = FleetPolicy::read_unverified(envelope)?;
-        let said = before.as_ref().map_or_else(
-            || changes(&fleet.genesis().groups, &fleet.genesis().witnesses, None, &it),
-            |before| changes(&before.groups, &before.witnesses, Some(before), &it),
-        );
-        out.push(Happening {
-            at: it.created,
-            actor: "root keys".to_owned(),
-            kind: "policy",
-            what: format!("version {}: {}", it.version, said.join("; ")),
-            snapshots: Vec::new(),
-            request: None,
-            approvals: Vec::new(),
-            signers: Vec::new(),
-            statement: envelope.digest(),
-            proof: Proof::Policy { version: it.version },
-        });
-        before = Some(it);
-    }
-    Ok(out)
-}
-
-/// How a policy differs from the one before it, or from the founding.
-fn changes(
-    groups: &[EscrowGroupRecord],
-    witnesses: &[WitnessRecord],
-    before: Option<&FleetPolicy>,
-    it: &FleetPolicy,
-) -> Vec<String> {
-    let mut out = Vec::new();
-    for group in &it.groups {
-        let (class, names) = (&group.class, &group.custodians);
-        let names: Vec<_> = names.iter().map(|c| c.name.as_str()).collect();
-        let held = format!("{} of {}", group.threshold, names.join(", "));
-        match groups.iter().find(|known| known.id == group.id) {
-            None => out.push(format!("class {class} gets a group of {held}")),
-            Some(known) if known == group => {}
-            Some(known) if group.retired && !known.retired => {
-                out.push(format!("the group of class {class} takes nothing new"));
-            }
-            Some(known) if known.share_epoch != group.share_epoch => {
-                out.push(format!("class {class} is shared anew among {held}"));
-            }
-            Some(_) => out.push(format!("custodians of class {class} are reached or named anew")),
-        }
-    }
-    let revoked = before.map_or(&[][..], |before| &before.revoked);
-    for member in it.revoked.iter().filter(|it| !revoked.contains(it)) {
-        out.push(format!("{} is revoked ({})", member.member.short(), member.reason));
-    }
-    if it.witnesses != witnesses || before.is_some_and(|b| b.witness_quorum != it.witness_quorum) {
-        let quorum = it.witness_quorum.map_or(0, |q| q.quorum);
-        out.push(format!(
-            "{} witnesses, {quorum} of their operators must vouch",
-            it.witnesses.len()
-        ));
-    }
-    if before.and_then(|before| before.deletion) != it.deletion {
-        let rule = it.deletion.map_or_else(
-            || "nothing is deleted".to_owned(),
-            |d| {
-                format!(
-                    "regions delete after {} days, or by {} custodians",
-                    d.min_age.0 / 86_400,
-                    d.custodians
-                )
-            },
-        );
-        out.push(rule);
-    }
-    if before.is_some_and(|b| b.root_keys != it.root_keys || b.root_threshold != it.root_threshold)
-    {
-        out.push(format!("{} of {} root keys decide", it.root_threshold, it.root_keys.len()));
-    }
-    if out.is_empty() {
-        out.push("no change of these".to_owned());
-    }
-    out
 }
 
 fn of_own_log(
@@ -564,18 +496,15 @@ pub fn add_exported(all: &mut Vec<Happening>, more: Vec<Happening>) -> Option<(S
         Proof::Log { origin, index, .. } => Some((origin.clone(), *index)),
         Proof::Kept | Proof::Policy { .. } => None,
     };
-    let mut known: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
-    for it in all.iter() {
-        known.entry(place(it)).or_default().insert(it.statement);
-    }
+    let places: BTreeSet<_> = all.iter().map(place).collect();
+    let mut known: BTreeSet<_> = all.iter().map(Happening::id).collect();
     let mut apart = None;
     for it in more {
-        let place = place(&it);
-        let said = known.get(&place);
-        if said.is_some_and(|said| said.contains(&it.statement)) {
+        if !known.insert(it.id()) {
             continue;
         }
-        if said.is_some() && apart.is_none() {
+        let place = place(&it);
+        if apart.is_none() && places.contains(&place) {
             apart = place;
         }
         all.push(it);

@@ -51,12 +51,14 @@ pub(crate) struct Kept {
     pub(crate) approvals: Vec<Vec<u8>>,
 }
 
-/// Every request that was used here.
+/// Every request that was used here. Other evidence lies beside their directories, as files: of
+/// nodes that wrote two histories, and of witnesses.
 pub(crate) fn kept(home: &Home) -> Result<Vec<Kept>, HomeError> {
     let disk = home.disk();
     let mut out = Vec::new();
-    for name in disk.list(EVIDENCE).map_err(HomeError::io(EVIDENCE))? {
-        let dir = format!("{EVIDENCE}/{name}");
+    let names = disk.list(EVIDENCE).map_err(HomeError::io(EVIDENCE))?;
+    for digest in names.iter().filter_map(|name| Sha256::from_hex(name).ok()) {
+        let dir = dir_of(digest);
         // Cut off before it was whole: its restore has not begun.
         let Some(request) = home.read(&format!("{dir}/request.json"))? else { continue };
         let mut approvals = Vec::new();

@@ -6,8 +6,10 @@ use std::path::Path;
 use anyhow::Context as _;
 use seawall_base::{Sha256, Timestamp};
 use seawall_node::{
-    Happening, Home, Proof, add_exported, audit, audit_exported, prove_origin, provenance,
+    Happening, Home, OriginProof, Proof, Provenance, add_exported, audit, audit_exported,
+    prove_origin, provenance,
 };
+use seawall_record::{Ending, Use};
 use serde_json::{Value, json};
 
 use super::snapshot::{pulled, witnessed};
@@ -104,6 +106,7 @@ fn value(it: &Happening) -> Value {
         Proof::Kept | Proof::Policy { .. } => Value::Null,
     };
     json!({
+        "id": it.id().to_hex(),
         "at": it.at.to_string(),
         "actor": it.actor,
         "kind": it.kind,
@@ -141,14 +144,6 @@ fn origin_of(home: &Home, file: &Path, printer: &Printer) -> anyhow::Result<Outc
     anyhow::ensure!(real.symlink_metadata().is_ok(), "there is nothing at {}", real.display());
     let touched = touched_since(&real, record.restored).with_context(cannot)?;
     let proof = prove_origin(home, &record)?;
-    let proven = proof.as_ref().map_or_else(
-        || "its request is not kept here any more: nothing proves this".to_owned(),
-        |p| {
-            let today = p.refused_today.as_ref();
-            let today = today.map_or_else(String::new, |e| format!("; no longer acceptable: {e}"));
-            format!("proven under a checkpoint of {} entries{today}", p.log_size)
-        },
-    );
     let value = json!({
         "file": real,
         "path": path,
@@ -162,6 +157,7 @@ fn origin_of(home: &Home, file: &Path, printer: &Printer) -> anyhow::Result<Outc
         "target": record.target,
         "request": record.request.to_hex(),
         "approvals": hex(&record.approvals),
+        "what": record.what,
         "ending": record.ending,
         "checkpoint": proof.as_ref().map(|p| &p.checkpoint),
         "inclusion": proof.as_ref().map(|p| hex(&p.inclusion)),
@@ -169,8 +165,43 @@ fn origin_of(home: &Home, file: &Path, printer: &Printer) -> anyhow::Result<Outc
         "refused_today": proof.as_ref().and_then(|p| p.refused_today.as_ref()),
     });
     let is = if touched.is_some() { "lies where it would be" } else { "is" };
-    let words = format!(
-        "{} {is} {} of site {}\n  snapshot   {}\n  number {}, made {}\n  in log {} at index {}, {proven}\n  restored {} into {}\n  request    {}\n  approvals  {}\nwhether it was changed since, only its snapshot can tell",
+    let words = origin_in_words((&real, is, &path), &record, proof.as_ref());
+    printer.result(&value, &words)?;
+    let mut outcome = Outcome::Done;
+    if record.ending == Ending::Failed {
+        printer.warn("that restore failed: what lies there need not be whole, nor all of it there");
+        outcome = Outcome::Partly;
+    }
+    if let Some(at) = touched {
+        printer.warn(&format!(
+            "it was changed, or put there, {at}, after the restore: only its snapshot can tell whether it is what was sealed (seawall diff)"
+        ));
+        outcome = Outcome::Partly;
+    }
+    Ok(outcome)
+}
+
+fn origin_in_words(
+    (real, is, path): (&Path, &str, &Path),
+    record: &Provenance,
+    proof: Option<&OriginProof>,
+) -> String {
+    let proven = proof.map_or_else(
+        || "its request is not kept here any more: nothing proves this".to_owned(),
+        |p| {
+            let today = p.refused_today.as_ref();
+            let today = today.map_or_else(String::new, |e| format!("; no longer acceptable: {e}"));
+            format!("proven under a checkpoint of {} entries{today}", p.log_size)
+        },
+    );
+    let ended = match (record.ending, record.what) {
+        (Ending::Failed, _) => ", which failed",
+        (Ending::Partly, _) => ", which left out what was lost or not allowed",
+        (Ending::Done, Use::Part) => ", a part of the snapshot",
+        (Ending::Done, _) => "",
+    };
+    format!(
+        "{} {is} {} of site {}\n  snapshot   {}\n  number {}, made {}\n  in log {} at index {}, {proven}\n  restored {} into {}{ended}\n  request    {}\n  approvals  {}\nwhether it was changed since, only its snapshot can tell",
         real.display(),
         path.display(),
         record.site,
@@ -183,11 +214,5 @@ fn origin_of(home: &Home, file: &Path, printer: &Printer) -> anyhow::Result<Outc
         record.target,
         record.request.to_hex(),
         record.approvals.iter().map(|a| a.to_hex()[..12].to_owned()).collect::<Vec<_>>().join(" "),
-    );
-    printer.result(&value, &words)?;
-    let Some(at) = touched else { return Ok(Outcome::Done) };
-    printer.warn(&format!(
-        "it was changed, or put there, {at}, after the restore: only its snapshot can tell whether it is what was sealed (seawall diff)"
-    ));
-    Ok(Outcome::Partly)
+    )
 }

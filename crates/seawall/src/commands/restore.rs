@@ -10,7 +10,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use seawall_backup::browse::{Selection, View};
 use seawall_backup::restore::{Objects, Restored, restore};
-use seawall_backup::target::{Options, Target};
+use seawall_backup::target::{Options, Target, TargetError};
 use seawall_base::Seconds;
 use seawall_custodian::{
     Classical, CustodianHome, Examined, NO_FLEET, NO_QUANTUM_SHARE, examine_with, kem_keys,
@@ -94,12 +94,21 @@ pub(crate) fn run(
                 Ok(_) => Ending::Partly,
                 Err(_) => Ending::Failed,
             };
-            note_use(&home, &opened, (what, ending), target.map(PathBuf::as_path), printer);
+            // What lies in a directory that was left alone came from elsewhere.
+            let wrote = !done.as_ref().is_err_and(is_left_alone);
+            let target = target.filter(|_| wrote).map(PathBuf::as_path);
+            note_use(&home, &opened, (what, ending), target, printer);
             let done = done?;
             printer.result(&done.value, &done.words)?;
             Ok(done.outcome)
         }
     }
+}
+
+/// Whether a restore ended before it wrote anything, because something lies where it was to go.
+fn is_left_alone(e: &anyhow::Error) -> bool {
+    let why = e.chain().find_map(|e| e.downcast_ref::<TargetError>());
+    matches!(why, Some(TargetError::NotEmpty(_)))
 }
 
 fn take_over(home: &Home, files: &[PathBuf], printer: &Printer) -> anyhow::Result<Outcome> {
