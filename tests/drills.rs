@@ -5,11 +5,13 @@ use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::Value;
 
 use crate::attack::witnesses::witnesses;
 use crate::harness::{
-    Fleet, HttpsServer, Said, arg, assert_same, certificate, copy, restored, run, said, seawall,
+    Fleet, HttpsServer, Said, arg, assert_same, certificate, copy, end, restored, run, said,
+    seawall, signal, start, wait_until,
 };
 
 /// A fleet with a canary class.
@@ -181,20 +183,30 @@ fn damage_and_a_broken_application_are_found() {
     let report = fs::read_to_string(said["report"].as_str().expect("a path")).expect("kept");
     assert!(!report.contains("exit 3"), "what a command said is not in the report");
 
+    fleet.run(&["drill", "scrub"]).ok();
     let zone = fleet.home().join("zones/0000000000000000.zone");
     let mut bytes = fs::read(&zone).expect("a zone");
     bytes[3 << 20] ^= 0xff;
     fs::write(&zone, bytes).expect("written");
-    let said = drill(&fleet, &["canary"]).code(1).json();
+    let said = drill(&fleet, &["canary"]).code(1);
+    let said = said.says(&["on the disk are 3 files", "signed are 4 files"]);
+    assert!(!said.stderr.contains("Totals"), "words, and no dump: {}", said.stderr);
+    let said = said.json();
     assert_eq!(verdict(&said, "restore"), "FAILED");
+    assert_eq!((&said["items"], &said["bytes"]), (&3.into(), &40_011.into()), "what is there");
+    let checks = said["checks"].as_array().expect("checks").iter();
+    let back = checks.clone().find(|c| c["name"] == "read back").expect("one")["said"].to_string();
+    assert!(back.contains("3 files of 40011 bytes") && back.contains(" 0 differ, 1 "), "{back}");
     let said = drill(&fleet, &["canary", "--sample", "100"]).code(1).json();
     assert_eq!(said["result"], "FAILED");
     let said = fleet.run(&["drill", "scrub", "--json"]).code(1).json();
     assert_eq!(verdict(&said, "own store"), "FAILED");
+    // One that passed before it does not excuse the newest.
+    fleet.run(&["drill", "scrub", "--if-due", "6d"]).code(1);
     // Every one of them is on record.
     let results = fleet.run(&["report", "list", "--json"]).ok().json();
     let failed = results.as_array().expect("a list").iter().filter(|r| r["result"] == "FAILED");
-    assert_eq!(failed.count(), 4);
+    assert_eq!(failed.count(), 5);
 }
 
 #[test]
@@ -368,6 +380,51 @@ fn reports_are_published_and_checked_by_strangers() {
 }
 
 #[test]
+fn several_reports_are_checked_at_once_and_changed_pages_are_noticed() {
+    let fleet = Fleet::found();
+    fleet.snapshot(&fleet.tree("tree"));
+    for _ in 0..2 {
+        fleet.run(&["drill", "scrub"]).ok();
+    }
+    let site = fleet.path("site");
+    let publish = || fleet.run(&["report", "publish", "--to", arg(&site)]);
+    publish().ok();
+    let all = fs::read_dir(site.join("reports")).expect("published");
+    let all = all.map(|entry| entry.expect("readable").path());
+    let mut all: Vec<_> = all.filter(|it| it.extension().is_some_and(|e| e == "json")).collect();
+    all.sort();
+
+    // A page or a proof that says something else stops everything; one that is gone comes back.
+    for extension in ["html", "proof"] {
+        let beside = all[0].with_extension(extension);
+        let before = fs::read(&beside).expect("there");
+        for lie in [&b"evil"[..], &[], &[&before[..], b" "].concat()] {
+            fs::write(&beside, lie).expect("written");
+            publish().code(1).says(&[arg(&beside), "changed after it was published"]);
+            assert_eq!(fs::read(&beside).expect("there"), lie, "nothing was written");
+        }
+        fs::remove_file(&beside).expect("removed");
+        publish().ok();
+        assert_eq!(fs::read(&beside).expect("made again"), before);
+    }
+
+    let (id, nobody) = (fleet_id(&fleet), fleet.path("nobody"));
+    let verify = |more: &[&str]| {
+        let places: Vec<&str> = all.iter().map(|it| arg(it)).collect();
+        let args = [&["report", "verify"][..], &places, &["--fleet", &id], more].concat();
+        run(&nobody, &args)
+    };
+    let said = verify(&[]).ok().stdout;
+    assert!(all.iter().all(|it| said.contains(arg(it))) && said.matches("genuine").count() == 2);
+    let text = fs::read_to_string(&all[0]).expect("there");
+    fs::write(&all[0], text.replace("\"whole\":true", "\"whole\":false")).expect("written");
+    let said = verify(&["--json"]).code(1).says(&[arg(&all[0]), "not those that were signed"]);
+    let said = said.json();
+    assert_eq!((&said[0]["genuine"], &said[1]["genuine"]), (&false.into(), &true.into()));
+    assert_eq!((&said[0]["place"], &said[1]["result"]), (&arg(&all[0]).into(), &"PASSED".into()));
+}
+
+#[test]
 fn a_published_report_has_what_witnesses_signed_since() {
     let fleet = with_canary();
     let _witnesses = witnesses(&fleet, &["dora", "emil", "fritz"], ["2", "0"]);
@@ -413,9 +470,59 @@ fn a_drill_under_way_is_not_begun_again() {
     let run_it = ["drill", "quorum", "run", arg(&out), "--approval", arg(&out)];
     run(&other, &run_it).code(1).says(&["made on another machine"]);
     assert_eq!(run(&other, &["report", "list", "--json"]).ok().json(), serde_json::json!([]));
+    run(&other, &due).code(1).says(&["another machine", "is not replaced"]);
     // What is no drill's is not overwritten either.
     fs::write(&out, "a letter").expect("written");
     fleet.run(&due).code(1).says(&["is not replaced"]);
+}
+
+#[test]
+fn a_request_that_nobody_may_answer_any_more_is_in_no_ones_way() {
+    let fleet = Fleet::found();
+    fleet.snapshot(&fleet.tree("tree"));
+    let out = fleet.path("drill-request.json");
+    let due = ["drill", "quorum", "begin", "--out", arg(&out), "--if-due", "85d"];
+    fleet.run(&due).ok();
+    let before = fs::read(&out).expect("a request");
+    // The policy demands witnesses by now, and none had seen that one's log.
+    let _witnesses = witnesses(&fleet, &["dora", "emil", "fritz"], ["2", "0"]);
+    fleet.run(&["sync"]).ok();
+    fleet.run(&due).ok().says(&["cannot be run any more", "too few witnesses"]);
+    assert_ne!(fs::read(&out).expect("a request"), before);
+    let again = fleet.run(&due).ok().stdout;
+    assert!(again.contains("not due"), "{again}");
+}
+
+#[test]
+fn an_interrupted_drill_leaves_nothing_behind() {
+    let fleet = with_canary();
+    let tree = fleet.path("canary");
+    for n in 0..1_500_u32 {
+        let dir = tree.join(format!("{}", n % 50));
+        fs::create_dir_all(&dir).expect("made");
+        fs::write(dir.join(format!("{n}")), n.to_le_bytes().repeat(2_000)).expect("written");
+    }
+    seal_canary(&fleet, &tree);
+    let place = scratch(&fleet);
+    let mut interrupted = 0;
+    for round in 0..4 {
+        let child = start(&fleet.home(), &["drill", "canary", "--scratch", arg(&place)]);
+        wait_until("it restores", || {
+            let mut dirs = fs::read_dir(&place).expect("there").flatten();
+            dirs.any(|it| fs::read_dir(it.path()).is_ok_and(|mut it| it.next().is_some()))
+        });
+        std::thread::sleep(Duration::from_millis(15 * round));
+        signal(&child, Signal::TERM);
+        let said = end(child);
+        interrupted += usize::from(said.code == 143);
+        assert!([0, 143].contains(&said.code), "{}", said.stderr);
+        assert_eq!(fs::read_dir(&place).expect("there").count(), 0, "{}", said.stderr);
+    }
+    assert!(interrupted > 0, "they all were too fast");
+    let reports = fleet.run(&["report", "list", "--json"]).ok().json();
+    let reports = reports.as_array().expect("a list");
+    assert!(reports.iter().all(|it| it["result"] == "PASSED"), "none has failed: {reports:#?}");
+    assert_eq!(reports.len() + interrupted, 4);
 }
 
 #[test]

@@ -8,6 +8,7 @@
 //! Rejected: a drill as a mode of `restore run`. A restore is done when the tree is written; a drill
 //! has only begun then, and what it writes must not stay.
 
+mod claim;
 mod compare;
 mod page;
 mod publish;
@@ -17,10 +18,11 @@ mod scratch;
 mod scrub;
 mod watch;
 
+pub use claim::{RequestClaim, read_claim};
 pub use compare::Against;
 pub use page::{duration, kind_word, report_page, word};
 pub use publish::{Published, publish};
 pub use record::{Drilled, kept_reports};
 pub use restore::{AppCheck, RestoreDrill, drill_restore};
-pub use scratch::{Scratch, remove_tree};
+pub use scratch::{Scratch, remove_tree_in_use};
 pub use scrub::{ScrubDrill, drill_scrub};

@@ -67,8 +67,9 @@ pub use deletion::{
     read_retention, region_retention,
 };
 pub use drill::{
-    Against, AppCheck, Drilled, Published, RestoreDrill, Scratch, ScrubDrill, drill_restore,
-    drill_scrub, duration, kept_reports, kind_word, publish, remove_tree, report_page, word,
+    Against, AppCheck, Drilled, Published, RequestClaim, RestoreDrill, Scratch, ScrubDrill,
+    drill_restore, drill_scrub, duration, kept_reports, kind_word, publish, read_claim,
+    remove_tree_in_use, report_page, word,
 };
 pub use enrol::{adopt_region, enroll, enrolment_bundle, member_keys, sign_region};
 pub use epoch::{

@@ -92,6 +92,8 @@ pub(super) fn below(top: &Path, path: &[u8]) -> PathBuf {
 pub(super) struct ReadBack {
     pub(super) files: u64,
     pub(super) bytes: u64,
+    /// Those that could not be read, on either side; not among `files`.
+    pub(super) unread: u64,
     pub(super) wrong: Vec<String>,
 }
 
@@ -101,12 +103,18 @@ pub(super) fn read_back(view: &View, top: &Path, files: &[Visited]) -> ReadBack 
     for it in files {
         let path = below(top, &it.path);
         let Some(file) = OpenFile::new(&it.entry) else { continue };
+        let differs = match same_bytes(view, &file, &path) {
+            Ok(differs) => differs,
+            Err(e) => {
+                out.unread += 1;
+                out.wrong.push(format!("{}: {e}", path.display()));
+                continue;
+            }
+        };
         out.files += 1;
         out.bytes += file.size();
-        match same_bytes(view, &file, &path) {
-            Ok(None) => {}
-            Ok(Some(at)) => out.wrong.push(format!("{}: differs at byte {at}", path.display())),
-            Err(e) => out.wrong.push(format!("{}: {e}", path.display())),
+        if let Some(at) = differs {
+            out.wrong.push(format!("{}: differs at byte {at}", path.display()));
         }
     }
     out

@@ -10,14 +10,16 @@
 //!
 //! A report that was published is never written again, and one that has changed since stops
 //! everything before a byte is written: whoever can write to the site must not be able to have a
-//! failure replaced by a later run. What is on the site and no longer in the home stays listed, if
-//! it still holds. Only index and incidents are made anew.
+//! failure replaced by a later run. That goes for its page and its proof, too: people read the page.
+//! Both are what this program makes of the report; where they are missing they are made again, which
+//! is how a later program's pages come in. What is on the site and no longer in the home stays
+//! listed, if it still holds. Only index and incidents are made anew.
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use seawall_base::FleetId;
 use seawall_record::{Fleet, Verdict};
@@ -58,6 +60,10 @@ pub fn publish(home: &Home, dir: &Path) -> Result<Published, HomeError> {
     }
     let mut all: Named = there(&reports, &fleet)?;
     let mut done = Published { new: 0, old: all.len() };
+    let mut missing = Vec::new();
+    for (name, it) in &all {
+        missing.extend(missing_beside(&reports.join(name), it)?);
+    }
     let mut fresh = Vec::new();
     for (report, verified) in kept_reports(home)? {
         let name = name_of(&verified);
@@ -72,18 +78,13 @@ pub fn publish(home: &Home, dir: &Path) -> Result<Published, HomeError> {
     }
     done.new = fresh.len();
     for name in &fresh {
-        let (report, verified) = &all[name];
         let path = reports.join(name);
-        let beside = |extension| path.with_extension(extension);
-        let proof = proof_of(report);
         // The report last: one that is there has its page and its proof.
-        for (path, bytes) in [
-            (beside("html"), report_page(verified).into_bytes()),
-            (beside("proof"), proof.into_bytes()),
-            (path.clone(), report.to_json()),
-        ] {
-            write(&path, &bytes).map_err(io(&path))?;
-        }
+        missing.extend(beside(&path, &all[name]));
+        missing.push((path, all[name].0.to_json()));
+    }
+    for (path, bytes) in missing {
+        write(&path, &bytes).map_err(io(&path))?;
     }
     for (month, body) in months(&all) {
         let path = incidents.join(format!("{month}.html"));
@@ -96,6 +97,37 @@ pub fn publish(home: &Home, dir: &Path) -> Result<Published, HomeError> {
         write(&path, bytes.as_bytes()).map_err(io(&path))?;
     }
     Ok(done)
+}
+
+/// What lies beside a report: its page and its proof.
+fn beside(path: &Path, (report, verified): &(Report, VerifiedReport)) -> [(PathBuf, Vec<u8>); 2] {
+    [
+        (path.with_extension("html"), report_page(verified).into_bytes()),
+        (path.with_extension("proof"), proof_of(report).into_bytes()),
+    ]
+}
+
+/// What is not there beside a report that was published; an error if something else is.
+fn missing_beside(
+    path: &Path,
+    published: &(Report, VerifiedReport),
+) -> Result<Vec<(PathBuf, Vec<u8>)>, HomeError> {
+    let mut missing = Vec::new();
+    for (path, bytes) in beside(path, published) {
+        // One byte more than it has would be another file.
+        let most = bytes.len() as u64 + 1;
+        let mut there = Vec::new();
+        match fs::File::open(&path).and_then(|file| file.take(most).read_to_end(&mut there)) {
+            Ok(_) if there == bytes => {}
+            Ok(_) => {
+                let why = "it is not what its report says; removed, it is made again from that";
+                return Err(changed(&path, why));
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => missing.push((path, bytes)),
+            Err(e) => return Err(io(&path)(e)),
+        }
+    }
+    Ok(missing)
 }
 
 /// Whether two reports tell of one drill; each may prove its place by another checkpoint.

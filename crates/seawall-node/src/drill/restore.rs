@@ -66,7 +66,6 @@ pub struct RestoreDrill<'a> {
 
 /// A tree in the scratch directory.
 struct Tree {
-    totals: Totals,
     refused: Vec<Refused>,
 }
 
@@ -79,7 +78,9 @@ struct Run<'a> {
     watch: Watch,
 }
 
-/// Restores, compares, tries, and puts all of it on record.
+/// Restores, compares, tries, and puts all of it on record. `progress` is told of restored bytes,
+/// before the first is written and once more before anything is on record: where the process is
+/// about to be ended it keeps the thread, for a drill that was interrupted has not failed.
 pub fn drill_restore(
     home: &Home,
     plan: &RestoreDrill<'_>,
@@ -97,6 +98,7 @@ pub fn drill_restore(
     let signed = plan.examined.dossier.manifest.core.clone();
     let mut run = Run { plan, signed, details, findings: Vec::new(), watch: Watch::start() };
     run.everything(home, commands, rng, progress)?;
+    progress(run.details.bytes);
     let Run { mut details, findings, .. } = run;
     if details.is_good() {
         let compared = |p: &&Phase| p.name != "compare";
@@ -177,6 +179,7 @@ impl Run<'_> {
             self.findings.extend(words);
         }
         let reach = Arc::new(reach);
+        progress(0);
         let tree = match self.plan.sample {
             None => self.restore(&reach, &opened, progress),
             Some(n) => self.restore_sample(&reach, &opened, n, rng, progress),
@@ -287,15 +290,13 @@ impl Run<'_> {
     }
 
     fn judge(&mut self, restored: Restored) -> Tree {
-        let Restored { totals, refused, lost, .. } = restored;
-        self.details.items = totals.files;
-        self.details.bytes = totals.bytes;
+        let Restored { refused, lost, .. } = restored;
         if !lost.is_empty() {
             let words = lost.iter().map(|l| format!("{}: {}", shown(&l.path), l.why));
             self.findings.extend(words);
             let said = format!("{} entries could not be restored", lost.len());
             self.details.note("restore", Verdict::Failed, said);
-            return Tree { totals, refused };
+            return Tree { refused };
         }
         let said = format!("every object fetched, proven and opened; {} left out", refused.len());
         self.details.note("restore", Verdict::Passed, said);
@@ -304,7 +305,7 @@ impl Run<'_> {
         let said =
             format!("the {} objects used are the public set", self.signed.reference_set.count);
         self.details.note("reference set", Verdict::Passed, said);
-        Tree { totals, refused }
+        Tree { refused }
     }
 
     fn restore_sample(
@@ -350,7 +351,7 @@ impl Run<'_> {
         self.details.note("restore", verdict, said);
         let back = compare::read_back(&view, self.plan.scratch, &chosen);
         self.note_read_back(back);
-        Some(Tree { totals: Totals::default(), refused: picked.refused })
+        Some(Tree { refused: picked.refused })
     }
 
     fn view(&mut self, reach: &Arc<Reach>, opened: &Opened) -> Option<View> {
@@ -363,22 +364,24 @@ impl Run<'_> {
         }
     }
 
-    /// The tree as the system shows it, against what was written.
+    /// The tree as the system shows it, against what was signed. What is there is what counts as
+    /// restored, whoever else says that it was written.
     fn count(&mut self, tree: &Tree) {
-        let counted = compare::count(self.plan.scratch).map(|mut found| {
-            found.others += compare::left_out(&tree.refused);
-            found
-        });
-        match counted {
-            Ok(found) if found == (Totals { problems: 0, ..tree.totals }) => {
-                let said = "counted again on the disk, it is the tree that was signed";
-                self.details.note("real tree", Verdict::Passed, said);
-            }
-            Ok(found) => {
-                let finding = format!("counted {found:?}, restored {:?}", tree.totals);
-                self.fail("real tree", "the tree on the disk is not what was written", finding);
-            }
-            Err(e) => self.fail("real tree", "the tree on the disk cannot be counted", e),
+        let mut found = match compare::count(self.plan.scratch) {
+            Ok(found) => found,
+            Err(e) => return self.fail("real tree", "the tree on the disk cannot be counted", e),
+        };
+        self.details.items = found.files;
+        self.details.bytes = found.bytes;
+        found.others += compare::left_out(&tree.refused);
+        let signed = Totals { problems: 0, ..self.signed.totals };
+        if found == signed {
+            let said = "counted again on the disk, it is the tree that was signed";
+            self.details.note("real tree", Verdict::Passed, said);
+        } else {
+            let finding =
+                format!("on the disk are {}; signed are {}", it_has(&found), it_has(&signed));
+            self.fail("real tree", "the tree on the disk is not what was signed", finding);
         }
     }
 
@@ -395,12 +398,14 @@ impl Run<'_> {
 
     fn note_read_back(&mut self, back: compare::ReadBack) {
         let verdict = if back.wrong.is_empty() { Verdict::Passed } else { Verdict::Failed };
-        let said = format!(
-            "{} files of {} bytes read back and compared, {} differ",
-            back.files,
-            back.bytes,
-            back.wrong.len()
+        let differ = back.wrong.len() as u64 - back.unread;
+        let mut said = format!(
+            "{} files of {} bytes read back and compared, {differ} differ",
+            back.files, back.bytes,
         );
+        if back.unread > 0 {
+            said.push_str(&format!(", {} could not be read", back.unread));
+        }
         self.details.note("read back", verdict, said);
         self.findings.extend(back.wrong.into_iter().map(|w| format!("read back: {w}")));
     }
@@ -471,6 +476,12 @@ const fn what_failed(e: &RestoreError) -> (&'static str, &'static str) {
         RestoreError::Target(_) => ("restore", "the scratch directory could not be written"),
         RestoreError::WorkerLost => ("restore", "a writing thread ended unexpectedly"),
     }
+}
+
+/// What a tree has, in words.
+fn it_has(totals: &Totals) -> String {
+    let Totals { files, directories, others, bytes, .. } = totals;
+    format!("{files} files, {directories} directories, {others} links and others, {bytes} bytes")
 }
 
 fn shown(path: &[u8]) -> String {

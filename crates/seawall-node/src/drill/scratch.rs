@@ -10,6 +10,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
@@ -22,6 +23,9 @@ use crate::home::HomeError;
 const PER_ENTRY: u64 = 4_096;
 /// Left free in any case, in bytes.
 const MARGIN: u64 = 64 << 20;
+/// How often a tree that is still written to is removed, and how long is waited in between.
+const TRIES: u32 = 500;
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A directory that is removed when this is dropped, unless it is kept.
 #[derive(Debug)]
@@ -136,8 +140,25 @@ fn free_in(dir: &Path) -> io::Result<u64> {
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// Removes a tree that threads of this process still write to, each from the directories it holds
+/// open: as often as it takes until nothing of it is there.
+pub fn remove_tree_in_use(path: &Path) -> io::Result<()> {
+    for _ in 0..TRIES {
+        // What is made meanwhile is in the way of its directory, or moved before it was removed.
+        let removed = remove_tree(path);
+        match path.symlink_metadata() {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+            _ => std::thread::sleep(PAUSE),
+        }
+        if let Err(error) = removed {
+            tracing::debug!(%error, "restored data is removed once more");
+        }
+    }
+    remove_tree(path)
+}
+
 /// Removes a tree, however its directories are protected from their owner.
-pub fn remove_tree(path: &Path) -> io::Result<()> {
+fn remove_tree(path: &Path) -> io::Result<()> {
     match fs::remove_dir_all(path) {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
             open_directories(path)?;
@@ -165,6 +186,8 @@ fn open_directories(top: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use seawall_sim::SeededRng;
 
     use super::*;
@@ -187,6 +210,28 @@ mod tests {
         drop(scratch);
         assert!(!path.exists());
         assert_eq!(fs::read(outside.join("f")).expect("still there"), b"stays");
+    }
+
+    #[test]
+    fn what_is_still_written_to_is_removed_all_the_same() {
+        let place = tempfile::tempdir().expect("a directory");
+        let scratch = Scratch::new(place.path(), &Totals::default(), &mut SeededRng::new(1));
+        let scratch = scratch.expect("room");
+        let top = scratch.path().to_owned();
+        let writer = std::thread::spawn(move || {
+            // As a restore does: from a directory it holds open, until that is gone.
+            let dir = rustix::fs::open(&top, OFlags::DIRECTORY, Mode::empty()).expect("open");
+            let (begun, mut made) = (Instant::now(), 0);
+            while begun.elapsed() < Duration::from_millis(300)
+                && rustix::fs::mkdirat(&dir, format!("d{made}"), Mode::RWXU).is_ok()
+            {
+                made += 1;
+            }
+        });
+        while fs::read_dir(scratch.path()).expect("readable").next().is_none() {}
+        remove_tree_in_use(scratch.path()).expect("removed");
+        writer.join().expect("it ends");
+        assert!(!scratch.path().exists());
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(crate) enum DrillCommand {
         /// Directory of the canary's share [default: beside the home, HOME-canary]
         #[arg(long, value_name = "DIR")]
         share_dir: Option<PathBuf>,
-        /// Do nothing if one has passed within this time, such as 28d
+        /// Do nothing if the last one has passed, within this time, such as 28d
         #[arg(long, value_name = "SPAN")]
         if_due: Option<Span>,
         #[command(flatten)]
@@ -61,7 +61,7 @@ pub(crate) struct ScrubArgs {
     /// Of each region only N objects, chosen at random
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) sample: Option<u64>,
-    /// Do nothing if one has passed within this time, such as 6d
+    /// Do nothing if the last one has passed, within this time, such as 6d
     #[arg(long, value_name = "SPAN")]
     pub(crate) if_due: Option<Span>,
 }
@@ -81,7 +81,7 @@ pub(crate) enum QuorumCommand {
         #[arg(long, default_value_t = 168, value_name = "HOURS",
               value_parser = clap::value_parser!(u64).range(1..=720))]
         valid: u64,
-        /// Do nothing if one has passed within this time, such as 85d
+        /// Do nothing if the last one has passed, within this time, such as 85d
         #[arg(long, value_name = "SPAN")]
         if_due: Option<Span>,
     },
@@ -160,13 +160,14 @@ pub(crate) enum ReportCommand {
         #[arg(long, value_name = "DIR")]
         to: PathBuf,
     },
-    /// Check a report that somebody published; needs no home and nothing else
+    /// Check reports that somebody published; needs no home and nothing else
     #[command(
         after_help = "Example: seawall report verify https://status.example.org/reports/r.json --fleet 91ab..."
     )]
     Verify {
-        /// A file, or an http or https URL of one
-        report: String,
+        /// A file, or an http or https URL of one; of several each is checked
+        #[arg(required = true, value_name = "REPORT")]
+        reports: Vec<String>,
         /// The fleet's id, from the recovery sheet or from somebody you trust
         #[arg(long, value_name = "HEX")]
         fleet: String,

@@ -3,6 +3,8 @@
 mod schedule;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,10 +14,11 @@ use seawall_node::{
     Against, Answer, AppCheck, CANARY, Commands, Drilled, Home, Listed, PulledLog, RequestOptions,
     RestoreDrill, Scratch, ScrubDrill, approve_canary, canary_dir, drill_restore, drill_scrub,
     duration, examine_request, is_asked_here, kept_reports, kind_word, list_snapshots,
-    on_interruption, remove_tree, word,
+    on_interruption, read_claim, remove_tree_in_use, word,
 };
 use seawall_policy::Span;
 use seawall_record::{DrillKind, Totals, Verdict};
+use seawall_sync::VerifiedReport;
 use serde_json::json;
 
 use super::restore::{make_request, read_approvals};
@@ -56,7 +59,8 @@ pub(crate) fn run(
     }
 }
 
-/// Whether such a drill has ended well within this time. A failed one is tried again at once.
+/// Whether the newest such drill has ended well, and within this time. A failed one is tried again
+/// at once, whatever was before it.
 fn is_done(
     home: &Home,
     kind: DrillKind,
@@ -66,10 +70,9 @@ fn is_done(
     let Some(within) = within else { return Ok(false) };
     let now = SystemClock.now();
     let since = now.before(within.length_until(now));
-    let done = kept_reports(home)?.into_iter().map(|(_, it)| it).rfind(|it| {
-        it.details.kind == kind
-            && it.result.result != Verdict::Failed
-            && (since..=now).contains(&it.details.ended)
+    let mut newest = kept_reports(home)?.into_iter().map(|(_, it)| it);
+    let done = newest.rfind(|it| it.details.kind == kind).filter(|it| {
+        it.result.result != Verdict::Failed && (since..=now).contains(&it.details.ended)
     });
     if let Some(done) = &done {
         let at = done.details.ended;
@@ -81,22 +84,34 @@ fn is_done(
 }
 
 /// Whether `out` holds the request of a drill that can still be run. It is not replaced: approvals
-/// of it may be on their way.
+/// of it may be on their way. One that was run, has expired, or is not acceptable any more is.
 fn is_under_way(home: &Home, out: &Path, asked: bool, printer: &Printer) -> anyhow::Result<bool> {
     if out.as_os_str() == "-" || !out.try_exists()? {
         return Ok(false);
     }
     let what = "is not replaced: name another file, or remove it";
-    let examined = examine_request(home, &read_input(out)?)
+    let bytes = read_input(out)?;
+    let it = read_claim(&bytes)
         .with_context(|| format!("{} is no drill's request and {what}", out.display()))?;
-    let request = &examined.dossier.request;
-    anyhow::ensure!(request.drill, "{} is a request for a restore and {what}", out.display());
-    let digest = examined.dossier.request_digest;
-    let was_run = kept_reports(home)?.iter().any(|(_, it)| it.details.request == Some(digest));
-    if was_run || request.expires < SystemClock.now() {
+    anyhow::ensure!(it.drill, "{} is a request for a restore and {what}", out.display());
+    let is_of_it = |report: &VerifiedReport| report.details.request == Some(it.request);
+    let was_run = kept_reports(home)?.iter().any(|(_, report)| is_of_it(report));
+    if was_run || it.expires < SystemClock.now() {
         return Ok(false);
     }
-    let until = request.expires;
+    anyhow::ensure!(
+        is_asked_here(home, it.request)?,
+        "{} is the request of a drill of another machine and {what}",
+        out.display()
+    );
+    if let Err(e) = examine_request(home, &bytes) {
+        printer.warn(&format!(
+            "the drill of {} cannot be run any more: {e}; another is asked for",
+            out.display()
+        ));
+        return Ok(false);
+    }
+    let until = it.expires;
     anyhow::ensure!(
         asked,
         "{} is the request of a drill that can be run until {until} and {what}",
@@ -276,7 +291,7 @@ fn restore(
         scratch.keep()?;
     }
     let commands = Commands::default();
-    clean_up_when_interrupted(&scratch, args.keep, &commands)?;
+    let is_over = clean_up_when_interrupted(&scratch, args.keep, &commands)?;
     let bar = printer.bytes_bar("restoring", Some(totals.bytes));
     let plan = RestoreDrill {
         kind,
@@ -298,28 +313,37 @@ fn restore(
             .map(|command| AppCheck { command, limit: Duration::from_secs(args.check_timeout) }),
     };
     let drilled = drill_restore(home, &plan, &commands, &SystemClock, &mut OsRng, &mut |bytes| {
+        while is_over.load(Ordering::SeqCst) {
+            std::thread::park();
+        }
         bar.set_position(bytes);
     })?;
     bar.finish_and_clear();
     tell(&drilled, args.keep.then(|| scratch.path()), printer)
 }
 
+/// What is returned becomes true when a signal has come: from then on nothing is to be restored or
+/// put on record.
 fn clean_up_when_interrupted(
     scratch: &Scratch,
     is_kept: bool,
     commands: &Commands,
-) -> anyhow::Result<()> {
+) -> anyhow::Result<Arc<AtomicBool>> {
     let (path, commands) = (scratch.path().to_owned(), commands.clone());
+    let is_over = Arc::new(AtomicBool::new(false));
+    let told = is_over.clone();
     let clean_up = move |signal: i32| {
+        told.store(true, Ordering::SeqCst);
         commands.end_all();
-        if !is_kept && let Err(e) = remove_tree(&path) {
+        if !is_kept && let Err(e) = remove_tree_in_use(&path) {
             let path = path.display();
             tracing::warn!(%path, error = %e, "restored data was left behind; remove it");
         }
         #[expect(clippy::disallowed_methods, reason = "what matters was removed above")]
         std::process::exit(128 + signal);
     };
-    on_interruption(clean_up).context("cannot listen for signals")
+    on_interruption(clean_up).context("cannot listen for signals")?;
+    Ok(is_over)
 }
 
 fn tell(drilled: &Drilled, kept: Option<&Path>, printer: &Printer) -> anyhow::Result<Outcome> {

@@ -37,7 +37,7 @@ pub(crate) fn run(
             printer.result(&value, &words)?;
             Ok(Outcome::Done)
         }
-        ReportCommand::Verify { report, fleet } => verify(report, fleet, printer),
+        ReportCommand::Verify { reports, fleet } => verify(reports, fleet, printer),
     }
 }
 
@@ -100,10 +100,37 @@ fn describe(it: &VerifiedReport) -> Value {
     })
 }
 
-/// Checks a report with nothing but the fleet's id.
-fn verify(place: &str, fleet: &str, printer: &Printer) -> anyhow::Result<Outcome> {
+/// Checks reports with nothing but the fleet's id. One of several that is not genuine is named, and
+/// the others are checked all the same.
+fn verify(places: &[String], fleet: &str, printer: &Printer) -> anyhow::Result<Outcome> {
     let fleet = FleetId::from_hex(fleet.strip_prefix("fleet:").unwrap_or(fleet))
         .map_err(|e| Usage(format!("--fleet: {e}; it has 64 hexadecimal digits")))?;
+    if let [place] = places {
+        let (value, words, outcome) = verify_one(place, fleet)?;
+        printer.result(&value, &words)?;
+        return Ok(outcome);
+    }
+    let (mut values, mut all, mut worst) = (Vec::new(), Vec::new(), Outcome::Done);
+    for place in places {
+        let (mut value, words, outcome) = verify_one(place, fleet).unwrap_or_else(|e| {
+            printer.warn(&format!("{place}: {e:#}"));
+            let value = json!({ "id": null, "genuine": false, "why": format!("{e:#}") });
+            (value, "not to be believed".to_owned(), Outcome::Found)
+        });
+        if outcome != Outcome::Done {
+            worst = outcome;
+        }
+        value["place"] = json!(place);
+        values.push(value);
+        all.push(format!("{place}: {words}"));
+    }
+    printer.result(&Value::from(values), &all.join("\n\n"))?;
+    Ok(worst)
+}
+
+/// What a report says, in JSON and in words. That it is genuine is what was asked; that its drill
+/// failed is said, and is no success.
+fn verify_one(place: &str, fleet: FleetId) -> anyhow::Result<(Value, String, Outcome)> {
     let bytes = fetch_file(place, MAX_REPORT)?;
     let it = Report::parse(&bytes)?.verify(fleet)?;
     let mut value = describe(&it);
@@ -136,7 +163,6 @@ fn verify(place: &str, fleet: &str, printer: &Printer) -> anyhow::Result<Outcome
         0 => "\nno witness of the fleet has cosigned the checkpoint".to_owned(),
         n => format!("\ncosigned by {n} of the fleet's witnesses: {witnesses}"),
     });
-    printer.result(&value, &words)?;
-    // That it is genuine is what was asked; that the drill failed is said, and is no success.
-    Ok(if it.result.failed_tests.is_empty() { Outcome::Done } else { Outcome::Found })
+    let is_good = it.result.failed_tests.is_empty();
+    Ok((value, words, if is_good { Outcome::Done } else { Outcome::Found }))
 }
