@@ -218,6 +218,15 @@ fn a_sample_proves_less() {
     assert_eq!((&said["whole"], &said["items"]), (&false.into(), &2.into()));
     assert_eq!(verdict(&said, "read back"), "PASSED");
     assert_eq!(verdict(&said, "signed totals"), "PASSED");
+    // What was not drawn is not missing.
+    let said = drill(&fleet, &["canary", "--sample", "2", "--against", arg(&tree)]).ok().json();
+    assert_eq!(verdict(&said, "live source"), "PASSED");
+    // The one share beside this machine proves nothing about custodians.
+    let list = fleet.run(&["snapshot", "list", "--json"]).ok().json();
+    let canary = list[0]["id"].as_str().expect("an id");
+    let out = fleet.path("drill.json");
+    let begin = ["drill", "quorum", "begin", "--snapshot", canary, "--out", arg(&out)];
+    fleet.run(&begin).code(1).says(&["is a canary"]);
     let plan = ["prune", "--plan", "--keep-last", "1", "--min-age", "0h", "--json"];
     let shown = fleet.run(&plan).ok().json();
     assert!(!shown.to_string().contains("proven"), "{shown}");

@@ -425,7 +425,7 @@ fn people_confirm_and_refuse() {
     assert!(said.stdout.contains("it counts when the machine runs"), "{said:?}");
     it.start(0);
     wait_until("it is refused", || {
-        it.collect(&second).json()["custodians"][0]["why"] == "refused by ben"
+        it.collect(&second).json()["custodians"][0]["why"] == "refused by ben: no call"
     });
     run(&home, &refuse).code(1).says(&["too late: it was refused", "refused by ben"]);
     let open = open.trim_start_matches("sha256:");

@@ -157,7 +157,7 @@ pub struct Facts<'f> {
     pub held: Option<Hold>,
     /// How many different approvers confirmed it.
     pub confirmed: u16,
-    /// The approver who refused it, if one did.
+    /// The approver who refused it, if one did, and why.
     pub refused_by: Option<&'f str>,
 }
 
@@ -202,7 +202,7 @@ pub enum Waiting {
 /// Why a request is not answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Denial {
-    /// An approver said no.
+    /// An approver said no: who, and why.
     Person(String),
     /// The requester is not one of those allowed.
     Requester,

@@ -91,6 +91,7 @@ pub(super) struct Case {
     pub(super) about: Option<Box<SeenAbout>>,
     /// The keys that confirmed it, whoever they belong to now.
     pub(super) confirmed: BTreeSet<VerifyingKey>,
+    /// Who refused it, and why: whoever asked reads both.
     pub(super) declined: Option<String>,
     /// The kind of the last decision in the log.
     pub(super) decided: Option<String>,
@@ -364,7 +365,7 @@ impl Docket {
             Act::Confirmed { key, .. } => {
                 case.confirmed.insert(key);
             }
-            Act::Declined { approver, .. } => case.declined = Some(approver),
+            Act::Declined { approver, why, .. } => case.declined = Some(format!("{approver}: {why}")),
             Act::Decided { decision, why, .. } => {
                 if decision == REFUSE {
                     (case.stand, case.settled) = (Stand::Refused(why), Some(at));

@@ -380,7 +380,7 @@ fn a_damaged_no_holds_its_request_until_it_is_said_again_or_taken_away() {
     // Whoever said it says it again.
     bench.disk.plant(&path, &no).expect("planted");
     office.tick().expect("ticked");
-    assert_eq!(status(&mut office, &parts).why, "refused by p41");
+    assert_eq!(status(&mut office, &parts).why, "refused by p41: nobody called me");
     assert!(!bench.disk.paths().contains(&path));
     // Or a person takes it away, and answers for it.
     let third = request(&mut world, 0);

@@ -413,7 +413,10 @@ impl Run<'_> {
     fn compare_live(&mut self, tree: &Tree) {
         let Some(plan) = &self.plan.against else { return };
         let created = self.signed.created;
-        let found = match compare::against(plan, self.plan.scratch, created, &tree.refused) {
+        // What was not drawn for a sample is not there, and need not be.
+        let may_lack = plan.may_lack || self.plan.sample.is_some();
+        let plan = Against { may_lack, ..*plan };
+        let found = match compare::against(&plan, self.plan.scratch, created, &tree.refused) {
             Ok(found) => found,
             Err(e) => {
                 let said = "the snapshot does not have the live path, or it cannot be read";

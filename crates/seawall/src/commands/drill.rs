@@ -216,7 +216,14 @@ fn begin(
     printer: &Printer,
 ) -> anyhow::Result<Outcome> {
     let (list, _) = snapshots(home, id, printer)?;
-    let id = choose(home, &list, id, false)?.digest.to_hex();
+    let chosen = choose(home, &list, id, false)?;
+    let class = home.fleet()?.group(chosen.manifest.core.group).map(|g| g.class.clone());
+    anyhow::ensure!(
+        class.as_deref() != Some(CANARY),
+        "{} is a canary, which one share beside this machine opens: it proves nothing about custodians (seawall drill canary)",
+        &chosen.digest.to_hex()[..12]
+    );
+    let id = chosen.digest.to_hex();
     let options =
         RequestOptions { id: &id, reason: "restore drill", valid, break_glass: false, drill: true };
     let written = make_request(home, &options, printer)?;
