@@ -26,6 +26,15 @@ pub(crate) enum RegionCommand {
         #[arg(long, value_name = "FILE", default_value = "-")]
         out: PathBuf,
     },
+    /// Host another fleet, or one again that a region put back from a copy has lost; the region must
+    /// not be running
+    #[command(
+        after_help = "Example: seawall --home /var/lib/seawall-region region add-fleet fleet.json"
+    )]
+    AddFleet {
+        /// The card that `seawall fleet card` wrote
+        card: PathBuf,
+    },
     /// Print this region's card again
     #[command(after_help = "Example: seawall --home /var/lib/seawall-region region card")]
     Card {

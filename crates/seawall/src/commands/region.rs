@@ -1,7 +1,8 @@
-//! `seawall region init | card | gc | run`.
+//! `seawall region init | add-fleet | card | gc | run`.
 
 use std::path::Path;
 
+use anyhow::Context as _;
 use seawall_base::Seconds;
 use seawall_host::{OsRng, SystemClock};
 use seawall_record::FleetCard;
@@ -29,6 +30,17 @@ pub(crate) fn run(
                 "region {name} is set up in {}; give its card to the operator of each fleet",
                 home.display()
             ));
+        }
+        RegionCommand::AddFleet { card } => {
+            let fleet = FleetCard::open(&read_input(card)?)
+                .with_context(|| format!("{} is not a fleet's card", card.display()))?;
+            let (id, name) = (fleet.id(), fleet.genesis().fleet_name.clone());
+            let region = Region::open(home)?;
+            let is_new = region.add_fleet(fleet)?;
+            region.close()?;
+            let words = if is_new { "is hosted from now on" } else { "is hosted already" };
+            let value = json!({ "fleet": id.to_hex(), "name": name, "new": is_new });
+            printer.result(&value, &format!("{name} ({id}) {words}"))?;
         }
         RegionCommand::Card { out } => {
             let region = seawall_region::Region::open(home)?;
