@@ -30,6 +30,7 @@ mod node;
 mod office;
 mod operator;
 mod region;
+mod rollback;
 mod sealing;
 mod statements;
 mod theft;

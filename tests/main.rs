@@ -32,5 +32,6 @@ mod root_keys;
 mod shown;
 mod solo;
 mod sources;
+mod tiers;
 mod tokens;
 mod verify;

@@ -33,6 +33,11 @@ impl FsDisk {
         Ok(Self { root })
     }
 
+    /// Uses a directory as it is. One that is not there has no files.
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
     /// The directory.
     pub fn root(&self) -> &Path {
         &self.root

@@ -43,10 +43,10 @@ impl Reach {
     pub fn elsewhere(home: &Home) -> Result<(Self, Unreached), HomeError> {
         let fleet = home.fleet()?;
         let (regions, mut unreached) = RegionLink::all(home, &fleet)?;
-        let bucket = match home.bucket().map(Bucket::open).transpose() {
+        let bucket = match Bucket::of(home) {
             Ok(bucket) => bucket,
             Err(e) => {
-                unreached.push(("bucket".to_owned(), e.into()));
+                unreached.push(("bucket".to_owned(), e));
                 None
             }
         };

@@ -9,6 +9,7 @@
 //! tiles, then its checkpoint. Killed anywhere, it leaves unreferenced packs and is run again.
 
 mod blobs;
+mod filled;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -25,7 +26,9 @@ use seawall_tlog::tile::{self, TilePath, TileReader};
 use seawall_tlog::{Checkpoint, Log, SignedCheckpoint};
 
 use self::blobs::Blobs;
-use crate::home::{HomeError, replay};
+use self::filled::Filled;
+pub(crate) use self::filled::note_filled;
+use crate::home::{Home, HomeError, replay};
 
 /// Why a bucket could not be used.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +58,16 @@ pub enum BucketError {
         key: String,
         /// What is wrong.
         why: String,
+    },
+    /// Nothing is there where this node knows of data.
+    #[error(
+        "bucket {url} is empty or not there, and this node knows that it held this fleet's data{of}: is the disk or the share mounted? If it is meant to be a new one, `seawall sync --new-bucket` fills it"
+    )]
+    Emptied {
+        /// The directory or URL.
+        url: String,
+        /// What it held of this node's log, in words.
+        of: String,
     },
     /// The bucket knows more of this node's log than the node does.
     #[error(
@@ -89,8 +102,26 @@ pub struct Bucket {
 }
 
 impl Bucket {
+    /// Opens the bucket of a home, if it has one. One that is empty although this node knows that it
+    /// was not, is an error: a share that is not mounted looks like that.
+    pub fn of(home: &Home) -> Result<Option<Self>, HomeError> {
+        let Some(bucket) = Self::new_of(home)? else { return Ok(None) };
+        if let Some(held) = Filled::of(home)?
+            && bucket.blobs.get("fleet.json")?.is_none()
+        {
+            return Err(held.missing().into());
+        }
+        Ok(Some(bucket))
+    }
+
+    /// As [`Bucket::of`], where it may be a new one.
+    pub(crate) fn new_of(home: &Home) -> Result<Option<Self>, HomeError> {
+        Ok(home.bucket().map(Self::open).transpose()?)
+    }
+
     /// Opens `DIR` or `s3://BUCKET/PREFIX` (credentials and endpoint from the usual `AWS_*`
-    /// variables) and reads its indexes.
+    /// variables) and reads its indexes. A directory that is not there is an empty bucket; it is
+    /// made by the first push.
     pub fn open(url: &str) -> Result<Self, BucketError> {
         let blobs = blobs::open(url)?;
         let mut index = BTreeMap::new();

@@ -46,8 +46,7 @@ pub(crate) fn elsewhere(home: &Home, fleet: &Fleet) -> Result<Elsewhere, HomeErr
     for link in &links {
         it.take(fleet, &link.region.name, pull_logs(home, fleet, link));
     }
-    if let Some(url) = home.bucket() {
-        let bucket = Bucket::open(url).map_err(HomeError::from);
+    if let Some(bucket) = Bucket::of(home).transpose() {
         it.take(fleet, "bucket", bucket.and_then(|b| pull_bucket_logs(home, fleet, &b)));
     }
     Ok(it)

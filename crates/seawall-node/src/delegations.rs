@@ -30,7 +30,12 @@ impl Home {
         now: Timestamp,
     ) -> Result<Option<Issuer>, HomeError> {
         let disk = self.disk();
-        let Some(seed) = keys::read(disk.as_ref(), KEY, Purpose::Token)? else { return Ok(None) };
+        // Nothing hangs on it: what cannot be read is made anew by the next sync.
+        let seed = match keys::read(disk.as_ref(), KEY, Purpose::Token) {
+            Err(HomeError::Damaged { .. }) => None,
+            seed => seed?,
+        };
+        let Some(seed) = seed else { return Ok(None) };
         let mut issuer = Issuer::new(SigningKey::from_seed(&seed), fleet.id());
         for name in disk.list(DIR).map_err(HomeError::io(DIR))? {
             let path = format!("{DIR}/{name}");
@@ -61,7 +66,7 @@ impl Home {
     ) -> Result<(), HomeError> {
         let (disk, path) = (self.disk(), path_of(region));
         let json = read_file(disk.as_ref(), &path, MAX_DELEGATION).map_err(HomeError::io(&path))?;
-        let key = keys::signing_or_new(disk.as_ref(), KEY, Purpose::Token, rng)?;
+        let key = token_key(self, rng)?;
         let held = json.and_then(|json| believed(fleet, &json).ok()).map(|(_, it)| it);
         if held.is_some_and(|it| it.key == key.public() && is_fresh(&it, clock.now())) {
             return Ok(());
@@ -74,6 +79,16 @@ impl Home {
         let json = serde_json::to_vec(&shown).expect("envelopes always serialise");
         write_atomic(disk.as_ref(), &path, &json).map_err(HomeError::io(&path))
     }
+}
+
+/// The key of this node's own tokens. One that is damaged is replaced: regions delegate to any.
+fn token_key(home: &Home, rng: &mut dyn Rng) -> Result<SigningKey, HomeError> {
+    let disk = home.disk();
+    let made = keys::signing_or_new(disk.as_ref(), KEY, Purpose::Token, rng);
+    let Err(HomeError::Damaged { why, .. }) = made else { return made };
+    tracing::warn!("{KEY} is damaged ({why}) and is made anew");
+    disk.remove(KEY).map_err(HomeError::io(KEY))?;
+    keys::signing_or_new(disk.as_ref(), KEY, Purpose::Token, rng)
 }
 
 fn believed(fleet: &Fleet, json: &[u8]) -> Result<(ShownDelegation, Delegation), HomeError> {

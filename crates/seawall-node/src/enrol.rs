@@ -13,7 +13,7 @@ use seawall_record::{
 use seawall_sign::{Algorithm, Envelope, StatementKey};
 use zeroize::Zeroizing;
 
-use crate::home::{Home, HomeError};
+use crate::home::{Home, HomeError, file_name};
 use crate::keys::{self, Purpose};
 use crate::operators;
 use crate::root_files::sign_as_root;
@@ -318,6 +318,20 @@ pub fn sign_region(
     };
     let envelope = sign_as_root(roots, |roots| enrolment.statement().sign(roots))?;
     Ok(RegionAddress::new(&card.address, &envelope))
+}
+
+/// The region whose place another would take, having the same name here and another key. One whose
+/// enrolment does not hold has no place.
+pub fn replaced_region(
+    home: &Home,
+    address: &RegionAddress,
+) -> Result<Option<(RegionAddress, Enrolment)>, HomeError> {
+    let fleet = home.fleet()?;
+    let it = address.open(&fleet)?;
+    let mut known = home.known_regions(&fleet)?.0.into_iter();
+    Ok(known.find(|(_, known)| {
+        file_name(&known.name) == file_name(&it.name) && known.identity != it.identity
+    }))
 }
 
 /// Keeps the address of a region that enough root keys have signed for.

@@ -135,8 +135,7 @@ fn copies(home: &Home, fleet: &Fleet, origin: &Origin) -> (Vec<PulledLog>, Vec<(
             Err(e) => unreached.push((link.region.name.clone(), e.to_string())),
         }
     }
-    if let Some(url) = home.bucket() {
-        let bucket = Bucket::open(url).map_err(HomeError::from);
+    if let Some(bucket) = Bucket::of(home).transpose() {
         match bucket.and_then(|bucket| pull_bucket_logs(home, fleet, &bucket)) {
             Ok(logs) => copies.extend(logs.into_iter().flatten().filter(|l| l.origin == *origin)),
             Err(e) => unreached.push(("the bucket".to_owned(), e.to_string())),

@@ -386,8 +386,7 @@ pub(crate) fn copies_of(
             Err(e) => take(&format!("region {}", link.region.name), Err(e.into())),
         }
     }
-    if let Some(url) = home.bucket() {
-        let bucket = Bucket::open(url).map_err(HomeError::from);
+    if let Some(bucket) = Bucket::of(home).transpose() {
         let pulled = bucket.and_then(|it| pull_bucket_logs(home, fleet, &it));
         pulled.unwrap_or_else(|e| vec![Err(e)]).into_iter().for_each(|it| take("the bucket", it));
     }

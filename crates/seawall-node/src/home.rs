@@ -26,7 +26,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use seawall_base::{Clock, Disk, Rng, Seconds, Sha256, read_file, write_atomic};
 use seawall_escrow::{CapsuleError, CeremonyError, GroupError, OneTimeError, ShareFileError};
@@ -81,6 +81,26 @@ pub enum HomeError {
         /// The file.
         file: String,
         /// What is wrong.
+        why: String,
+    },
+    /// What was seen of another node's log.
+    #[error(
+        "{file} is damaged: {why}; remove it: what is shown then is taken for the newest, so compare it with another region"
+    )]
+    Pin {
+        /// The file.
+        file: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A region that cannot be used as it stands in the home.
+    #[error(
+        "{file}: the region is passed over, for its enrolment does not hold ({why}); adopt it again (seawall fleet adopt, with the region's card), take a newer bundle (seawall node enroll), or remove the file"
+    )]
+    Region {
+        /// Its file.
+        file: String,
+        /// Why.
         why: String,
     },
     /// The operating system.
@@ -183,6 +203,8 @@ pub struct Home {
     disk: Arc<FsDisk>,
     name: String,
     bucket: Option<String>,
+    /// What was said once and need not be said again.
+    said: Mutex<BTreeSet<String>>,
 }
 
 /// A lock on something in the home, as against every other process; released when dropped, and by
@@ -207,7 +229,8 @@ impl Home {
             disk.create_dir_all(dir).map_err(HomeError::io(dir))?;
         }
         let bucket = bucket.map(str::to_owned);
-        let home = Self { disk: Arc::new(disk), name: name.to_owned(), bucket };
+        let said = Mutex::default();
+        let home = Self { disk: Arc::new(disk), name: name.to_owned(), bucket, said };
         let file = HomeFile {
             format: FORMAT.to_owned(),
             name: home.name.clone(),
@@ -223,7 +246,8 @@ impl Home {
             return Err(HomeError::NotAHome(path.to_owned()));
         }
         let disk = FsDisk::create(path).map_err(HomeError::io(&path.display().to_string()))?;
-        let mut home = Self { disk: Arc::new(disk), name: String::new(), bucket: None };
+        let (name, said) = (String::new(), Mutex::default());
+        let mut home = Self { disk: Arc::new(disk), name, bucket: None, said };
         let file: HomeFile = home.read_json("home.json")?;
         if file.format != FORMAT {
             return Err(HomeError::damaged("home.json", format!("format {:?}", file.format)));
@@ -402,22 +426,51 @@ impl Home {
         Ok((enrolment.map_err(|e| HomeError::damaged(ENROLMENT, e.to_string()))?, envelope))
     }
 
-    /// The regions this node may use, by name, each checked.
+    /// The regions this node may use, by name, each checked. One whose enrolment does not hold is
+    /// named and passed over: it must not stand between this node and its data.
     pub fn regions(&self, fleet: &Fleet) -> Result<Vec<(RegionAddress, Enrolment)>, HomeError> {
+        let (known, passed_over) = self.known_regions(fleet)?;
+        for (_, e) in passed_over {
+            self.warn_once(&e.to_string());
+        }
+        Ok(known)
+    }
+
+    /// As [`Home::regions`], with those that are passed over by the name of their file; naming them
+    /// is the caller's.
+    pub(crate) fn known_regions(&self, fleet: &Fleet) -> Result<KnownRegions, HomeError> {
         let names = self.disk.list("regions").map_err(HomeError::io("regions"))?;
-        let mut out = Vec::new();
-        for name in names.iter().filter(|n| n.ends_with(".json")) {
-            let path = format!("regions/{name}");
-            let address: RegionAddress = self.read_json(&path)?;
-            match address.open(fleet) {
-                Ok(enrolment) => out.push((address, enrolment)),
-                Err(e @ RecordError::Revoked { .. }) => {
-                    tracing::warn!(path, error = %e, "region is not used any more");
+        let (mut known, mut passed_over) = (Vec::new(), Vec::new());
+        for file in names.iter().filter_map(|n| n.strip_suffix(".json")) {
+            let path = format!("regions/{file}.json");
+            let opened = match self.read_json::<RegionAddress>(&path) {
+                Ok(address) => address.open(fleet).map(|enrolment| (address, enrolment)),
+                Err(HomeError::Damaged { why, .. }) => {
+                    passed_over.push((file.to_owned(), HomeError::Region { file: path, why }));
+                    continue;
                 }
-                Err(e) => return Err(HomeError::damaged(&path, e.to_string())),
+                Err(e) => return Err(e),
+            };
+            match opened {
+                Ok(region) => known.push(region),
+                Err(e @ RecordError::Revoked { .. }) => {
+                    self.warn_once(&format!("{path}: the region is not used any more: {e}"));
+                }
+                Err(e) => {
+                    let why = e.to_string();
+                    passed_over.push((file.to_owned(), HomeError::Region { file: path, why }));
+                }
             }
         }
-        Ok(out)
+        Ok((known, passed_over))
+    }
+
+    /// Says something that many parts of one command come upon.
+    pub(crate) fn warn_once(&self, what: &str) {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.insert(what.to_owned()) {
+            tracing::warn!("{what}");
+        }
     }
 
     /// Keeps a region's address, replacing an earlier one of the same name.
@@ -597,6 +650,9 @@ impl Home {
         Ok(())
     }
 }
+
+/// Regions that may be used, and those that are passed over, each with the reason.
+pub(crate) type KnownRegions = (Vec<(RegionAddress, Enrolment)>, Vec<(String, HomeError)>);
 
 /// Where the log of a later epoch than the first is.
 pub(crate) fn log_dir(epoch: u32) -> String {

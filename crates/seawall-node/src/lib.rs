@@ -71,7 +71,9 @@ pub use drill::{
     drill_restore, drill_scrub, duration, kept_reports, kind_word, publish, read_claim,
     remove_tree_in_use, report_page, word,
 };
-pub use enrol::{adopt_region, enroll, enrolment_bundle, member_keys, sign_region};
+pub use enrol::{
+    adopt_region, enroll, enrolment_bundle, member_keys, replaced_region, sign_region,
+};
 pub use epoch::{
     Adopted, Elsewhere, EpochGrant, EpochRequest, MAX_EPOCH_FILE, OpenedEpochRequest, Provisional,
     Standing, adopt as adopt_epoch, begin as begin_epoch, provisional, sign as sign_epoch,
@@ -110,8 +112,8 @@ pub use root_files::{RootFile, open_root_key, root_signers};
 pub use sheet::{sheet_html, sheet_text};
 pub use snapshots::{CreateOptions, Listed, Written, create_snapshot, list_snapshots};
 pub use tiers::{
-    Layered, Pulled, PulledLog, RegionLink, SyncDone, SyncOutcome, SyncProgress, Unreached,
-    learn_newer, pull_bucket_logs, pull_logs, sync,
+    Layered, Pulled, PulledLog, RegionLink, SyncDone, SyncOptions, SyncOutcome, SyncProgress,
+    Unreached, learn_newer, pull_bucket_shown, pull_shown, sync,
 };
 pub use verify::{ReadData, Repaired, Verified, VerifyOptions, VerifyProgress, verify};
 pub use witness_link::{HttpWitness, hear};

@@ -15,7 +15,7 @@ use seawall_record::{Fleet, FleetCard};
 use seawall_sign::{Algorithm, Envelope, StatementKey, VerifyingKey};
 use zeroize::Zeroizing;
 
-use crate::bucket::Bucket;
+use crate::bucket::{self, Bucket};
 use crate::enrol;
 use crate::home::{Home, HomeError};
 use crate::keys::{self, Purpose};
@@ -124,6 +124,7 @@ pub fn recover(
     let undo = Undo::prepare(path)?;
     let settled = Home::create(path, name, bucket).and_then(|home| {
         let _lock = home.lock()?;
+        bucket::note_filled(&home, 0)?;
         let unfinished = settle(&home, &fleet, &keys, clock, rng)?;
         if let Some((file, hand_on)) = unfinished.as_ref().zip(hand_on) {
             hand_on(file, &fleet)?;

@@ -6,13 +6,13 @@ use seawall_policy::witness::Reached;
 use seawall_record::{
     Base64, BreakGlass, Dossier, DossierParts, Fleet, Hex32, LogState, Manifest, Request,
 };
-use seawall_sign::{Envelope, VerifyingKey};
+use seawall_sign::{Envelope, SigningKey, VerifyingKey};
 use seawall_tlog::{Checkpoint, Hash, Kind, Log, SignedCheckpoint, Verifier};
 
 use crate::home::{Home, HomeError, append};
 use crate::keys::{self, Purpose};
 use crate::tiers::PulledLog;
-use crate::witnesses::{Witnessed, believed_lines};
+use crate::witnesses::{Witnessed, believed_lines, home_roster};
 
 /// Which snapshot, and why.
 pub struct RequestOptions<'a> {
@@ -39,9 +39,10 @@ pub struct RequestWritten {
     pub manifest: Manifest,
     /// Its id.
     pub manifest_digest: Sha256,
-    /// Who vouches for its log.
+    /// Who vouches for its log, regions included that this home knows and the policy does not name.
     pub witnessed: Reached,
-    /// Whether it is asked for although that is less than the policy demands.
+    /// Whether it is asked for although that is less than the policy demands, or something newer
+    /// was seen.
     pub break_glass: bool,
 }
 
@@ -70,6 +71,14 @@ impl Requestable<'_> {
                 HomeError::refused("this node's log has no checkpoint; run `seawall sync` first")
             }),
             Self::Pulled(log) => Ok(&log.checkpoint),
+        }
+    }
+
+    /// What is known to be newer than what is shown, in words.
+    fn lag(&self) -> Option<String> {
+        match self {
+            Self::Own(_) => None,
+            Self::Pulled(log) => log.lag(),
         }
     }
 
@@ -133,6 +142,22 @@ impl Requestable<'_> {
             counted.reduce(|a, b| if b.1.operators.len() > a.1.operators.len() { b } else { a });
         Ok(best.expect("its own is one"))
     }
+
+    /// Who stands behind entry `index` as far as this home knows: more than a request can prove, which
+    /// counts only whom the policy names.
+    fn reached(&self, home: &Home, fleet: &Fleet, index: u64) -> Result<Reached, HomeError> {
+        let roster = home_roster(home, fleet)?;
+        match self {
+            Self::Own(log) => {
+                let voices = Witnessed::open(home, log.origin())?.voices(&roster, log.checkpoint());
+                Ok(voices.reached(fleet.policy().quorum().as_ref(), index))
+            }
+            Self::Pulled(log) => {
+                let covering = log.vouchers().filter(|it| it.checkpoint().size > index);
+                Ok(seawall_custodian::reached(fleet, &roster, covering))
+            }
+        }
+    }
 }
 
 const NO_ENROLMENT: &str = "the log does not begin with an enrolment";
@@ -157,7 +182,8 @@ pub fn request(
     let mut requester = home.log_state(&fleet, &own_log)?;
     let requester_log = home.subkey(&fleet, &mut own_log, &mut requester, clock, rng)?;
     let (checkpoint, witnessed) = log.best(home, (&fleet, author), index)?;
-    check_vouched(&witnessed, options)?;
+    let known = log.reached(home, &fleet, index)?;
+    check_vouched((&witnessed, log.lag()), options)?;
     let secret = OneTimeSecret::generate(rng);
     let mut nonce = [0; 32];
     rng.fill(&mut nonce);
@@ -176,8 +202,7 @@ pub fn request(
         reason: options.reason.to_owned(),
         drill: options.drill,
     };
-    let glass = broken_glass(&wanted, &witnessed);
-    let glass = glass.map(|it| it.statement().sign(&[&requester_log])).transpose()?;
+    let glass = broken_glass(&wanted, (&witnessed, log.lag()), &requester_log)?;
     let break_glass = glass.is_some();
     let request = wanted.statement().sign(&[&requester_log])?;
     Request::open(&request, requester_log.public())?;
@@ -205,14 +230,25 @@ pub fn request(
     forget_expired(home, created)?;
     let path = format!("requests/{}-{}.key", digest.to_hex(), created.after(options.valid).0);
     keys::write(home.disk().as_ref(), &path, Purpose::OneTime, &secret.to_bytes())?;
-    let dossier = Dossier::new(&parts);
-    let dossier = serde_json::to_string_pretty(&dossier).expect("a dossier serialises") + "\n";
+    let dossier =
+        serde_json::to_string_pretty(&Dossier::new(&parts)).expect("a dossier serialises") + "\n";
     let manifest_digest = manifest_envelope.digest();
-    Ok(RequestWritten { dossier, digest, manifest, manifest_digest, witnessed, break_glass })
+    Ok(RequestWritten { dossier, digest, manifest, manifest_digest, witnessed: known, break_glass })
 }
 
-fn check_vouched(witnessed: &Reached, options: &RequestOptions<'_>) -> Result<(), HomeError> {
-    if witnessed.suffices() || options.break_glass {
+fn check_vouched(
+    (witnessed, lag): (&Reached, Option<String>),
+    options: &RequestOptions<'_>,
+) -> Result<(), HomeError> {
+    if options.break_glass {
+        return Ok(());
+    }
+    if let Some(lag) = lag {
+        return Err(HomeError::refused(format!(
+            "{lag}. Where no other copy is within reach, ask for what it still shows with --break-glass (a drill breaks none)"
+        )));
+    }
+    if witnessed.suffices() {
         return Ok(());
     }
     Err(HomeError::refused(format!(
@@ -220,18 +256,29 @@ fn check_vouched(witnessed: &Reached, options: &RequestOptions<'_>) -> Result<()
     )))
 }
 
-/// What is said with a request where fewer witnesses vouch than the policy demands.
-fn broken_glass(request: &Request, witnessed: &Reached) -> Option<BreakGlass> {
-    (!witnessed.suffices()).then(|| BreakGlass {
+/// What is said with a request where fewer witnesses vouch than the policy demands, or where the
+/// requester has seen a newer log than the one it can show.
+fn broken_glass(
+    request: &Request,
+    (witnessed, lag): (&Reached, Option<String>),
+    requester: &SigningKey,
+) -> Result<Option<Envelope>, HomeError> {
+    /// Longest reason in bytes.
+    const MAX_REASON: usize = 1_000;
+    let is_needed = lag.is_some() || !witnessed.suffices();
+    let reason = lag.map(|lag| format!("{} ({lag})", request.reason));
+    let reason = reason.filter(|it| it.len() <= MAX_REASON).unwrap_or(request.reason.clone());
+    let glass = is_needed.then(|| BreakGlass {
         fleet: request.fleet,
         requester: request.requester,
         manifest: request.manifest,
         origin: request.origin.clone(),
         operators: witnessed.operators.iter().cloned().collect(),
         needed: witnessed.needed.unwrap_or(0),
-        reason: request.reason.clone(),
+        reason,
         created: request.created,
-    })
+    });
+    Ok(glass.map(|it| it.statement().sign(&[requester])).transpose()?)
 }
 
 /// Digest and expiry in the name of a one-time secret's file.

@@ -139,8 +139,8 @@ pub(crate) struct InBucket {
 /// Asks the bucket, which may take its time: not under a lock.
 pub(crate) fn ask_bucket(home: &Home, log: &Log) -> InBucket {
     let mut unreached = Vec::new();
-    let size = home.bucket().and_then(|url| {
-        let size = Bucket::open(url).map_err(HomeError::from).and_then(|b| b.mirrored(log));
+    let size = Bucket::of(home).transpose().and_then(|bucket| {
+        let size = bucket.and_then(|b| b.mirrored(log));
         size.map_err(|e| unreached.push(("the bucket".to_owned(), e.to_string()))).ok()
     });
     InBucket { size, unreached }

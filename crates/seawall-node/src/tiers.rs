@@ -1,22 +1,28 @@
 //! Other tiers: pushing to regions, reading what they mirror, taking objects from them.
 
+mod pins;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Once;
 
 use seawall_backup::restore::{FetchError, Objects};
-use seawall_base::{Clock, NodeId, ObjectId, Rng, Sha256, Timestamp, read_file, write_atomic};
+use seawall_base::{Clock, NodeId, ObjectId, Rng, Sha256, Timestamp};
 use seawall_host::SystemClock;
 use seawall_policy::witness::Reached;
 use seawall_record::reference_set::Pages;
-use seawall_record::{Enrolment, Fleet, LogState, Manifest, RegionAddress, Sighting};
+use seawall_record::{Enrolment, Fleet, LogState, Manifest, RegionAddress};
+use seawall_store::Store;
 use seawall_sync::wire::{MAX_COSIGNED, MAX_COSIGNED_BODY};
-use seawall_sync::{Class, Push, Pushed, Receipts, SyncError, Tier, TierError, read_entries};
+use seawall_sync::{
+    Class, Push, Pushed, Receipts, SyncError, Tier, TierError, Unusable, read_entries,
+};
 use seawall_tlog::merkle::{self, Frontier, HashReader};
 use seawall_tlog::{Hash, Kind, Log, Origin, SignedCheckpoint, Verifier};
 
+use self::pins::{check_lagging, check_pin, contradiction, keep_pin, read_pin};
 use crate::arrivals::{Brought, bring_manifests};
-use crate::bucket::{Bucket, BucketPushed};
+use crate::bucket::{self, Bucket, BucketPushed};
 use crate::deletion::expired_too_early;
 use crate::epoch::{make_provisional, provisional, take_left_behind};
 use crate::home::{Home, HomeError, file_name};
@@ -24,7 +30,7 @@ use crate::policy_news::Told;
 use crate::region_client::RegionClient;
 use crate::snapshots::Listed;
 use crate::witness_link::{Compared, HttpWitness, bring};
-use crate::witnesses::{Witnessed, home_roster, write_evidence};
+use crate::witnesses::{Witnessed, home_roster};
 
 /// Regions that could not be reached, by name, each with the reason.
 pub type Unreached = Vec<(String, HomeError)>;
@@ -57,8 +63,9 @@ impl RegionLink {
 
     /// All regions of a home. Those that cannot be reached are returned with the reason.
     pub fn all(home: &Home, fleet: &Fleet) -> Result<(Vec<Self>, Unreached), HomeError> {
-        let (mut links, mut failed) = (Vec::new(), Vec::new());
-        for (address, region) in home.regions(fleet)? {
+        let mut links = Vec::new();
+        let (known, mut failed) = home.known_regions(fleet)?;
+        for (address, region) in known {
             let name = region.name.clone();
             match Self::open(home, fleet, &address, region) {
                 Ok(link) => links.push(link),
@@ -96,10 +103,27 @@ pub enum SyncDone {
     Told(Told),
 }
 
-/// Where the receipts of a region are kept.
+/// The receipts of a region. Those that count for nothing are named.
 pub(crate) fn receipts_of(home: &Home, region: &Enrolment) -> Result<Receipts, HomeError> {
     let dir = format!("receipts/{}", file_name(&region.name));
-    Ok(Receipts::open(home.disk(), &dir, region.identity)?)
+    let receipts = Receipts::open(home.disk(), &dir, region.identity)?;
+    if let Some(Unusable { path, why, .. }) = receipts.unusable().first() {
+        let more = match receipts.unusable().len() {
+            1 => "counts for nothing".to_owned(),
+            n => format!("and {} files beside it count for nothing", n - 1),
+        };
+        home.warn_once(&format!(
+            "{path} {more} ({why}): damaged, or of an earlier enrolment of the region; seawall sync sets aside what it cannot use and asks for what is missing"
+        ));
+    }
+    Ok(receipts)
+}
+
+/// What else a sync is told.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SyncOptions {
+    /// The bucket is meant to be a new one, although this node knows that it held data.
+    pub new_bucket: bool,
 }
 
 /// Pushes everything to every region. A region that fails does not stop the others.
@@ -108,6 +132,7 @@ pub(crate) fn receipts_of(home: &Home, region: &Enrolment) -> Result<Receipts, H
 /// it begins: what is logged later is for the next sync.
 pub fn sync(
     home: &Home,
+    options: SyncOptions,
     clock: &dyn Clock,
     rng: &mut dyn Rng,
     progress: &mut dyn FnMut(&str, SyncProgress),
@@ -120,57 +145,71 @@ pub fn sync(
     let mut log = home.log(&fleet)?;
     let (store, _) = home.store()?;
     let mut outcomes = Vec::new();
-    for (address, region) in home.regions(&fleet)? {
+    let (regions, passed_over) = home.known_regions(&fleet)?;
+    for (address, region) in &regions {
         let name = region.name.clone();
-        let mut receipts = receipts_of(home, &region)?;
-        let result = RegionLink::open(home, &fleet, &address, region.clone()).and_then(|link| {
-            learn(home, &fleet, &link)?;
-            bring_back(home, (&fleet, &link), &mut log, clock, rng)?;
-            let mut push = Push {
-                fleet: &fleet,
-                region: &region,
-                log: &mut log,
-                objects: &store,
-                receipts: &mut receipts,
-            };
-            let done = push.run(&link.tier, rng, &mut |p| progress(&name, p))?;
-            // Without one, tokens are asked for: no reason to fail.
-            let known = (&address, &region);
-            if let Err(e) = home.renew_delegation(&fleet, known, &link.tier, clock, rng) {
-                tracing::warn!(region = name, error = %e, "no delegation");
-            }
-            if let Some(cosigned) = log.checkpoint() {
-                keep_lines(home, &fleet, cosigned)?;
-            }
-            let sequences = expired_too_early(home, &fleet, &log, &receipts, clock.now())?;
-            if !sequences.is_empty() {
-                let tier = name.clone();
-                return Err(SyncError::ExpiredEarly { tier, sequences }.into());
-            }
-            show_cosigned(home, &link, &log)?;
-            Ok(SyncDone::Region(done))
-        });
+        let tell = &mut |p| progress(&name, p);
+        let known = (address, region);
+        let result = fill_region(home, &fleet, known, (&mut log, &store), (clock, rng), tell);
         if let Err(HomeError::Sync(e @ SyncError::RolledBack { .. })) = &result {
             make_provisional(home, &e.to_string(), clock.now())?;
         }
-        outcomes.push(SyncOutcome { region: name, result });
+        outcomes.push(SyncOutcome { region: name, result: result.map(SyncDone::Region) });
     }
+    let failed = passed_over.into_iter();
+    outcomes.extend(failed.map(|(region, e)| SyncOutcome { region, result: Err(e) }));
     // Regions may have shown newer ones.
     crate::policy_news::tell(home, &home.fleet()?, &mut outcomes)?;
     bring_to_witnesses(home, &fleet, &log, clock, &mut outcomes)?;
-    if let Some(url) = home.bucket() {
-        let pushed = Bucket::open(url).map_err(HomeError::from).and_then(|mut bucket| {
-            bucket.push(&fleet, &store, &log, &mut |p| {
-                let (objects, bytes) = (p.sent_objects, p.sent_bytes);
-                let total =
-                    SyncProgress { objects, bytes, total_objects: objects, total_bytes: bytes };
-                progress("bucket", total);
+    if home.bucket().is_some() {
+        let open = if options.new_bucket { Bucket::new_of } else { Bucket::of };
+        let pushed = open(home).and_then(|bucket| {
+            bucket.map_or(Ok(BucketPushed::default()), |mut bucket| {
+                let done = bucket.push(&fleet, &store, &log, &mut |p| {
+                    let (objects, bytes) = (p.sent_objects, p.sent_bytes);
+                    let total =
+                        SyncProgress { objects, bytes, total_objects: objects, total_bytes: bytes };
+                    progress("bucket", total);
+                })?;
+                bucket::note_filled(home, log.size())?;
+                Ok(done)
             })
         });
         let result = pushed.map(SyncDone::Bucket);
         outcomes.push(SyncOutcome { region: "bucket".to_owned(), result });
     }
     Ok(outcomes)
+}
+
+/// Makes one region hold what this node holds.
+fn fill_region(
+    home: &Home,
+    fleet: &Fleet,
+    (address, region): (&RegionAddress, &Enrolment),
+    (log, store): (&mut Log, &Store),
+    (clock, rng): (&dyn Clock, &mut dyn Rng),
+    progress: &mut dyn FnMut(SyncProgress),
+) -> Result<Pushed, HomeError> {
+    let mut receipts = receipts_of(home, region)?;
+    receipts.set_aside_unusable()?;
+    let link = RegionLink::open(home, fleet, address, region.clone())?;
+    learn(home, fleet, &link)?;
+    bring_back(home, (fleet, &link), log, clock, rng)?;
+    let mut push = Push { fleet, region, log, objects: store, receipts: &mut receipts };
+    let done = push.run(&link.tier, rng, progress)?;
+    // Without one, tokens are asked for: no reason to fail.
+    if let Err(e) = home.renew_delegation(fleet, (address, region), &link.tier, clock, rng) {
+        tracing::warn!(region = region.name, error = %e, "no delegation");
+    }
+    if let Some(cosigned) = log.checkpoint() {
+        keep_lines(home, fleet, cosigned)?;
+    }
+    let sequences = expired_too_early(home, fleet, log, &receipts, clock.now())?;
+    if !sequences.is_empty() {
+        return Err(SyncError::ExpiredEarly { tier: region.name.clone(), sequences }.into());
+    }
+    show_cosigned(home, &link, log)?;
+    Ok(done)
 }
 
 fn check_not_provisional(home: &Home) -> Result<(), HomeError> {
@@ -333,6 +372,9 @@ pub struct PulledLog {
     pub checkpoint: SignedCheckpoint,
     /// What witnesses showed of it, all of this history.
     pub(crate) shown: Vec<SignedCheckpoint>,
+    /// How many entries were seen before, if this copy has fewer: it lags, or was rolled back. What
+    /// it shows is the author's word, and perhaps not the newest.
+    pub behind: Option<u64>,
     entries: Vec<Vec<u8>>,
     manifests: Vec<(u64, Sha256, Manifest)>,
     stored: Vec<Hash>,
@@ -386,6 +428,22 @@ impl PulledLog {
         self.entries.get(index as usize).map(Vec::as_slice)
     }
 
+    /// What is wrong with a copy that lags.
+    pub fn lag(&self) -> Option<String> {
+        let now = self.checkpoint.checkpoint().size;
+        self.behind.map(|seen| {
+            format!(
+                "{}, log {}: it shows {now} entries where {seen} were seen before: it lags, or was rolled back; compare with another region",
+                self.region, self.origin
+            )
+        })
+    }
+
+    /// This copy, unless it lags.
+    pub(crate) fn whole(self) -> Pulled {
+        self.lag().map_or(Ok(self), |why| Err(HomeError::refused(why)))
+    }
+
     /// Every checkpoint of this history that somebody showed.
     pub fn vouchers(&self) -> impl Iterator<Item = &SignedCheckpoint> {
         std::iter::once(&self.checkpoint).chain(&self.shown)
@@ -420,10 +478,25 @@ pub type Pulled = Result<PulledLog, HomeError>;
 /// Reads the logs a region mirrors, checks every entry, and compares each with the newest
 /// checkpoint this home has ever seen of it: a region that rolls back or forks a log is named.
 /// One bad copy does not hide the others.
-pub fn pull_logs(home: &Home, fleet: &Fleet, link: &RegionLink) -> Result<Vec<Pulled>, HomeError> {
+pub(crate) fn pull_logs(
+    home: &Home,
+    fleet: &Fleet,
+    link: &RegionLink,
+) -> Result<Vec<Pulled>, HomeError> {
+    Ok(whole(pull_shown(home, fleet, link)?))
+}
+
+/// As [`pull_logs`], but a copy that has fewer entries than were seen before, and is in every other
+/// respect what its author signed, is given, too: [`PulledLog::behind`] says so.
+pub fn pull_shown(home: &Home, fleet: &Fleet, link: &RegionLink) -> Result<Vec<Pulled>, HomeError> {
     let mut origins: Vec<_> = link.tier.logs()?.into_iter().map(|it| it.origin).collect();
     origins.sort_by_cached_key(|it| it.parse().ok().and_then(|it| place(&it)));
-    Ok(origins.iter().map(|origin| pull_log(home, fleet, link, origin)).collect())
+    Ok(origins.iter().map(|origin| pull_copy(home, fleet, link, origin)).collect())
+}
+
+/// Copies that do not lag.
+fn whole(copies: Vec<Pulled>) -> Vec<Pulled> {
+    copies.into_iter().map(|copy| copy.and_then(PulledLog::whole)).collect()
 }
 
 /// Logs are read by node, and by epoch: a later log is compared with what was seen of those before
@@ -433,6 +506,10 @@ fn place(origin: &Origin) -> Option<(NodeId, u32)> {
 }
 
 pub(crate) fn pull_log(home: &Home, fleet: &Fleet, link: &RegionLink, origin: &str) -> Pulled {
+    pull_copy(home, fleet, link, origin)?.whole()
+}
+
+fn pull_copy(home: &Home, fleet: &Fleet, link: &RegionLink, origin: &str) -> Pulled {
     let region = &link.region.name;
     let origin: Origin =
         origin.parse().map_err(|e| HomeError::refused(format!("{region}, log {origin:?}: {e}")))?;
@@ -456,7 +533,16 @@ pub(crate) fn pull_branch(
 }
 
 /// As [`pull_logs`], from the bucket that stands in for a region.
-pub fn pull_bucket_logs(
+pub(crate) fn pull_bucket_logs(
+    home: &Home,
+    fleet: &Fleet,
+    bucket: &Bucket,
+) -> Result<Vec<Pulled>, HomeError> {
+    Ok(whole(pull_bucket_shown(home, fleet, bucket)?))
+}
+
+/// As [`pull_shown`], from the bucket that stands in for a region.
+pub fn pull_bucket_shown(
     home: &Home,
     fleet: &Fleet,
     bucket: &Bucket,
@@ -486,12 +572,18 @@ fn check_log(
     let origin = &signed.checkpoint().origin;
     let named = |why: String| HomeError::refused(format!("{seen_in}, log {origin}: {why}"));
     let pin = read_pin(home, origin)?;
-    let (log, forked) = read_copy(home, fleet, (seen_in, signed, pin.as_ref()), read)?;
+    let (mut log, forked) = read_copy(home, fleet, (seen_in, signed, pin.as_ref()), read)?;
     if let (Some(why), Some(pin)) = (forked, &pin) {
         let evidence = contradiction(home, fleet, &log, (pin, &why))?;
         return Err(named(format!("{why}{evidence}")));
     }
-    keep_pin(home, pin.as_ref(), signed, &named)?;
+    log.behind = keep_pin(home, pin.as_ref(), &log)?;
+    if let (Some(_), Some(pin)) = (log.behind, &pin)
+        && let Some(why) = check_lagging(home, pin, &log)?
+    {
+        let evidence = contradiction(home, fleet, &log, (pin, &why))?;
+        return Err(named(format!("{why}{evidence}")));
+    }
     Ok(log)
 }
 
@@ -513,6 +605,7 @@ fn read_copy(
         state: LogState::new(fleet.clone(), origin.as_str()),
         checkpoint: signed.clone(),
         shown: Vec::new(),
+        behind: None,
         entries: Vec::new(),
         manifests: Vec::new(),
         stored: Vec::new(),
@@ -550,41 +643,6 @@ fn read_copy(
     Ok((log, forked))
 }
 
-/// Writes both histories' checkpoints where anybody can check them, and says where.
-fn contradiction(
-    home: &Home,
-    fleet: &Fleet,
-    log: &PulledLog,
-    (pin, why): (&SignedCheckpoint, &str),
-) -> Result<String, HomeError> {
-    let (seen, now) = (pin.checkpoint().size, log.checkpoint.checkpoint().size);
-    let beginning = if seen < now {
-        let proof = merkle::consistency_proof(log, seen, now)
-            .map_err(|e| HomeError::refused(e.to_string()))?;
-        Some((log.root_at(seen)?, proof))
-    } else {
-        None
-    };
-    let sighting = |seen_at: &str, it: &SignedCheckpoint| Sighting {
-        seen_at: seen_at.to_owned(),
-        checkpoint: String::from_utf8_lossy(&it.to_bytes()).into_owned(),
-    };
-    let both = [sighting("seen before", pin), sighting(&log.region, &log.checkpoint)];
-    let written = write_evidence(home, fleet, &log.state, why, (both, beginning))?;
-    Ok(written.map_or_else(String::new, |path| format!("; both checkpoints are in {path}")))
-}
-
-/// The entries seen before must be the entries seen now.
-fn check_pin(pin: Option<&SignedCheckpoint>, frontier: &Frontier) -> Result<(), String> {
-    match pin.map(SignedCheckpoint::checkpoint) {
-        Some(pin) if pin.size == frontier.size() && pin.root != frontier.root() => Err(format!(
-            "its first {} entries are not those seen before: the history was forked; compare with another region",
-            pin.size
-        )),
-        _ => Ok(()),
-    }
-}
-
 /// A log of a later epoch continues those before it as the root keys say, and as this home has
 /// seen them.
 fn check_epochs(home: &Home, log: &PulledLog) -> Result<(), String> {
@@ -617,6 +675,11 @@ fn check_epochs(home: &Home, log: &PulledLog) -> Result<(), String> {
 }
 
 impl PulledLog {
+    /// The hashes of its entries.
+    fn leaves(&self) -> impl Iterator<Item = Hash> {
+        self.entries.iter().map(|entry| merkle::leaf_hash(entry))
+    }
+
     fn take(&mut self, entry: Vec<u8>, frontier: &mut Frontier) -> Result<(), String> {
         let index = self.state.entries();
         let accepted = self.state.accept(&entry).map_err(|e| format!("entry {index}: {e}"))?;
@@ -627,35 +690,6 @@ impl PulledLog {
         self.entries.push(entry);
         Ok(())
     }
-}
-
-fn pin_path(origin: &Origin) -> String {
-    format!("pins/{}.checkpoint", origin.hash().to_hex())
-}
-
-fn read_pin(home: &Home, origin: &Origin) -> Result<Option<SignedCheckpoint>, HomeError> {
-    let path = pin_path(origin);
-    let bytes = read_file(home.disk().as_ref(), &path, 1 << 20).map_err(HomeError::io(&path))?;
-    Ok(bytes.map(|b| SignedCheckpoint::parse(&b)).transpose()?)
-}
-
-fn keep_pin(
-    home: &Home,
-    pin: Option<&SignedCheckpoint>,
-    signed: &SignedCheckpoint,
-    named: &dyn Fn(String) -> HomeError,
-) -> Result<(), HomeError> {
-    let (seen, now) = (pin.map_or(0, |p| p.checkpoint().size), signed.checkpoint().size);
-    if now < seen {
-        return Err(named(format!(
-            "it shows {now} entries where {seen} were seen before: it lags, or was rolled back; compare with another region"
-        )));
-    }
-    if now == seen && pin.is_some() {
-        return Ok(());
-    }
-    let path = pin_path(&signed.checkpoint().origin);
-    write_atomic(home.disk().as_ref(), &path, &signed.to_bytes()).map_err(HomeError::io(&path))
 }
 
 /// This node's store with other tiers behind it.

@@ -9,9 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use seawall_backup::restore::Objects;
 use seawall_base::ObjectId;
-use seawall_record::Fleet;
+use seawall_record::{Enrolment, Fleet, RegionAddress};
 use seawall_store::{Scrub, Store, Subset};
-use seawall_sync::{Audit, AuditProgress, AuditReport, AuditedLog};
+use seawall_sync::{Audit, AuditProgress, AuditReport, AuditedLog, Finding, Receipts};
 
 use crate::bucket::Bucket;
 use crate::home::{Home, HomeError};
@@ -74,22 +74,39 @@ pub fn verify(
     progress: &mut VerifyProgress<'_>,
 ) -> Result<Verified, HomeError> {
     let fleet = home.fleet()?;
-    // The log first: what it names is in the store, and a snapshot may be made between the two.
-    let log = home.log(&fleet)?;
-    let (store, opened) = if options.repair { home.store_to_mend()? } else { home.store()? };
-    for damage in &opened.damage {
-        tracing::warn!(%damage, "found when opening the store");
-    }
     let regions = home.regions(&fleet)?;
     let mut receipts = Vec::new();
     for (_, region) in &regions {
         receipts.push(receipts_of(home, region)?);
     }
+    let mut verified = check(home, (&fleet, &regions, &receipts), options, progress)?;
+    // Those of an earlier enrolment are whole, and only count no longer.
+    let damaged = receipts.iter().flat_map(Receipts::unusable).filter(|it| !it.is_foreign);
+    verified.report.findings.extend(damaged.map(|it| Finding {
+        what: format!("a receipt is damaged: {}", it.why),
+        place: it.path.clone(),
+        remedy: "seawall sync sets it aside and asks for what is missing".to_owned(),
+    }));
+    Ok(verified)
+}
+
+fn check(
+    home: &Home,
+    (fleet, regions, receipts): (&Fleet, &[(RegionAddress, Enrolment)], &[Receipts]),
+    options: &VerifyOptions,
+    progress: &mut VerifyProgress<'_>,
+) -> Result<Verified, HomeError> {
+    // The log first: what it names is in the store, and a snapshot may be made between the two.
+    let log = home.log(fleet)?;
+    let (store, opened) = if options.repair { home.store_to_mend()? } else { home.store()? };
+    for damage in &opened.damage {
+        tracing::warn!(%damage, "found when opening the store");
+    }
     let cosigners = region_cosigners(regions.iter().map(|(_, region)| region));
     let entries = |range| log.entries(range).map_err(|e| e.to_string());
     let own = AuditedLog {
         origin: log.origin().clone(),
-        fleet: &fleet,
+        fleet,
         size: log.size(),
         entries: &entries,
         checkpoint: log.checkpoint().cloned(),
@@ -122,7 +139,7 @@ pub fn verify(
     if report.lost.is_empty() {
         return Ok(Verified { report, repaired: Repaired::default() });
     }
-    repair(home, &fleet, &store, report, &mut standing)
+    repair(home, fleet, &store, report, &mut standing)
 }
 
 /// What is read, and about how many bytes that is.
@@ -160,7 +177,7 @@ fn repair(
     let mut repaired = Repaired::default();
     let (links, unreached) = RegionLink::all(home, fleet)?;
     repaired.unreached.extend(unreached.into_iter().map(|(name, e)| (name, e.to_string())));
-    let bucket = match home.bucket().map(Bucket::open).transpose() {
+    let bucket = match Bucket::of(home) {
         Ok(bucket) => bucket,
         Err(e) => {
             repaired.unreached.push(("bucket".to_owned(), e.to_string()));

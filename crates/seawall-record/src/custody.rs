@@ -118,7 +118,8 @@ pub struct SeenAbout {
     pub node_name: String,
     /// How many witnesses vouch for the snapshot's log, at which level, in words.
     pub witnessed: String,
-    /// Too few do, and the requester says that it cannot wait; absent where enough do.
+    /// Too few do, or something newer was seen, and the requester says that it cannot wait; absent
+    /// otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub break_glass: Option<SeenGlass>,
 }
@@ -135,6 +136,11 @@ pub struct SeenGlass {
 
 impl fmt::Display for SeenGlass {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.vouched >= self.needed {
+            return f.write_str(
+                "BREAK-GLASS: the requester has seen a newer history of this log than it can show, and says that it cannot wait",
+            );
+        }
         write!(
             f,
             "BREAK-GLASS: {} of {} witnesses vouch that this is the newest history there is; the requester says that it cannot wait",

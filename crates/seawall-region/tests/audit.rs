@@ -7,7 +7,7 @@ mod world;
 use std::ops::Range;
 use std::sync::Arc;
 
-use seawall_base::{ObjectId, Timestamp};
+use seawall_base::{ObjectId, Timestamp, write_atomic};
 use seawall_record::Enrolment;
 use seawall_region::Region;
 use seawall_sim::{SeededRng, SimClock, SimDisk};
@@ -235,14 +235,51 @@ fn a_push_needs_a_signed_log_the_right_region_and_its_own_objects() {
 }
 
 #[test]
-fn receipts_on_disk_are_checked_whenever_they_are_read() {
+fn receipts_on_disk_are_checked_whenever_they_are_read_and_the_bad_ones_set_aside() {
     let (_, node, _, region) = pushed();
     let path = node.disk.paths().into_iter().find(|p| p.contains("receipts/")).expect("one");
     let other = key(98);
-    let open = |key| Receipts::open(Arc::new(node.disk.clone()), "receipts", key);
-    let error = open(other.public()).err().expect("another region's");
-    assert!(error.to_string().contains("remove it"), "{error}");
+    let open = |key| Receipts::open(Arc::new(node.disk.clone()), "receipts", key).expect("opened");
+    assert_eq!(
+        (open(region.identity).all().count(), open(region.identity).unusable()),
+        (1, &[][..])
+    );
+    let foreign = open(other.public());
+    assert_eq!((foreign.all().count(), foreign.unusable().len()), (0, 1));
+    assert!(foreign.unusable()[0].is_foreign, "{:?}", foreign.unusable());
     node.disk.truncate(&path, 40).expect("cut");
-    let error = open(region.identity).err().expect("damaged");
-    assert!(error.to_string().contains("is damaged"), "{error}");
+    let mut damaged = open(region.identity);
+    assert_eq!(damaged.all().count(), 2);
+    assert_eq!(damaged.unusable()[0].path, path);
+    assert!(!damaged.unusable()[0].is_foreign, "{:?}", damaged.unusable());
+    damaged.set_aside_unusable().expect("set aside");
+    assert_eq!(damaged.unusable(), []);
+    assert_eq!(open(region.identity).unusable(), []);
+    assert!(node.disk.paths().contains(&format!("{path}.set-aside")));
+}
+
+#[test]
+fn receipts_do_not_count_while_it_cannot_be_read_what_was_deleted() {
+    let (_, node, _, region) = pushed();
+    let path = node.disk.paths().into_iter().find(|p| p.contains("receipts/")).expect("one");
+    let open = || {
+        let disk = Arc::new(node.disk.clone());
+        Receipts::open(disk, "receipts", region.identity).expect("opened")
+    };
+    let (receipt, _) = open().all().next().map(|(r, e)| (r.clone(), e.clone())).expect("one");
+    // `<incarnation>-<log>-<index>.receipt` beside `<incarnation>-<log>.deleted`.
+    let (log, _) = path.rsplit_once('-').expect("an index");
+    let notice = format!("{log}.deleted");
+    let write = |bytes: &[u8]| write_atomic(&node.disk, &notice, bytes).expect("written");
+    write(b"[]");
+    assert_eq!(open().all().count(), 3);
+    write(b"[");
+    let mut receipts = open();
+    assert_eq!((receipts.all().count(), receipts.unusable().len()), (0, 1));
+    receipts.set_aside_unusable().expect("looked at");
+    assert_eq!(open().all().count(), 0, "the notice stays as long as a receipt may be meant");
+    // The region says it again.
+    let origin = receipt.origin.parse().expect("an origin");
+    receipts.note_deleted(receipt.incarnation, &origin, &[]).expect("noted");
+    assert_eq!((receipts.all().count(), open().all().count()), (3, 3));
 }

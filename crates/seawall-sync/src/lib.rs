@@ -33,7 +33,7 @@ pub use error::{Class, SyncError, TierError};
 pub use lease::{LEASE_VALIDITY, Lease, LeaseError, Leases, MAX_LEASED_IDS, MAX_LEASES};
 pub use possession::{possession, shuffle};
 pub use push::{Progress, Push, Pushed};
-pub use receipts::{Receipts, ReceiptsError};
+pub use receipts::{Receipts, ReceiptsError, Unusable};
 pub use report::{
     Check, Details, Given, MAX_REPORT, Phase, Report, ReportError, RestoredSnapshot, VerifiedReport,
 };

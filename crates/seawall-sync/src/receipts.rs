@@ -2,7 +2,10 @@
 //!
 //! Whatever a push did before a crash is either proven by a receipt on disk or is done again.
 //! Receipts of an earlier incarnation, and those set aside after the tier failed a challenge,
-//! stay as evidence and count for nothing.
+//! stay as evidence and count for nothing. So do files that are damaged, or that another key signed, as
+//! those of a region that was set up anew: receipts decide nothing about a restore, so none of them
+//! may stand in its way. Where it cannot be read what the tier says it deleted, its receipts for that
+//! log do not count until it says so again.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,7 +14,7 @@ use std::sync::Arc;
 use seawall_base::{Disk, Sha256, read_file, write_atomic};
 use seawall_record::{Deleted, Hex32, Receipt, RecordError};
 use seawall_sign::envelope::MAX_ENVELOPE;
-use seawall_sign::{Envelope, SignError, VerifyingKey};
+use seawall_sign::{Envelope, VerifyingKey};
 use seawall_tlog::checkpoint::{CheckpointError, Origin};
 
 use crate::message::{MAX_NOTICES, envelopes_of_json, envelopes_to_json};
@@ -31,16 +34,8 @@ pub enum ReceiptsError {
         /// What the disk said.
         source: io::Error,
     },
-    /// A file is not an envelope.
-    #[error("{path} is damaged ({source}); remove it, the next push asks for a new one")]
-    Damaged {
-        /// Which file.
-        path: String,
-        /// What is wrong.
-        source: SignError,
-    },
     /// A receipt this tier did not sign.
-    #[error("{path}: {source}; remove it, the next push asks for a new one")]
+    #[error("{path}: {source}")]
     NotBelieved {
         /// Which file.
         path: String,
@@ -59,6 +54,20 @@ pub enum ReceiptsError {
 
 type Key = (Hex32, String, u64);
 
+/// A file among the receipts that counts for nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unusable {
+    /// Which file.
+    pub path: String,
+    /// What is wrong.
+    pub why: String,
+    /// Whether it is whole, and another key than the region's signed it: that of an earlier
+    /// enrolment.
+    pub is_foreign: bool,
+    /// Of a notice of deletion: the incarnation and the log that it is about, as files are named.
+    about: Option<String>,
+}
+
 /// The receipts of one tier.
 pub struct Receipts {
     disk: Arc<dyn Disk>,
@@ -66,12 +75,13 @@ pub struct Receipts {
     region: VerifyingKey,
     counting: BTreeMap<Key, (Receipt, Envelope)>,
     /// What the tier says it keeps no longer: manifests, each with the notice.
-    deleted: BTreeMap<(Hex32, Sha256), Deleted>,
+    deleted: Notices,
+    unusable: Vec<Unusable>,
 }
 
 impl Receipts {
     /// Reads the receipts in `dir` that `region` (its identity key) signed. Other files there
-    /// are left alone; a receipt that does not verify is an error that names its file.
+    /// are left alone; a receipt that cannot be used is passed over, see [`Receipts::unusable`].
     pub fn open(
         disk: Arc<dyn Disk>,
         dir: &str,
@@ -83,34 +93,67 @@ impl Receipts {
         };
         disk.create_dir_all(dir).map_err(io(dir))?;
         let (mut counting, mut deleted) = (BTreeMap::new(), BTreeMap::new());
+        let mut unusable = Vec::new();
         for name in disk.list(dir).map_err(io(dir))? {
-            if name.ends_with(DELETED) {
-                let path = format!("{dir}/{name}");
-                read_deleted(disk.as_ref(), &path, region, &mut deleted)?;
-            }
-            if !name.ends_with(SUFFIX) {
-                continue;
-            }
             let path = format!("{dir}/{name}");
-            let Some(bytes) = read_file(disk.as_ref(), &path, MAX_ENVELOPE).map_err(io(&path))?
-            else {
-                continue;
-            };
-            let envelope = Envelope::parse(&bytes)
-                .map_err(|source| ReceiptsError::Damaged { path: path.clone(), source })?;
-            let receipt = Receipt::open(&envelope, region)
-                .map_err(|source| ReceiptsError::NotBelieved { path, source })?;
-            let key = (receipt.incarnation, receipt.origin.clone(), receipt.index);
-            counting.insert(key, (receipt, envelope));
+            if let Some(about) = name.strip_suffix(DELETED) {
+                match read_deleted(disk.as_ref(), &path, region) {
+                    Ok(mut notices) => deleted.append(&mut notices),
+                    Err(spoilt) => unusable.push(spoilt.named(path, Some(about.to_owned()))),
+                }
+            } else if name.ends_with(SUFFIX) {
+                match read_receipt(disk.as_ref(), &path, region) {
+                    Ok(Some((receipt, envelope))) => {
+                        let key = (receipt.incarnation, receipt.origin.clone(), receipt.index);
+                        counting.insert(key, (receipt, envelope));
+                    }
+                    Ok(None) => {}
+                    Err(spoilt) => unusable.push(spoilt.named(path, None)),
+                }
+            }
         }
-        Ok(Self { disk, dir: dir.to_owned(), region, counting, deleted })
+        Ok(Self { disk, dir: dir.to_owned(), region, counting, deleted, unusable })
+    }
+
+    /// Files that count for nothing: damaged, or signed by another key.
+    pub fn unusable(&self) -> &[Unusable] {
+        &self.unusable
+    }
+
+    /// Puts what is unusable out of the way, under another name. A notice of deletion only once
+    /// nothing counts that it may speak of: until then the tier has to say it again.
+    pub fn set_aside_unusable(&mut self) -> Result<(), ReceiptsError> {
+        let unusable = std::mem::take(&mut self.unusable);
+        let counts = |about: &String| self.counting.values().any(|(r, _)| files_of(r) == *about);
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            unusable.into_iter().partition(|it| it.about.as_ref().is_some_and(counts));
+        self.unusable = kept;
+        for Unusable { path, .. } in gone {
+            self.disk
+                .rename(&path, &format!("{path}{SET_ASIDE}"))
+                .map_err(|source| ReceiptsError::Io { path, source })?;
+        }
+        self.sync_dir()
+    }
+
+    fn sync_dir(&self) -> Result<(), ReceiptsError> {
+        let path = || self.dir.clone();
+        self.disk.sync_dir(&self.dir).map_err(|source| ReceiptsError::Io { path: path(), source })
+    }
+
+    /// Whether the tier's word on what it deleted of this receipt's log cannot be read.
+    fn is_doubted(&self, receipt: &Receipt) -> bool {
+        self.unusable
+            .iter()
+            .any(|it| it.about.as_ref().is_some_and(|log| *log == files_of(receipt)))
     }
 
     /// Every receipt that has not been set aside, of every incarnation, for what the tier still
     /// says it keeps.
     pub fn all(&self) -> impl Iterator<Item = (&Receipt, &Envelope)> {
-        let held =
-            |(r, _): &&(Receipt, Envelope)| self.deleted(r.incarnation, &r.manifest).is_none();
+        let held = |(r, _): &&(Receipt, Envelope)| {
+            self.deleted(r.incarnation, &r.manifest).is_none() && !self.is_doubted(r)
+        };
         self.counting.values().filter(held).map(|(receipt, envelope)| (receipt, envelope))
     }
 
@@ -131,16 +174,18 @@ impl Receipts {
         origin: &Origin,
         notices: &[Envelope],
     ) -> Result<(), ReceiptsError> {
-        let mut news = BTreeMap::new();
-        let name = format!("{}-{}{DELETED}", hex::encode(incarnation.0), origin.hash().to_hex());
-        let path = format!("{}/{name}", self.dir);
-        take_notices(notices, self.region, &path, &mut news)?;
-        if news.keys().all(|key| self.deleted.contains_key(key)) {
+        let about = format!("{}-{}", hex::encode(incarnation.0), origin.hash().to_hex());
+        let path = format!("{}/{about}{DELETED}", self.dir);
+        let mut news = opened(notices, self.region)
+            .map_err(|source| ReceiptsError::NotBelieved { path: path.clone(), source })?;
+        let doubted = self.unusable.iter().any(|it| it.about.as_ref() == Some(&about));
+        if !doubted && news.keys().all(|key| self.deleted.contains_key(key)) {
             return Ok(());
         }
         write_atomic(self.disk.as_ref(), &path, &envelopes_to_json(notices))
             .map_err(|source| ReceiptsError::Io { path, source })?;
         self.deleted.append(&mut news);
+        self.unusable.retain(|it| it.about.as_ref() != Some(&about));
         Ok(())
     }
 
@@ -173,10 +218,7 @@ impl Receipts {
                 .rename(&path, &format!("{path}{SET_ASIDE}"))
                 .map_err(|source| ReceiptsError::Io { path, source })?;
         }
-        let dir = &self.dir;
-        self.disk
-            .sync_dir(dir)
-            .map_err(|source| ReceiptsError::Io { path: dir.clone(), source })?;
+        self.sync_dir()?;
         self.counting.retain(|(i, _, _), _| *i != incarnation);
         Ok(keys.len())
     }
@@ -192,32 +234,70 @@ impl Receipts {
     }
 }
 
-fn read_deleted(
+/// What is wrong with a file, and whether another key signed it.
+struct Spoilt {
+    why: String,
+    is_foreign: bool,
+}
+
+impl Spoilt {
+    fn new(why: impl std::fmt::Display) -> Self {
+        Self { why: why.to_string(), is_foreign: false }
+    }
+
+    /// What a whole envelope is refused for.
+    fn of(envelope: &Envelope, region: VerifyingKey, why: &RecordError) -> Self {
+        let is_foreign = envelope.signers().all(|key| key != region);
+        Self { is_foreign, ..Self::new(why) }
+    }
+
+    fn named(self, path: String, about: Option<String>) -> Unusable {
+        Unusable { path, why: self.why, is_foreign: self.is_foreign, about }
+    }
+}
+
+/// How the names of files about a receipt's incarnation and log begin.
+fn files_of(receipt: &Receipt) -> String {
+    let incarnation = hex::encode(receipt.incarnation.0);
+    // An origin that is none has no notices.
+    let origin = receipt.origin.parse::<Origin>().map(|it| it.hash().to_hex());
+    origin.map_or_else(|_| incarnation.clone(), |origin| format!("{incarnation}-{origin}"))
+}
+
+fn read_receipt(
     disk: &dyn Disk,
     path: &str,
     region: VerifyingKey,
-    into: &mut BTreeMap<(Hex32, Sha256), Deleted>,
-) -> Result<(), ReceiptsError> {
-    let bytes = read_file(disk, path, MAX_NOTICES)
-        .map_err(|source| ReceiptsError::Io { path: path.to_owned(), source })?;
-    let Some(bytes) = bytes else { return Ok(()) };
-    let notices = envelopes_of_json(&bytes)
-        .map_err(|source| ReceiptsError::Damaged { path: path.to_owned(), source })?;
-    take_notices(&notices, region, path, into)
+) -> Result<Option<(Receipt, Envelope)>, Spoilt> {
+    let Some(bytes) = read_file(disk, path, MAX_ENVELOPE).map_err(Spoilt::new)? else {
+        return Ok(None);
+    };
+    let envelope = Envelope::parse(&bytes).map_err(Spoilt::new)?;
+    let receipt =
+        Receipt::open(&envelope, region).map_err(|e| Spoilt::of(&envelope, region, &e))?;
+    Ok(Some((receipt, envelope)))
 }
 
-fn take_notices(
-    notices: &[Envelope],
-    region: VerifyingKey,
-    path: &str,
-    into: &mut BTreeMap<(Hex32, Sha256), Deleted>,
-) -> Result<(), ReceiptsError> {
+fn read_deleted(disk: &dyn Disk, path: &str, region: VerifyingKey) -> Result<Notices, Spoilt> {
+    let bytes = read_file(disk, path, MAX_NOTICES).map_err(Spoilt::new)?;
+    let Some(bytes) = bytes else { return Ok(Notices::new()) };
+    let notices = envelopes_of_json(&bytes).map_err(Spoilt::new)?;
+    opened(&notices, region).map_err(|why| {
+        let of_all = |it: &Envelope| Spoilt::of(it, region, &why).is_foreign;
+        Spoilt { is_foreign: notices.iter().all(of_all), ..Spoilt::new(&why) }
+    })
+}
+
+/// What a tier says it keeps no longer: manifests, each with the notice.
+type Notices = BTreeMap<(Hex32, Sha256), Deleted>;
+
+fn opened(notices: &[Envelope], region: VerifyingKey) -> Result<Notices, RecordError> {
+    let mut all = Notices::new();
     for envelope in notices {
-        let notice = Deleted::open(envelope, region)
-            .map_err(|source| ReceiptsError::NotBelieved { path: path.to_owned(), source })?;
+        let notice = Deleted::open(envelope, region)?;
         for it in &notice.snapshots {
-            into.insert((notice.incarnation, it.manifest), notice.clone());
+            all.insert((notice.incarnation, it.manifest), notice.clone());
         }
     }
-    Ok(())
+    Ok(all)
 }

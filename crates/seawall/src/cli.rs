@@ -502,6 +502,9 @@ pub(crate) enum FleetCommand {
         /// Write what is to be signed there, for other root keys, and adopt nothing yet
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+        /// Let it take the place of the region that has its name here and another key
+        #[arg(long, conflicts_with = "out")]
+        replace: bool,
     },
     /// Show what a file says, ask, and add the signature of a root key: to a bundle, a region to
     /// adopt, the grant of an epoch, a policy, rules of retention; no home is needed
@@ -692,7 +695,11 @@ pub(crate) enum NodeCommand {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct SyncArgs {}
+pub(crate) struct SyncArgs {
+    /// The bucket is meant to be a new, empty one, although it held data before: fill it again
+    #[arg(long)]
+    pub(crate) new_bucket: bool,
+}
 
 #[cfg(test)]
 mod tests {

@@ -28,8 +28,7 @@ pub(super) trait Blobs: Send + Sync {
 pub(super) fn open(url: &str) -> Result<Box<dyn Blobs>, BucketError> {
     let setup = |why: String| BucketError::Setup { url: url.to_owned(), why };
     if !url.contains("://") {
-        let disk = FsDisk::create(url).map_err(|e| setup(e.to_string()))?;
-        return Ok(Box::new(Directory { disk }));
+        return Ok(Box::new(Directory { disk: FsDisk::at(url) }));
     }
     let Some(rest) = url.strip_prefix("s3://") else {
         return Err(setup("only directories and s3:// are known".to_owned()));
@@ -58,6 +57,7 @@ struct Directory {
 
 impl Blobs for Directory {
     fn put(&self, key: &str, bytes: Vec<u8>) -> Result<(), BucketError> {
+        FsDisk::create(self.disk.root()).map_err(io("creating", ""))?;
         if let Some((dir, _)) = key.rsplit_once('/') {
             self.disk.create_dir_all(dir).map_err(io("creating", dir))?;
         }

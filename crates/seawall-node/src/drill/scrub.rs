@@ -229,8 +229,9 @@ fn members(
 }
 
 fn bucket(home: &Home, progress: &mut dyn FnMut(u64)) -> Result<Read, HomeError> {
-    let url = home.bucket().ok_or_else(|| HomeError::refused("this home has no bucket"))?;
-    let (objects, bytes, found) = Bucket::open(url)?.verify(&mut |bytes| progress(bytes))?;
+    let bucket = Bucket::of(home)?;
+    let bucket = bucket.ok_or_else(|| HomeError::refused("this home has no bucket"))?;
+    let (objects, bytes, found) = bucket.verify(&mut |bytes| progress(bytes))?;
     let wrong = found.iter().map(|f| format!("{} ({}); {}", f.what, f.place, f.remedy)).collect();
     Ok(Read { objects, bytes, wrong })
 }

@@ -17,8 +17,8 @@ use seawall_backup::target::{Options, compare};
 use seawall_base::Seconds;
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
-    Answer, CreateOptions, Home, Input, RequestOptions, SyncDone, SyncOutcome, Trees, Written,
-    create_snapshot, examine_request, open_request, sync,
+    Answer, CreateOptions, Home, Input, RequestOptions, SyncDone, SyncOptions, SyncOutcome, Trees,
+    Written, create_snapshot, examine_request, open_request, sync,
 };
 use serde_json::json;
 
@@ -131,7 +131,7 @@ fn push(scene: &Scene, name: &str, printer: &Printer, figures: &mut Figures) -> 
     let start = Instant::now();
     let home = Home::open(&scene.node_one())?;
     let bar = printer.bytes_bar(name, Some(0));
-    let outcomes = sync(&home, &SystemClock, &mut OsRng, &mut |_, p| {
+    let outcomes = sync(&home, SyncOptions::default(), &SystemClock, &mut OsRng, &mut |_, p| {
         bar.set_length(p.total_bytes);
         bar.set_position(p.bytes);
     });

@@ -15,7 +15,7 @@ use seawall_escrow::RootKeyFile;
 use seawall_host::{OsRng, SystemClock};
 use seawall_node::{
     CardSource, HandOn, Home, HomeError, RootFile, adopt_region, enrolment_bundle, export_root_key,
-    new_root_key, sheet_html, sheet_text, sign_region,
+    new_root_key, replaced_region, sheet_html, sheet_text, sign_region,
 };
 use seawall_record::{Enrolment, Fleet, FleetCard, MemberCard, RegionCard};
 use serde_json::json;
@@ -71,8 +71,8 @@ fn run_in(home: &Home, command: &FleetCommand, printer: &Printer) -> anyhow::Res
             let file = RootFile::Bundle(Box::new(bundle));
             sign::write(&file, &home.fleet()?, out, &words, printer)?;
         }
-        FleetCommand::Adopt { card, roots, out } => {
-            adopt(home, card, roots, out.as_deref(), printer)?;
+        FleetCommand::Adopt { card, roots, out, replace } => {
+            adopt(home, card, roots, (out.as_deref(), *replace), printer)?;
         }
         FleetCommand::Index(command) => index::run(home, command, printer)?,
         FleetCommand::Operator(command) => index::operator(home, command, printer)?,
@@ -100,7 +100,7 @@ fn adopt(
     home: &Home,
     file: &Path,
     roots: &RootKeyArgs,
-    out: Option<&Path>,
+    (out, replace): (Option<&Path>, bool),
     printer: &Printer,
 ) -> anyhow::Result<()> {
     let fleet = home.fleet()?;
@@ -112,16 +112,31 @@ fn adopt(
     let (have, need) = signed.signed(&fleet)?;
     anyhow::ensure!(have >= need, sign::too_few((have, need), remedy));
     let RootFile::Region(address) = signed else { unreachable!("no other is made above") };
+    let replaced = replaced_region(home, &address)?;
+    if let Some((old, known)) = replaced.as_ref().filter(|_| !replace) {
+        anyhow::bail!(
+            "{} at {} has that name here already, and another key: nothing was changed. If that region is gone, or was set up anew, --replace puts this one in its place; otherwise give one of them another name",
+            known.name,
+            old.address
+        );
+    }
     let enrolment = adopt_region(home, &address)?;
     let value = json!({
         "region": enrolment.name,
         "address": address.address,
         "identity": enrolment.identity,
+        "replaces": replaced.as_ref().map(|(_, known)| known.identity),
     });
-    let words = format!(
+    let mut words = format!(
         "region {} at {} is trusted to keep, never to read",
         enrolment.name, address.address
     );
+    if let Some((old, known)) = replaced {
+        words += &format!(
+            "\nit takes the place of {} at {}, key {}; other nodes learn of it from new bundles",
+            known.name, old.address, known.identity
+        );
+    }
     printer.result(&value, &words)
 }
 

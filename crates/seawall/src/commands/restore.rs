@@ -157,12 +157,8 @@ fn open_lenient(
     let examined = examined.with_context(not_opened)?;
     vouch(home, &examined, printer).with_context(not_opened)?;
     if let Some(glass) = &examined.dossier.break_glass {
-        printer.warn(&format!(
-            "BREAK-GLASS: {} of {} witnesses vouched for this history: {}",
-            glass.operators.len(),
-            glass.needed,
-            glass.reason
-        ));
+        let seen = opened_glass(&examined);
+        printer.warn(&format!("{seen}: {}", glass.reason));
     }
     let opened = open_request(home, examined, approvals).with_context(not_opened)?;
     if let Err(e) = keep_evidence(home, &request_bytes, &opened) {
@@ -313,7 +309,7 @@ fn request(
     let names: Vec<_> = record.custodians.iter().map(|c| c.name.as_str()).collect();
     let ask = if written.break_glass {
         printer.warn(
-            "BREAK-GLASS: too few witnesses vouch that nothing newer or other exists; the statement is logged and goes with the request",
+            "BREAK-GLASS: nobody vouches, or too few do, that nothing newer or other exists; the statement is logged and goes with the request",
         );
         format!("ask EVERY custodian that can be reached; it takes {} of", record.threshold)
     } else {
@@ -450,13 +446,20 @@ pub(super) fn home_of(share: &Path) -> anyhow::Result<Option<CustodianHome>> {
     Ok(home.map(CustodianHome::open).transpose()?)
 }
 
+/// What breaking the glass means for a request that did.
+fn opened_glass(examined: &Examined) -> String {
+    examined.about().break_glass.map_or_else(String::new, |glass| glass.to_string())
+}
+
 /// What a custodian has to know before saying yes.
 fn what_is_asked(examined: &Examined) -> String {
     let it = &examined.dossier;
     let core = &it.manifest.core;
     let group = it.fleet.group(core.group);
-    let glass = examined.about().break_glass;
-    let glass = glass.map_or_else(String::new, |glass| format!("\n  {glass}"));
+    let glass = it.break_glass.as_ref().map_or_else(String::new, |glass| {
+        let more = glass.reason.strip_prefix(&it.request.reason).unwrap_or(&glass.reason);
+        format!("\n  {}{more}", opened_glass(examined))
+    });
     format!(
         "restore request {request}\n  fleet      {fleet} ({fingerprint})\n  asked by   {requester} ({node}), {role}, enrolled {enrolled}\n  reason     \"{reason}\"{drill}\n  made       {made}, open until {expires}\n  snapshot   {snapshot}\n  of         {author}, number {sequence}, made {created}\n  content    {files} files, {bytes}; {skipped} skipped when it was made\n  class      {class}: {threshold} approvals needed\n  in the log at index {index} of {size} entries, proof checked\n  witnessed  {witnessed}{glass}",
         request = &it.request_digest.to_hex()[..16],
@@ -516,7 +519,7 @@ pub(crate) fn write_tree(
     for (region, e) in failed {
         printer.warn(&format!("region {region}: {e}"));
     }
-    let bucket = home.bucket().map(Bucket::open).transpose();
+    let bucket = Bucket::of(home);
     let bucket = bucket.unwrap_or_else(|e| {
         printer.warn(&e.to_string());
         None

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use comfy_table::{Table, presets};
 use seawall_node::{
     Bucket, Home, HomeError, HttpWitness, Listed, Pulled, PulledLog, capsules, forks_shown, hear,
-    learn_newer, list_snapshots, pull_bucket_logs, pull_logs,
+    learn_newer, list_snapshots, pull_bucket_shown, pull_shown,
 };
 use seawall_policy::witness::Reached;
 use seawall_record::{LoggedDeletion, ManifestCore};
@@ -97,27 +97,31 @@ pub(crate) fn witnessed(reached: &Reached) -> Value {
 pub(crate) struct Copies {
     /// The best copy of each log.
     pub(crate) logs: Vec<PulledLog>,
-    /// Whether some copy was refused: rolled back, forked, or damaged. Each has been named.
+    /// Whether some copy was refused or lags: rolled back, forked, or damaged. Each has been named.
     pub(crate) refused: bool,
+    /// Whether there is somebody to ask and nobody could be asked. Each has been named.
+    pub(crate) unheard: bool,
 }
 
 /// Reads the logs of other nodes from every region and bucket that answers. One that does not,
 /// or that shows something else than before, is named and passed over.
 pub(crate) fn pulled(home: &Home, printer: &Printer) -> anyhow::Result<Copies> {
     let (fleet, links, failed) = learn_newer(home)?;
+    let any_failed = !failed.is_empty();
     for (region, e) in failed {
         printer.warn(&format!("region {region}: {e}"));
     }
     let mut sources: Vec<(String, Result<Vec<Pulled>, HomeError>)> = links
         .iter()
-        .map(|link| (link.region.name.clone(), pull_logs(home, &fleet, link)))
+        .map(|link| (link.region.name.clone(), pull_shown(home, &fleet, link)))
         .collect();
-    if let Some(url) = home.bucket() {
-        let bucket = Bucket::open(url).map_err(HomeError::from);
-        let logs = bucket.and_then(|bucket| pull_bucket_logs(home, &fleet, &bucket));
+    if let Some(bucket) = Bucket::of(home).transpose() {
+        let logs = bucket.and_then(|bucket| pull_bucket_shown(home, &fleet, &bucket));
         sources.push(("bucket".to_owned(), logs));
     }
-    let mut copies = Copies::default();
+    let answered = sources.iter().any(|(_, logs)| logs.is_ok());
+    let unheard = !answered && (any_failed || !sources.is_empty());
+    let mut copies = Copies { unheard, ..Copies::default() };
     for (source, logs) in sources {
         match logs {
             Ok(logs) => logs.into_iter().for_each(|log| copies.take(log, printer)),
@@ -158,6 +162,10 @@ impl Copies {
                 return;
             }
         };
+        if let Some(lag) = log.lag() {
+            printer.warn(&lag);
+            self.refused = true;
+        }
         // Of one log seen in two places, the longer copy.
         match self.logs.iter_mut().find(|o| o.origin == log.origin) {
             Some(known) if known.state.entries() >= log.state.entries() => {}
@@ -220,12 +228,22 @@ fn list(home: &Home, all: bool, printer: &Printer) -> anyhow::Result<Outcome> {
             fate(s),
         ]);
     }
-    let words = if snapshots.is_empty() { "no snapshots".to_owned() } else { table.to_string() };
+    let words = match snapshots.is_empty() {
+        true if copies.unheard => {
+            "no snapshots of this node; nobody else could be asked".to_owned()
+        }
+        true => "no snapshots".to_owned(),
+        false => table.to_string(),
+    };
     if hidden > 0 {
         printer.say(&format!("{hidden} forgotten snapshots are not shown; --all shows them"));
     }
     printer.result(&value, &words)?;
-    Ok(if copies.refused { Outcome::Found } else { Outcome::Done })
+    Ok(match copies {
+        Copies { refused: true, .. } => Outcome::Found,
+        Copies { unheard: true, .. } => Outcome::Partly,
+        _ => Outcome::Done,
+    })
 }
 
 /// Set and tags in one column.

@@ -4,16 +4,17 @@ use std::path::Path;
 
 use seawall_base::Clock as _;
 use seawall_host::{OsRng, SystemClock};
-use seawall_node::{Home, PolicyTold, SyncDone, SyncOutcome, log_reached, sync};
+use seawall_node::{Away, Home, PolicyTold, SyncDone, SyncOptions, SyncOutcome, log_reached, sync};
 use serde_json::{Value, json};
 
 use crate::cli::SyncArgs;
 use crate::output::{Outcome, Printer, human};
 
-pub(crate) fn run(_: &SyncArgs, home: &Path, printer: &Printer) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &SyncArgs, home: &Path, printer: &Printer) -> anyhow::Result<Outcome> {
     let home = Home::open(home)?;
+    let options = SyncOptions { new_bucket: args.new_bucket };
     let bar = printer.bytes_bar("syncing", Some(0));
-    let outcomes = sync(&home, &SystemClock, &mut OsRng, &mut |region, p| {
+    let outcomes = sync(&home, options, &SystemClock, &mut OsRng, &mut |region, p| {
         bar.set_length(p.total_bytes);
         bar.set_position(p.bytes);
         bar.set_message(region.to_owned());
@@ -78,11 +79,21 @@ pub(crate) fn run(_: &SyncArgs, home: &Path, printer: &Printer) -> anyhow::Resul
     })
 }
 
+/// Whether a machine has been away for so long that somebody should ask after it.
+fn is_long(away: Option<&Away>) -> bool {
+    away.is_some_and(|away| away.is_long(SystemClock.now()))
+}
+
+/// What is wrong, if so much is that `ok` is not so.
+fn long_away(away: Option<&Away>) -> Option<&str> {
+    away.filter(|away| is_long(Some(away))).map(|away| away.why.as_str())
+}
+
 fn describe(outcome: &SyncOutcome) -> Value {
     match &outcome.result {
         Ok(SyncDone::Region(done)) => json!({
             "id": outcome.region,
-            "ok": true,
+            "ok": done.refused_deletions.is_empty(),
             "sent_objects": done.sent_objects,
             "sent_bytes": done.sent_bytes,
             "proven_objects": done.proven_objects,
@@ -107,8 +118,9 @@ fn describe(outcome: &SyncOutcome) -> Value {
         }),
         Ok(SyncDone::Custodian(brought)) => json!({
             "id": outcome.region,
-            "ok": brought.complaints.is_empty() && brought.away.is_none(),
-            "error": brought.away.as_ref().map(|away| &away.why),
+            "ok": brought.complaints.is_empty() && !is_long(brought.away.as_ref()),
+            "error": long_away(brought.away.as_ref()),
+            "away": brought.away.as_ref().map(|away| &away.why),
             "waiting_since": brought.away.as_ref().map(|away| away.since),
             "good_shares": brought.good,
             "without_share": brought.without,
@@ -118,8 +130,10 @@ fn describe(outcome: &SyncOutcome) -> Value {
         }),
         Ok(SyncDone::Told(told)) => json!({
             "id": outcome.region,
-            "ok": told.away.is_none(),
-            "error": told.away.as_ref().map(|away| &away.why),
+            "ok": !is_long(told.away.as_ref()),
+            "error": long_away(told.away.as_ref()),
+            "away": told.away.as_ref().map(|away| &away.why),
+            "waiting_since": told.away.as_ref().map(|away| away.since),
             "policy_version": told.version,
         }),
         Err(e) => json!({ "id": outcome.region, "ok": false, "error": e.to_string() }),

@@ -75,11 +75,10 @@ pub(crate) fn run(args: &VerifyArgs, home: &Path, printer: &Printer) -> anyhow::
         (report, repaired)
     };
     if args.bucket {
-        let url = Home::open(home)?.bucket().map(str::to_owned);
-        let url = url.ok_or_else(|| Usage("this home has no bucket".to_owned()))?;
+        let bucket = Bucket::of(&Home::open(home)?)?;
+        let bucket = bucket.ok_or_else(|| Usage("this home has no bucket".to_owned()))?;
         let bar = printer.bytes_bar("verifying", None);
-        let (objects, bytes, findings) =
-            Bucket::open(&url)?.verify(&mut |bytes| bar.set_position(bytes))?;
+        let (objects, bytes, findings) = bucket.verify(&mut |bytes| bar.set_position(bytes))?;
         bar.finish_and_clear();
         report.objects += objects;
         report.bytes += bytes;
