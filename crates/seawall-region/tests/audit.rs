@@ -242,10 +242,10 @@ fn receipts_on_disk_are_checked_whenever_they_are_read_and_the_bad_ones_set_asid
     let open = |key| Receipts::open(Arc::new(node.disk.clone()), "receipts", key).expect("opened");
     assert_eq!(
         (open(region.identity).all().count(), open(region.identity).unusable()),
-        (1, &[][..])
+        (3, &[][..])
     );
     let foreign = open(other.public());
-    assert_eq!((foreign.all().count(), foreign.unusable().len()), (0, 1));
+    assert_eq!((foreign.all().count(), foreign.unusable().len()), (0, 3));
     assert!(foreign.unusable()[0].is_foreign, "{:?}", foreign.unusable());
     node.disk.truncate(&path, 40).expect("cut");
     let mut damaged = open(region.identity);
