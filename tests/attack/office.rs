@@ -97,7 +97,10 @@ fn a_refusal_is_put_where_the_machine_cannot_read_it() {
     say(&bench, digest, 41, false);
     office.tick().expect("ticked");
     let said = status(&bench, &mut office);
-    assert_eq!((said.state, said.why.as_str()), (Standing::Refused, "refused by anna: nobody called me"));
+    assert_eq!(
+        (said.state, said.why.as_str()),
+        (Standing::Refused, "refused by anna: nobody called me")
+    );
 }
 
 #[test]

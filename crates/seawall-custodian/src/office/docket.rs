@@ -365,7 +365,9 @@ impl Docket {
             Act::Confirmed { key, .. } => {
                 case.confirmed.insert(key);
             }
-            Act::Declined { approver, why, .. } => case.declined = Some(format!("{approver}: {why}")),
+            Act::Declined { approver, why, .. } => {
+                case.declined = Some(format!("{approver}: {why}"));
+            }
             Act::Decided { decision, why, .. } => {
                 if decision == REFUSE {
                     (case.stand, case.settled) = (Stand::Refused(why), Some(at));

@@ -9,9 +9,9 @@ use seawall_record::{
 use seawall_sign::{Envelope, SignError, Signer, SigningKey};
 
 use crate::fixture::{
-    GROUP, NOW, ORIGIN, OTHER_GROUP, by_identity, by_root, by_subkey, fleet, genesis, group,
-    identity, key, manifest, node_enrolment, open_genesis, other_fleet, parts, region_enrolment,
-    region_identity, requester_identity, root, rule, signature, subkey,
+    GROUP, NOW, ORIGIN, by_identity, by_root, by_subkey, fleet, genesis, group, identity, key,
+    manifest, node_enrolment, open_genesis, other_fleet, parts, region_enrolment, region_identity,
+    requester_identity, root, rule, signature, subkey,
 };
 
 /// The policy after `fleet`'s newest, of which all is as before.
