@@ -611,8 +611,7 @@ impl Office {
         let examined = docket.examine(digest)?.and_then(|examined| {
             let in_time = examined.check_time(&At(now)).map_err(|e| e.to_string());
             in_time?;
-            // Whoever was asked did not know: it was taken by an earlier version, or when there
-            // were witnesses enough.
+            // Whoever was asked did not know: it was taken by an earlier version.
             if examined.breaks_glass() && !docket.cases[&digest].breaks_glass() {
                 return Err("it breaks the glass, and nobody was told: ask anew".to_owned());
             }
