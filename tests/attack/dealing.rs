@@ -237,6 +237,15 @@ fn a_stolen_node_replays_an_old_snapshots_parcels_with_spoilt_commitments() {
     nobody_shows_anything(&mut it, &old, Secrets::named("a thief"), why);
 }
 
+/// The first machine, started, finds its shares of both snapshots good.
+fn finds_both_good(it: &mut Machines) {
+    it.start(0);
+    let said = it.fleet.run(&["sync", "--json"]).json();
+    let mut all = said.as_array().expect("a list").iter();
+    let said = all.find(|it| it["id"] == "custodian custodian-1").expect("the first");
+    assert_eq!(said["good_shares"], 2, "{said}");
+}
+
 #[test]
 fn a_stolen_node_that_computes_logarithms_replays_parcels_with_spoilt_commitments() {
     let mut it = Machines::of(Fleet::found());
@@ -245,11 +254,7 @@ fn a_stolen_node_that_computes_logarithms_replays_parcels_with_spoilt_commitment
     let why = "does not open with its key";
     nobody_shows_anything(&mut it, &old, Secrets::named("known"), why);
     // What was replayed was good.
-    it.start(0);
-    let said = it.fleet.run(&["sync", "--json"]).json();
-    let mut all = said.as_array().expect("a list").iter();
-    let said = all.find(|it| it["id"] == "custodian custodian-1").expect("the first");
-    assert_eq!(said["good_shares"], 2, "{said}");
+    finds_both_good(&mut it);
 }
 
 #[test]
@@ -261,11 +266,7 @@ fn a_stolen_node_replays_parcels_that_an_earlier_version_sealed() {
     // The parcel opens. Whose doing that it does not fit is, is not known: it is kept.
     let why = "is not the committed one";
     nobody_shows_anything(&mut it, &old, Secrets::named("a thief"), why);
-    it.start(0);
-    let said = it.fleet.run(&["sync", "--json"]).json();
-    let mut all = said.as_array().expect("a list").iter();
-    let said = all.find(|it| it["id"] == "custodian custodian-1").expect("the first");
-    assert_eq!(said["good_shares"], 2, "{said}");
+    finds_both_good(&mut it);
     it.kill(0);
     // The snapshot itself opens as it did.
     it.fleet.restore(&it.fleet.home(), &id, &it.fleet.path("restored")).ok();

@@ -23,7 +23,7 @@ use seawall_tlog::{Log, Roster};
 use crate::fleet_policy::copies_of;
 use crate::home::{Home, HomeError, append, replay};
 use crate::root_files::sign_as_root;
-use crate::witnesses::{Witnessed, known_regions, roster};
+use crate::witnesses::{Witnessed, region_enrolments, roster};
 
 /// What is to be deleted, and why.
 #[derive(Debug)]
@@ -276,7 +276,7 @@ pub(crate) fn expired_too_early(
         }
     })?;
     let witnessed = Witnessed::open(home, log.origin())?;
-    let judges = judges(fleet, &known_regions(home, fleet)?);
+    let judges = judges(fleet, &region_enrolments(home, fleet)?);
     let mut early = BTreeSet::new();
     for (index, rules) in statements {
         let under = Envelope::parse(&log.entry(index)?)?.digest();

@@ -58,11 +58,11 @@ pub(crate) fn believed_lines(
 
 /// The roster of a home: the policy's witnesses and the regions it knows.
 pub fn home_roster(home: &Home, fleet: &Fleet) -> Result<Roster, HomeError> {
-    Ok(roster(fleet.policy(), &known_regions(home, fleet)?))
+    Ok(roster(fleet.policy(), &region_enrolments(home, fleet)?))
 }
 
 /// The regions that this home knows.
-pub(crate) fn known_regions(home: &Home, fleet: &Fleet) -> Result<Vec<Enrolment>, HomeError> {
+pub(crate) fn region_enrolments(home: &Home, fleet: &Fleet) -> Result<Vec<Enrolment>, HomeError> {
     Ok(home.regions(fleet)?.into_iter().map(|(_, region)| region).collect())
 }
 

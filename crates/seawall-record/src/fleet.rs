@@ -12,8 +12,7 @@ use seawall_sign::{Envelope, Predicate, Statement, Subject, VerifyingKey};
 
 use crate::fleet_policy::WHAT as POLICY;
 use crate::{
-    DeletionRule, EscrowGroupRecord, FleetPolicy, Genesis, RecordError, Revocation, WitnessQuorum,
-    WitnessRecord,
+    DeletionRule, EscrowGroupRecord, FleetPolicy, Genesis, RecordError, Revocation, WitnessRecord,
 };
 
 const WHAT: &str = "genesis statement";
@@ -261,11 +260,6 @@ impl Fleet {
     /// Log witnesses, counted by operator.
     pub fn witnesses(&self) -> &[WitnessRecord] {
         &self.policy.witnesses
-    }
-
-    /// How many operators must have cosigned what is believed to be fresh, if the fleet says so.
-    pub const fn witness_quorum(&self) -> Option<WitnessQuorum> {
-        self.policy.witness_quorum
     }
 
     /// When anything may be deleted outside a node; never, if the fleet does not say.

@@ -73,12 +73,23 @@ fn leaves_path(origin: &Origin) -> String {
     format!("pins/{}.leaves", origin.hash().to_hex())
 }
 
-/// The hashes as they lie there. None where they cannot be read: that makes no copy worse.
+/// The hashes as they lie there. None where they cannot be used, which is said: then a shorter copy
+/// cannot be told from another history, and no copy is worse for it.
 fn read_leaves(home: &Home, origin: &Origin) -> Option<Vec<Hash>> {
     let path = leaves_path(origin);
-    let bytes = read_file(home.disk().as_ref(), &path, MAX_LEAVES).ok()??;
+    let bytes = match read_file(home.disk().as_ref(), &path, MAX_LEAVES) {
+        Ok(bytes) => bytes?,
+        Err(e) => {
+            tracing::warn!(path, error = %e, "what was seen of a log cannot be read");
+            return None;
+        }
+    };
     let (hashes, rest) = bytes.as_chunks::<32>();
-    rest.is_empty().then(|| hashes.iter().copied().map(Sha256).collect())
+    if !rest.is_empty() {
+        tracing::warn!(path, "what was seen of a log is damaged, and kept anew");
+        return None;
+    }
+    Some(hashes.iter().copied().map(Sha256).collect())
 }
 
 /// The tree of what was seen of a log, by which an older state of it can be told from another history.
