@@ -4,6 +4,7 @@ use std::any::Any;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -404,7 +405,18 @@ impl Drop for HttpsServer {
 }
 
 /// An address nobody listens on.
+///
+/// Between this and its use the port is nobody's. So it is below those that the system hands out by
+/// itself (from 32768 on Linux), and each test, a process of its own, has ten for itself.
 pub(crate) fn free_address() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let own = 10_000 + std::process::id() % 2_200 * 10;
+    for _ in 0..10 {
+        let address = format!("127.0.0.1:{}", own + NEXT.fetch_add(1, Ordering::Relaxed) % 10);
+        if std::net::TcpListener::bind(&address).is_ok() {
+            return address;
+        }
+    }
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("bound").to_string()
 }
